@@ -1,0 +1,31 @@
+"""Declarative LLM pipelines.
+
+`Flow` loads, checks and runs a pipeline, `node` makes a kind from a function, `FlowError` is the root of
+every error. They are imported at first use, so that `import flowllm` costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from flowllm.api import Flow, node
+    from flowllm.core.errors import FlowError
+
+__version__ = "0.1.0"
+__all__ = ["Flow", "FlowError", "__version__", "node"]
+
+_HOMES = {"Flow": "flowllm.api", "node": "flowllm.api", "FlowError": "flowllm.core.errors"}
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name from its home at first use."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'flowllm' has no attribute '{name}'")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    """Names that completion offers."""
+    return sorted(__all__)

@@ -1,0 +1,1 @@
+"""What answers a call: HTTP, local models and the mock."""

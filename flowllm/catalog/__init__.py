@@ -1,0 +1,1 @@
+"""Provider and model entries as data."""

@@ -1,0 +1,1 @@
+"""From a checked specification to a plan: pure."""

@@ -1,0 +1,1 @@
+"""Types that every layer shares; no behaviour, no I/O."""

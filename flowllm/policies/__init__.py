@@ -1,0 +1,1 @@
+"""One file per policy: how a call is made."""

@@ -1,0 +1,1 @@
+"""Usage and prices to itemised cost: pure."""

@@ -1,0 +1,1 @@
+"""Binds a plan to clients and secrets and carries it out."""

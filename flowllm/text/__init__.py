@@ -1,0 +1,1 @@
+"""Templates, token counting and splitting: pure."""
