@@ -1,1 +1,1 @@
-"""Types that every layer shares; no behaviour, no I/O."""
+"""Types that every layer shares; no I/O, no behaviour beyond their own invariants."""

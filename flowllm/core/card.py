@@ -1,0 +1,68 @@
+"""Providers and models as data, after their YAML was checked."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from flowllm.core.origin import UNKNOWN, Origin
+
+
+@dataclass(frozen=True, slots=True)
+class Auth:
+    """How a request proves who sends it. ``scheme``: none, bearer, header, query.
+
+    ``env`` are the names looked for, in order; ``name`` is the header or query key, ``prefix``
+    stands before the secret in a header. ``required`` False lets a request go without.
+    """
+
+    scheme: str = "none"
+    env: tuple[str, ...] = ()
+    name: str = ""
+    prefix: str = ""
+    required: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCard:
+    """What is known of a model. Windows in tokens; prices in US dollars per million tokens; None is unknown.
+
+    ``price`` keys: input, output, cached_input, cache_write. ``supports`` None: nothing is known.
+    """
+
+    id: str
+    context: int | None = None
+    output: int | None = None
+    supports: frozenset[str] | None = None
+    price: Mapping[str, Decimal] | None = None
+    tasks: frozenset[str] = frozenset({"chat"})
+    checked: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderCard:
+    """A place with models. ``wire`` maps a task (chat, embed, rerank) to the wire's name.
+
+    ``quirks`` are words of the wire's own vocabulary. ``local`` providers run in this process
+    (builtin, mock). ``open_models``: a model that is not listed is allowed, its facts unknown.
+    """
+
+    name: str
+    base_url: str = ""
+    wire: Mapping[str, str] = field(default_factory=dict)
+    auth: Auth = Auth()
+    headers: Mapping[str, str] = field(default_factory=dict)
+    query: Mapping[str, str] = field(default_factory=dict)
+    quirks: Mapping[str, Any] = field(default_factory=dict)
+    models: Mapping[str, ModelCard] = field(default_factory=dict)
+    docs: str = ""
+    local: bool = False
+    open_models: bool = True
+    origin: Origin = field(default=UNKNOWN, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Catalog:
+    """Every provider that is installed, by name."""
+
+    providers: Mapping[str, ProviderCard]

@@ -1,0 +1,186 @@
+"""The smallest news of an answer, and the fold of all of them into a `Reply`.
+
+Everything that answers is a stream of deltas; a whole HTTP body is one that came in one piece.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from flowllm.core.request import ToolUse
+
+
+@dataclass(slots=True)
+class Text:
+    """More text of the answer."""
+
+    text: str
+
+
+@dataclass(slots=True)
+class Reasoning:
+    """More text of the model's thinking; ``signature`` must be sent back with it where one is given."""
+
+    text: str
+    signature: str = ""
+
+
+@dataclass(slots=True)
+class ToolCall:
+    """More of the tool call number ``index``; ``arguments`` is a piece of JSON text."""
+
+    index: int
+    id: str = ""
+    name: str = ""
+    arguments: str = ""
+
+
+@dataclass(slots=True)
+class Vectors:
+    """Embeddings, one row a text, float32 array of shape (texts, dimensions) or lists of floats."""
+
+    vectors: Sequence[Any]
+
+
+@dataclass(slots=True)
+class Scores:
+    """Reranked documents: index in the request and score, best first."""
+
+    indexes: Sequence[int]
+    scores: Sequence[float]
+
+
+@dataclass(slots=True)
+class Usage:
+    """Tokens as the provider counts them. The last report wins; None is unknown.
+
+    ``input`` holds all prompt tokens including cached and cache-write ones, ``output`` all
+    generated ones including reasoning. ``estimated`` marks counts that the provider did not give.
+    """
+
+    input: int | None = None
+    output: int | None = None
+    cached_input: int | None = None
+    cache_write: int | None = None
+    reasoning: int | None = None
+    estimated: bool = False
+
+
+@dataclass(slots=True)
+class Finish:
+    """The end mark: stop, length, tool_calls, content_filter, error, other or None; ``raw`` as sent."""
+
+    reason: str | None = None
+    raw: str | None = None
+
+
+@dataclass(slots=True)
+class Meta:
+    """Who answered: the model that the response names and the provider's request id."""
+
+    model: str | None = None
+    request_id: str | None = None
+    citations: int | None = None
+
+
+@dataclass(slots=True)
+class Restart:
+    """Forget everything that came before: another attempt or model answers from the start."""
+
+    reason: str = ""
+
+
+Delta = Text | Reasoning | ToolCall | Vectors | Scores | Usage | Finish | Meta | Restart
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A complete answer."""
+
+    text: str = ""
+    reasoning: str | None = None
+    tool_calls: tuple[ToolUse, ...] = ()
+    vectors: Sequence[Any] | None = None
+    scores: Scores | None = None
+    usage: Usage | None = None
+    finish: str | None = None
+    finish_raw: str | None = None
+    model: str | None = None
+    request_id: str | None = None
+    citations: int | None = None
+
+
+class Fold:
+    """Collects deltas as they come; ``reply()`` is the answer so far."""
+
+    __slots__ = ("_calls", "_finish", "_meta", "_reasoning", "_scores", "_text", "_usage", "_vectors")
+
+    def __init__(self) -> None:
+        self._clear()
+
+    def _clear(self) -> None:
+        self._text: list[str] = []
+        self._reasoning: list[str] = []
+        self._calls: dict[int, list[str]] = {}
+        self._vectors: Sequence[Any] | None = None
+        self._scores: Scores | None = None
+        self._usage: Usage | None = None
+        self._finish = Finish()
+        self._meta = Meta()
+
+    def add(self, delta: Delta) -> None:
+        """Take one delta in."""
+        if type(delta) is Text:
+            self._text.append(delta.text)
+        else:
+            self._add_rare(delta)
+
+    def _add_rare(self, delta: Delta) -> None:
+        match delta:
+            case Reasoning(text=text):
+                self._reasoning.append(text)
+            case ToolCall():
+                self._add_call(delta)
+            case Usage():
+                self._usage = delta
+            case Finish():
+                self._finish = delta
+            case Meta(model=model, request_id=request_id, citations=citations):
+                old = self._meta
+                self._meta = Meta(old.model or model, old.request_id or request_id, citations if citations is not None else old.citations)
+            case Vectors(vectors=vectors):
+                self._vectors = vectors
+            case Scores():
+                self._scores = delta
+            case Restart():
+                self._clear()
+
+    def _add_call(self, delta: ToolCall) -> None:
+        call = self._calls.setdefault(delta.index, ["", "", ""])
+        call[0] = call[0] or delta.name
+        call[1] += delta.arguments
+        call[2] = call[2] or delta.id
+
+    def reply(self) -> Reply:
+        """The answer so far."""
+        return Reply(
+            text="".join(self._text),
+            reasoning="".join(self._reasoning) or None,
+            tool_calls=tuple(ToolUse(*self._calls[i]) for i in sorted(self._calls)),
+            vectors=self._vectors,
+            scores=self._scores,
+            usage=self._usage,
+            finish=self._finish.reason,
+            finish_raw=self._finish.raw,
+            model=self._meta.model,
+            request_id=self._meta.request_id,
+            citations=self._meta.citations,
+        )
+
+
+def fold(deltas: Iterable[Delta]) -> Reply:
+    """All deltas of one answer to the answer."""
+    folded = Fold()
+    for delta in deltas:
+        folded.add(delta)
+    return folded.reply()

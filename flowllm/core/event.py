@@ -1,0 +1,175 @@
+"""Everything that can be observed of a run: one stream of typed events, many readers.
+
+``address`` is a step's place in the run: ``docs[3]/sure#2/ask``. ``at`` is seconds on the run's
+monotonic clock.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from flowllm.core.delta import Delta, Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What all events have."""
+
+    address: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class RunStarted(Event):
+    """A run began; ``run`` is its id, ``digest`` the plan's."""
+
+    run: str
+    pipeline: str
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class StepStarted(Event):
+    """A step began its work; ``origin`` of regions too (``kind`` tells)."""
+
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class StepFinished(Event):
+    """A step gave its ports. ``rescued`` when they came from ``when_failed``."""
+
+    kind: str
+    seconds: float
+    rescued: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class StepFailed(Event):
+    """A step failed for good."""
+
+    kind: str
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class CaseChosen(Event):
+    """A route chose; ``case`` is ``default`` for the default."""
+
+    case: str
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptEnded(Event):
+    """An attempt of a retry region ended; ``problem`` is None when it was good."""
+
+    attempt: int
+    problem: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class CallStarted(Event):
+    """A request left for a provider."""
+
+    model: str
+    attempt: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class DeltaReceived(Event):
+    """News of an answer."""
+
+    delta: Delta
+
+
+@dataclass(frozen=True, slots=True)
+class CallRetried(Event):
+    """A request will be sent again after ``wait`` seconds."""
+
+    model: str
+    attempt: int
+    wait: float
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelChosen(Event):
+    """A group or a fallback chose another model; ``reason`` says why."""
+
+    model: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class CacheHit(Event):
+    """A call's answer or a cache region's value came from the cache. ``saved`` is what it had cost."""
+
+    key: str
+    kind: str = "call"
+    saved: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CacheMiss(Event):
+    """Nothing in the cache; ``reason`` is ``absent``, ``expired``, ``refresh`` or ``unreadable``."""
+
+    key: str
+    reason: str = "absent"
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a call cost in US dollars; ``total`` is None when the price is not known."""
+
+    total: Decimal | None
+    items: Mapping[str, Decimal] = field(default_factory=dict)
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CallFinished(Event):
+    """An answer is complete. ``seconds`` from request to end, ``first`` to the first delta."""
+
+    model: str
+    usage: Usage | None
+    cost: Cost
+    seconds: float
+    first: float | None = None
+    finish: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CallFailed(Event):
+    """A request failed, finally or before a retry."""
+
+    model: str
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class StreamHeld(Event):
+    """The deltas of output ``output`` cannot be shown as they come; ``reason`` says what holds them."""
+
+    output: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Warned(Event):
+    """Something the user should know; the run goes on."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunFinished(Event):
+    """The run ended; ``code`` is empty when it went well."""
+
+    code: str
+    seconds: float
+    outputs: Mapping[str, Any] = field(default_factory=dict)

@@ -1,0 +1,64 @@
+"""Kinds of nodes by name: built-in ones are files of ``flowllm/nodes``, others are registered or installed.
+
+An installed package offers kinds by the entry point group ``flowllm.nodes`` (name = kind, object = a
+subclass of `Node`). A kind is imported when it is first used.
+"""
+
+import importlib
+import importlib.util
+from collections.abc import Mapping
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from flowllm.core.node import Node
+
+PACKAGE = "flowllm.nodes"
+GROUP = "flowllm.nodes"
+
+
+class Kinds:
+    """What ``kind:`` can name. ``registered`` kinds win over built-in ones, those over installed ones."""
+
+    def __init__(self, registered: "Mapping[str, type[Node]] | None" = None) -> None:
+        self._found: dict[str, type[Node] | None] = dict(registered or {})
+        self._registered = frozenset(self._found)
+
+    def find(self, name: str) -> "type[Node] | None":
+        """The kind's class, or None when there is none of that name."""
+        if name not in self._found:
+            self._found[name] = _built_in(name) or _installed(name)
+        return self._found[name]
+
+    def names(self) -> tuple[str, ...]:
+        """Every name that `find` knows, sorted."""
+        files = {path.stem for path in _folder().glob("*.py")} - {"__init__"}
+        installed = {point.name for point in entry_points(group=GROUP)}
+        return tuple(sorted(self._registered | files | installed))
+
+
+def _folder() -> Path:
+    spec = importlib.util.find_spec(PACKAGE)
+    locations = spec.submodule_search_locations if spec else None
+    return Path(next(iter(locations or ["."])))
+
+
+def _built_in(name: str) -> "type[Node] | None":
+    if not name.isidentifier() or name.startswith("_") or not (_folder() / f"{name}.py").is_file():
+        return None
+    module = importlib.import_module(f"{PACKAGE}.{name}")
+    return _node_class(module.__dict__, module.__name__)
+
+
+def _node_class(names: Mapping[str, object], module: str) -> "type[Node]":
+    from flowllm.core.node import Node  # noqa: PLC0415  pydantic is imported with the first kind
+
+    return next(o for o in names.values() if isinstance(o, type) and issubclass(o, Node) and o.__module__ == module)
+
+
+def _installed(name: str) -> "type[Node] | None":
+    for point in entry_points(group=GROUP, name=name):
+        kind: type[Node] = point.load()
+        return kind
+    return None

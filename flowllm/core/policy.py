@@ -1,0 +1,58 @@
+"""The contract of a policy: how a call is made, never what is asked.
+
+``flowllm/policies/NAME.py`` holds the policy written ``NAME:`` in YAML: a class named by `Policy`'s
+subclass with its parameters as fields, a rank, and ``wrap``. Lower ranks are further out:
+timeout 10 > cache 20 > single_flight 30 > fallback 40 > retry 50 > breaker 60 > limit 70 >
+attempt_timeout 80 > meter 90 > backend.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict
+
+from flowllm.core.card import Catalog
+from flowllm.core.delta import Usage
+from flowllm.core.event import Cost
+from flowllm.core.scope import Call
+from flowllm.core.store import MemoryStore, Store
+
+Pricing = Callable[[str, Usage | None], Cost]
+"""``provider/model`` and usage to the cost."""
+
+
+def _unknown_price(model: str, usage: Usage | None) -> Cost:
+    return Cost(None)
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What policies share within one engine. ``flights`` are the calls under way, by key.
+
+    ``spend`` is called with the cost of every answer and raises `BudgetExceeded` when that is too
+    much; ``may_spend`` before every request.
+    """
+
+    store: Store = field(default_factory=MemoryStore)
+    catalog: Catalog = field(default_factory=lambda: Catalog({}))
+    price: Pricing = _unknown_price
+    flights: dict[str, Any] = field(default_factory=dict)
+    may_spend: Callable[[], None] = lambda: None
+    spend: Callable[[Decimal | None], None] = lambda amount: None
+    read_cache: bool = True
+    write_cache: bool = True
+
+
+class Policy(BaseModel):
+    """Base of all policies. Subclasses set ``rank`` and give ``wrap``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    rank: ClassVar[int]
+    shorthand: ClassVar[str] = ""
+    """The field that a bare value stands for (``timeout: 45s`` is ``{seconds: 45}``); empty: none."""
+
+    def wrap(self, inner: Call, services: Services) -> Call:
+        """A call that makes ``inner`` in this policy's way."""
+        return inner

@@ -1,0 +1,157 @@
+"""What can be asked of a model, in no provider's words. Frozen; the canonical digest is the cache key."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import orjson
+
+Role = Literal["system", "user", "assistant", "tool"]
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A part of a message that is text."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """A part of a message that is an image: an https URL, or base64 ``data`` with its media type."""
+
+    url: str = ""
+    media_type: str = ""
+    data: str = ""
+
+
+Part = Text | Image
+
+
+@dataclass(frozen=True, slots=True)
+class ToolUse:
+    """A call of a tool that a model asked for; ``arguments`` is JSON text as the model wrote it."""
+
+    name: str
+    arguments: str
+    id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn. ``tool_calls`` only on assistant turns, ``tool_call_id`` only on tool turns."""
+
+    role: Role
+    parts: tuple[Part, ...] = ()
+    tool_calls: tuple[ToolUse, ...] = ()
+    tool_call_id: str = ""
+
+    @property
+    def text(self) -> str:
+        """The text parts, joined without separator."""
+        return "".join(part.text for part in self.parts if isinstance(part, Text))
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A function that the model may ask for; ``parameters`` is a JSON Schema of an object."""
+
+    name: str
+    description: str = ""
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How the answer is drawn; None leaves the provider's default. Tokens are counted in output tokens."""
+
+    temperature: float | None = None
+    top_p: float | None = None
+    max_output_tokens: int | None = None
+    stop: tuple[str, ...] = ()
+    seed: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Chat:
+    """Messages in, one message out. ``model`` is ``provider/name``.
+
+    ``schema`` asks for JSON of that shape; ``extra`` goes into the provider's body as it is.
+    ``stream`` says how the answer should travel and is no part of the digest.
+    """
+
+    model: str
+    messages: tuple[Message, ...]
+    sampling: Sampling = Sampling()
+    schema: Mapping[str, Any] | None = None
+    tools: tuple[Tool, ...] = ()
+    reasoning: str | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    stream: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Embed:
+    """Texts in, one vector each out."""
+
+    model: str
+    texts: tuple[str, ...]
+    dimensions: int | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Rerank:
+    """A query and documents in, scores out; ``k`` documents at most."""
+
+    model: str
+    query: str
+    documents: tuple[str, ...]
+    k: int | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+Request = Chat | Embed | Rerank
+
+
+def digest(request: Request, salt: str = "") -> str:
+    """The sha256, in hex, of everything that can change the answer, and ``salt``."""
+    body = {"type": type(request).__name__, "salt": salt, "request": _plain(request)}
+    return hashlib.sha256(orjson.dumps(body, option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+
+def _plain(request: Request) -> dict[str, Any]:
+    return {name: getattr(request, name) for name in request.__slots__ if name != "stream"}
+
+
+def message_from_data(data: Mapping[str, Any]) -> Message:
+    """A message as users see it in ports (``{role, content[, tool_calls, tool_call_id]}``) to a `Message`."""
+    content = data.get("content", "")
+    parts = (Text(content),) if isinstance(content, str) else tuple(map(_part_from_data, content or ()))
+    calls = tuple(ToolUse(c["name"], c["arguments"], c.get("id", "")) for c in data.get("tool_calls", ()))
+    return Message(data["role"], parts, calls, data.get("tool_call_id", ""))
+
+
+def _part_from_data(data: Mapping[str, Any]) -> Part:
+    return Text(data["text"]) if "text" in data else Image(**data["image"])
+
+
+def message_to_data(message: Message) -> dict[str, Any]:
+    """The inverse of `message_from_data`; content is a string when all parts are text."""
+    data: dict[str, Any] = {"role": message.role}
+    if all(isinstance(part, Text) for part in message.parts):
+        data["content"] = message.text
+    else:
+        data["content"] = [_part_to_data(part) for part in message.parts]
+    if message.tool_calls:
+        data["tool_calls"] = [{"id": c.id, "name": c.name, "arguments": c.arguments} for c in message.tool_calls]
+    if message.tool_call_id:
+        data["tool_call_id"] = message.tool_call_id
+    return data
+
+
+def _part_to_data(part: Part) -> dict[str, Any]:
+    if isinstance(part, Text):
+        return {"text": part.text}
+    return {"image": {"url": part.url, "media_type": part.media_type, "data": part.data}}

@@ -1,0 +1,93 @@
+"""The only thing handed down to nodes, policies and backends: who asks, and the world's clock and dice."""
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from flowllm.core.delta import Delta
+from flowllm.core.errors import NodeFailure
+from flowllm.core.event import Event
+from flowllm.core.request import Request
+
+
+class Clock(Protocol):
+    """Monotonic seconds and sleeping; tests give one that jumps."""
+
+    def now(self) -> float:
+        """Seconds since some start."""
+        ...
+
+    def wall(self) -> float:
+        """Seconds since 1970, for expiry dates only."""
+        ...
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait."""
+        ...
+
+    def timeout(self, deadline: float | None) -> asyncio.Timeout:
+        """A context that raises TimeoutError at ``deadline`` (seconds of `now`), never when None."""
+        ...
+
+
+class SystemClock:
+    """The real one."""
+
+    def now(self) -> float:
+        """Seconds of the monotonic clock."""
+        return time.monotonic()
+
+    def wall(self) -> float:
+        """Seconds since 1970."""
+        return time.time()
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait on the running loop."""
+        await asyncio.sleep(seconds)
+
+    def timeout(self, deadline: float | None) -> asyncio.Timeout:
+        """asyncio's own timeout; the loop's clock may differ from `now`, so only the rest is used."""
+        if deadline is None:
+            return asyncio.timeout(None)
+        return asyncio.timeout(max(0.0, deadline - self.now()))
+
+
+def _ignore(event: Event) -> None:
+    """Nobody reads."""
+
+
+def _no_call(request: Request, scope: "Scope") -> AsyncGenerator[Delta, None]:
+    message = "this step was not bound to a model"
+    raise NodeFailure("internal", message)
+
+
+Call = Callable[[Request, "Scope"], AsyncGenerator[Delta, None]]
+"""The one shape of everything that answers: backends make it, policies wrap it.
+
+Hold the generator with ``contextlib.aclosing``; never keep a timeout or task group open across a yield.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What a step may use.
+
+    ``address`` is the step's; ``call`` asks its model through its policies; ``deadline`` is on
+    ``clock`` (None: no limit). ``salt`` is part of every cache key (set inside a retry from attempt
+    2 on); ``refresh`` says that cached answers must not be read. ``emit`` never fails or waits.
+    ``observed`` is False when nobody reads events, so that hot paths need not build them.
+    """
+
+    address: str = ""
+    emit: Callable[[Event], None] = _ignore
+    call: Call = _no_call
+    deadline: float | None = None
+    clock: Clock = field(default_factory=SystemClock)
+    random: random.Random = field(default_factory=random.Random)
+    salt: str = ""
+    refresh: bool = False
+    observed: bool = True
+    run_in_thread: Callable[[Callable[[], object]], Awaitable[object]] = asyncio.to_thread
