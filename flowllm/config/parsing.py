@@ -1,0 +1,53 @@
+"""What goes along while a pipeline is parsed: the kinds, the findings, the files that it may name."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from flowllm.config.marks import Marks
+from flowllm.config.shapes import Shapes
+from flowllm.core.errors import FlowError, Problem
+from flowllm.core.origin import UNKNOWN, Origin
+
+ReadFile = Callable[[str], tuple[str, str]]
+"""A path as written to the text and the file's name in errors; raises `FlowError` when refused."""
+
+
+@dataclass(slots=True)
+class Parsing:
+    """The findings about one pipeline, and what is needed to parse it."""
+
+    shapes: Shapes
+    read_file: ReadFile
+    problems: list[Problem] = field(default_factory=list)
+
+    def wrong(self, code: str, message: str, where: str, origin: Origin, hint: str = "") -> None:
+        """Note a finding."""
+        self.problems.append(Problem(code, message, where, origin, hint))
+
+    def file(self, path: object, where: str, origin: Origin) -> tuple[str, Origin]:
+        """The text of a file that the pipeline names and the place of its first character."""
+        if not isinstance(path, str):
+            self.wrong("bad_value", f"{shown(path)} is not a file name", where, origin, "file: ./prompt.md")
+            return "", origin
+        try:
+            text, name = self.read_file(path)
+        except FlowError as error:
+            self.wrong(error.code, error.message, where, origin, error.hint)
+            return "", origin
+        return text, Origin(name, 1, 1)
+
+
+def shown(value: object, marks: Marks | None = None) -> str:
+    """A value as its writer knows it: the scalar as written, else its JSON spelling, shortened."""
+    if marks is not None and marks.raw is not None:
+        text = marks.raw
+    elif isinstance(value, dict | list):
+        return "a mapping" if isinstance(value, dict) else "a list"
+    else:
+        text = {None: "null", True: "true", False: "false"}.get(value, str(value))  # type: ignore[call-overload]
+    return f"`{text if len(text) <= 60 else text[:59] + '…'}`"
+
+
+def origin_or(origin: Origin, other: Origin) -> Origin:
+    """The first of the two that is known."""
+    return other if origin == UNKNOWN else origin

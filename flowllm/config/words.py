@@ -1,0 +1,90 @@
+"""The words of the language: keys that pipelines and nodes have, names that templates can read."""
+
+import re
+import unicodedata
+from collections.abc import Callable, Iterable
+from difflib import get_close_matches
+
+from flowllm.core.errors import Problem
+from flowllm.core.origin import Origin
+
+LANGUAGE = 1
+"""The version of the language that this code reads."""
+
+TOP_LEVEL = (
+    "defaults",
+    "flowllm",
+    "name",
+    "description",
+    "inputs",
+    "model",
+    "embedder",
+    "models",
+    "schemas",
+    "policies",
+    "vars",
+    "print",
+    "nodes",
+    "outputs",
+)
+POLICIES = frozenset({"timeout", "attempt_timeout", "cache", "fallback", "retry", "limit"})
+EACH = frozenset({"as", "at_once", "keep_going"})
+"""Companions of ``each``: parameters of the map that it puts around the node."""
+
+COMMON = frozenset({"kind", "in", "each", "around", "after", "model", "when_failed"}) | EACH
+ROLES = ("system", "user", "assistant", "tool")
+TYPES = ("string", "integer", "number", "boolean", "array", "object", "null")
+
+BODIES = frozenset({"prompt", "system", "user", "text", "template"})
+"""Fields that hold template text on a node whose kind is not known."""
+
+Report = Callable[[Problem], None]
+
+_IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_UNSEEN = re.compile("[\u0000-\u001f\u007f\u00ad\u061c\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
+
+
+def closest(word: str, known: Iterable[str]) -> str:
+    """The hint for a word that is not known: the nearest known one, else all of them."""
+    names = sorted(known)
+    near = get_close_matches(word, names, 1, 0.6)
+    if near:
+        return f"did you mean `{near[0]}`?"
+    return f"known here: {', '.join(names)}" if names else ""
+
+
+def visible(text: str) -> str:
+    """The text with characters that cannot be seen written as their code points."""
+    return _UNSEEN.sub(lambda match: f"<U+{ord(match[0]):04X}>", text)
+
+
+def has_unseen(text: str) -> bool:
+    """Whether the text holds control, zero-width or direction characters."""
+    return _UNSEEN.search(text) is not None
+
+
+def reserved() -> frozenset[str]:
+    """Names that templates use themselves."""
+    from flowllm.text.templates import reserved_names
+
+    return reserved_names()
+
+
+def check_name(name: str, where: str, origin: Origin, report: Report) -> bool:
+    """Whether ``name`` can be read in a template; reports ``bad_name`` when not."""
+    if _IDENTIFIER.fullmatch(name):
+        if name not in reserved():
+            return True
+        hint, why = f"write `{name}_1`", "is a word that templates use themselves"
+    else:
+        hint = f"write `{_plain(name)}`"
+        why = "is no name that templates can read: use letters a to z, digits and `_`"
+    report(Problem("bad_name", f"`{visible(name)}` {why}", where, origin, hint))
+    return False
+
+
+def _plain(name: str) -> str:
+    """The nearest plain identifier."""
+    ascii_only = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
+    plain = re.sub(r"\W+", "_", ascii_only).strip("_") or "name"
+    return plain if not plain[0].isdigit() else f"n_{plain}"
