@@ -19,6 +19,7 @@ class Marks:
     text: Origin = UNKNOWN
     key: Origin = UNKNOWN
     raw: str | None = None
+    key_raw: str | None = None
     indent: int = 0
     children: dict[str | int, "Marks"] = field(default_factory=dict)
 
@@ -75,9 +76,6 @@ class Marks:
         for step, inner in self.children.items():
             children[step] = inner.over(children[step]) if step in children else inner
         return replace(self, children=children)
-
-
-NOWHERE = Marks()
 
 
 def everywhere(value: object, origin: Origin) -> Marks:

@@ -62,8 +62,8 @@ class _Writer:
             id=self._name,
             kind=kind,
             ports=self._ports() if "in" in common else {},
-            fields={shape.fields[key]: self._field(key, rest[key]) for key in rest if key in shape.held},
-            params={key: value for key, value in rest.items() if key not in shape.held and key != "kind"},
+            fields=self._fields(rest),
+            params={key: rest[key] for key in rest if key not in shape.held and not self._names_text(key)},
             policies=policies,
             when_failed=self._when_failed() if "when_failed" in common else None,
             around=self._ids("around") if "around" in common else (),
@@ -74,6 +74,18 @@ class _Writer:
             origin=self._marks.key,
             origins=self._origins(),
         )
+
+    def _fields(self, rest: Mapping[str, Any]) -> dict[str, Evaluable]:
+        shape = self._shape
+        found = {shape.fields[key]: self._field(key, rest[key]) for key in rest if key in shape.held}
+        if "file" in rest and self._names_text("file"):
+            raw, marks = {"file": rest["file"]}, Marks(children={"file": self._marks.at("file")})
+            found["text"] = parse_template(raw, marks, self._name, self._parsing)
+        return found
+
+    def _names_text(self, key: str) -> bool:
+        """Whether ``file`` on this kind is a file with the kind's text."""
+        return key == "file" and self._shape.own("file") and self._shape.held.get("text") is Holds.TEMPLATE
 
     def _origins(self) -> dict[str, Origin]:
         """Places of all fields; a field that nothing reads is placed at its key."""

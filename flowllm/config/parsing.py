@@ -6,10 +6,14 @@ from dataclasses import dataclass, field
 from flowllm.config.marks import Marks
 from flowllm.config.shapes import Shapes
 from flowllm.core.errors import FlowError, Problem
-from flowllm.core.origin import UNKNOWN, Origin
+from flowllm.core.origin import Origin
 
 ReadFile = Callable[[str], tuple[str, str]]
 """A path as written to the text and the file's name in errors; raises `FlowError` when refused."""
+
+
+_SHOWN = 60
+"""The most characters of a value that a message repeats."""
 
 
 @dataclass(slots=True)
@@ -43,11 +47,8 @@ def shown(value: object, marks: Marks | None = None) -> str:
         text = marks.raw
     elif isinstance(value, dict | list):
         return "a mapping" if isinstance(value, dict) else "a list"
+    elif value is None or isinstance(value, bool):
+        text = "null" if value is None else str(value).lower()
     else:
-        text = {None: "null", True: "true", False: "false"}.get(value, str(value))  # type: ignore[call-overload]
-    return f"`{text if len(text) <= 60 else text[:59] + '…'}`"
-
-
-def origin_or(origin: Origin, other: Origin) -> Origin:
-    """The first of the two that is known."""
-    return other if origin == UNKNOWN else origin
+        text = str(value)
+    return f"`{text if len(text) <= _SHOWN else text[: _SHOWN - 1] + '…'}`"

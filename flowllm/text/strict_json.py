@@ -13,6 +13,7 @@ DEPTH = 512
 """How deep lists and objects may nest."""
 
 _DIGITS = 4300
+_SHOWN = 40
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _ENCODINGS = ((b"\xff\xfe", "UTF-16"), (b"\xfe\xff", "UTF-16"), (b"\x00\x00\xfe\xff", "UTF-32"))
 
@@ -86,7 +87,7 @@ def _integer(digits: str) -> int:
 
 
 def _shown(text: str) -> str:
-    short = text if len(text) <= 40 else text[:39] + "…"
+    short = text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
     return json.dumps(short)
 
 

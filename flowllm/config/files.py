@@ -1,0 +1,106 @@
+"""Files that pipelines and commands name: what may be opened, and how, so that nothing hangs or escapes.
+
+A path written in YAML stays under the project (``under``): no absolute path, no ``..`` or symlink that
+leaves it. A path typed on the command line has the user's rights. Both must be regular files of at most
+`LIMIT` bytes of UTF-8; pipes and devices are refused without waiting for them.
+"""
+
+import errno
+import os
+import stat
+from pathlib import Path
+
+from flowllm.core.errors import UsageError
+from flowllm.text.strict_json import InvalidJson, decode
+
+LIMIT = 10 * 1024 * 1024
+"""The most bytes that a file may have."""
+
+_FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
+
+
+def read_text_file(path: str | Path, *, under: str | Path | None = None, base: str | Path | None = None) -> str:
+    """The text of a file; ``file_refused`` where it must not or cannot be read.
+
+    With ``under`` the file must stand in that folder; a relative path starts at ``base`` (default:
+    ``under``, else the working folder).
+    """
+    shown = str(path)
+    try:
+        return decode(read_bytes(path, under=under, base=base))
+    except InvalidJson as error:
+        raise UsageError("file_refused", f"{shown}: {error}", hint="save it as UTF-8") from None
+
+
+def read_bytes(path: str | Path, *, under: str | Path | None = None, base: str | Path | None = None) -> bytes:
+    """The bytes of a file, under the same rules."""
+    shown = str(path)
+    if "\0" in shown:
+        raise _refused(shown.replace("\0", "\\0"), "a file name cannot hold a NUL")
+    if under is None:
+        handle = _open(Path(base or ".", shown), shown, _FLAGS)
+    else:
+        handle = _open_inside(shown, Path(under), Path(base if base is not None else under))
+    with os.fdopen(handle, "rb") as file:
+        _check(handle, shown)
+        data = file.read(LIMIT + 1)
+    if len(data) > LIMIT:
+        raise _refused(shown, f"it is larger than {LIMIT // 1024 // 1024} MiB")
+    return data
+
+
+def resolve(path: str, *, under: Path, base: Path) -> Path:
+    """Where a path written in YAML leads, without opening it; refused when that is outside ``under``."""
+    if Path(path).is_absolute() or path.startswith("~") or "\\" in path or path[1:2] == ":":
+        raise _refused(path, "a path in a pipeline is relative to it", "file: ./prompts/ask.md")
+    root, real = os.path.realpath(under), os.path.realpath(base / path)
+    if os.path.commonpath([root, real]) != root:
+        raise _refused(path, "it is outside the project", "move it into the project's folder")
+    return Path(real)
+
+
+def _open_inside(shown: str, under: Path, base: Path) -> int:
+    """Open every part of the way without following links, so that none can be swapped in between."""
+    real = resolve(shown, under=under, base=base)
+    root = Path(os.path.realpath(under))
+    parts = real.relative_to(root).parts
+    if not parts:
+        raise _refused(shown, "it is a folder")
+    here = _open(root, shown, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for part in parts[:-1]:
+            flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW
+            inner = _open(part, shown, flags, here)
+            os.close(here)
+            here = inner
+        return _open(parts[-1], shown, _FLAGS | os.O_NOFOLLOW, here)
+    finally:
+        os.close(here)
+
+
+def _open(path: str | Path, shown: str, flags: int, folder: int | None = None) -> int:
+    try:
+        return os.open(path, flags, dir_fd=folder)
+    except OSError as error:
+        why = {
+            errno.ENOENT: "there is no such file",
+            errno.EACCES: "reading it is not permitted",
+            errno.ELOOP: "it is a link",
+            errno.ENXIO: "it is no regular file",
+            errno.ENAMETOOLONG: "its name is too long",
+        }.get(error.errno or 0, (error.strerror or "it cannot be opened").lower())
+        raise _refused(shown, why) from None
+
+
+def _check(handle: int, shown: str) -> None:
+    found = os.fstat(handle)
+    if stat.S_ISDIR(found.st_mode):
+        raise _refused(shown, "it is a folder")
+    if not stat.S_ISREG(found.st_mode):
+        raise _refused(shown, "it is no regular file")
+    if found.st_size > LIMIT:
+        raise _refused(shown, f"it is larger than {LIMIT // 1024 // 1024} MiB")
+
+
+def _refused(shown: str, why: str, hint: str = "") -> UsageError:
+    return UsageError("file_refused", f"`{shown}` was not read: {why}", hint=hint or "check the path")
