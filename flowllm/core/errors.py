@@ -215,9 +215,13 @@ class SetupError(FlowError):
 
 
 class Failure(FlowError):
-    """Something failed while a pipeline ran; ``address`` is the step it happened in."""
+    """Something failed while a pipeline ran; ``address`` is the step it happened in.
+
+    ``ports`` is what the failure offers to a region's ``when_failed`` besides error and code.
+    """
 
     address: str = ""
+    ports: Mapping[str, object] = MappingProxyType({})
 
     @property
     def retryable(self) -> bool:
@@ -241,7 +245,15 @@ class BadOutput(Failure):
 
     exit = 5
 
-    def __init__(self, message: str, *, code: str = "bad_output", value: object = None, errors: Iterable[str] = (), hint: str = "") -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str = "bad_output",
+        value: object = None,
+        errors: Iterable[str] = (),
+        hint: str = "",
+    ) -> None:
         super().__init__(code, message, hint=hint)
         self.value = value
         self.errors = tuple(errors) or (message,)

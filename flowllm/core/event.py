@@ -55,6 +55,15 @@ class StepFailed(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class StepRescued(Event):
+    """A step failed and its ``when_failed`` takes over; sent before what that needs starts."""
+
+    kind: str
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class CaseChosen(Event):
     """A route chose; ``case`` is ``default`` for the default."""
 
@@ -143,11 +152,13 @@ class CallFinished(Event):
 
 @dataclass(frozen=True, slots=True)
 class CallFailed(Event):
-    """A request failed, finally or before a retry."""
+    """A request failed, finally or before a retry. ``usage`` and ``cost`` where tokens were counted."""
 
     model: str
     code: str
     message: str
+    usage: Usage | None = None
+    cost: Cost | None = None
 
 
 @dataclass(frozen=True, slots=True)

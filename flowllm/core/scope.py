@@ -49,7 +49,7 @@ class SystemClock:
         await asyncio.sleep(seconds)
 
     def timeout(self, deadline: float | None) -> asyncio.Timeout:
-        """asyncio's own timeout; the loop's clock may differ from `now`, so only the rest is used."""
+        """Asyncio's own timeout; the loop's clock may differ from `now`, so only the rest is used."""
         if deadline is None:
             return asyncio.timeout(None)
         return asyncio.timeout(max(0.0, deadline - self.now()))
@@ -59,7 +59,8 @@ def _ignore(event: Event) -> None:
     """Nobody reads."""
 
 
-def _no_call(request: Request, scope: "Scope") -> AsyncGenerator[Delta, None]:
+def no_call(request: Request, scope: "Scope") -> AsyncGenerator[Delta, None]:
+    """What a step without a model has: it cannot ask one."""
     message = "this step was not bound to a model"
     raise NodeFailure("internal", message)
 
@@ -77,17 +78,19 @@ class Scope:
 
     ``address`` is the step's; ``call`` asks its model through its policies; ``deadline`` is on
     ``clock`` (None: no limit). ``salt`` is part of every cache key (set inside a retry from attempt
-    2 on); ``refresh`` says that cached answers must not be read. ``emit`` never fails or waits.
+    2 on); ``refresh`` says that cached answers must not be read. ``attempt`` counts how often the
+    same request was sent (the policy `retry`). ``emit`` never fails or waits.
     ``observed`` is False when nobody reads events, so that hot paths need not build them.
     """
 
     address: str = ""
     emit: Callable[[Event], None] = _ignore
-    call: Call = _no_call
+    call: Call = no_call
     deadline: float | None = None
     clock: Clock = field(default_factory=SystemClock)
     random: random.Random = field(default_factory=random.Random)
     salt: str = ""
     refresh: bool = False
     observed: bool = True
+    attempt: int = 1
     run_in_thread: Callable[[Callable[[], object]], Awaitable[object]] = asyncio.to_thread

@@ -1,0 +1,187 @@
+"""A plan made ready to run in this process: evaluables compiled, kinds made, calls wrapped in their policies.
+
+Everything that can be worked out once is worked out here, so that a step costs little when it runs.
+"""
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any
+
+from flowllm.compiler.plan_json import digest
+from flowllm.core.errors import SetupError
+from flowllm.core.kinds import Kinds
+from flowllm.core.node import Node
+from flowllm.core.plan import Plan, Step
+from flowllm.core.policy import Services
+from flowllm.core.scope import Call, Clock, SystemClock
+from flowllm.policies.chain import chain
+from flowllm.policies.timeout import Timeout
+from flowllm.text.slots import compile_evaluable
+
+Names = Mapping[str, Any]
+Evaluate = Callable[[Names], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """What a plan is bound to. ``backends`` answers for every model; ``check_model`` raises
+    `SetupError` when a model cannot be asked (its key is missing), without asking it.
+    """
+
+    kinds: Kinds
+    backends: Call
+    services: Services = field(default_factory=Services)
+    clock: Clock = field(default_factory=SystemClock)
+    random: Random = field(default_factory=Random)
+    check_model: Callable[[str], None] = lambda model: None
+
+
+@dataclass(frozen=True, slots=True)
+class BoundRescue:
+    """A compiled ``when_failed``."""
+
+    ports: tuple[tuple[str, Evaluate], ...]
+    needs: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BoundStep:
+    """A step ready to run. ``inline``: sync, without a timeout, so it needs no task of its own.
+
+    ``roots`` are the names that a region's body reads from outside; ``models`` the named groups.
+    """
+
+    step: Step
+    control: str
+    run: Callable[..., Any] | None
+    inputs: tuple[tuple[str, Evaluate], ...]
+    inline: bool
+    takes_scope: bool
+    empty_ports: Mapping[str, None]
+    params: Any
+    cases: Mapping[str, Evaluate]
+    default: Evaluate | None
+    rescue: BoundRescue | None
+    body: "BoundFrame | None"
+    captures: tuple[tuple[str, Evaluate], ...]
+    roots: tuple[str, ...]
+    timeout: float | None
+    call: Call | None
+    models: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class BoundFrame:
+    """A frame ready to run. ``rank`` orders ready steps by id; ``by_rank`` is its inverse."""
+
+    plan: Plan
+    steps: tuple[BoundStep, ...]
+    outputs: Mapping[str, Evaluate]
+    rank: tuple[int, ...]
+    by_rank: tuple[int, ...]
+    index: Mapping[str, int]
+    roots: frozenset[int]
+    digest: str
+
+
+def bind_frame(plan: Plan, engine: Engine, models: Mapping[str, Any] | None = None) -> BoundFrame:
+    """Bind a plan and the bodies of its regions. ``models`` are the groups of the frames around it."""
+    groups = {**(models or {}), **plan.models}
+    by_rank = tuple(sorted(range(len(plan.steps)), key=lambda i: plan.steps[i].id))
+    rank = [0] * len(by_rank)
+    for position, index in enumerate(by_rank):
+        rank[index] = position
+    return BoundFrame(
+        plan=plan,
+        steps=tuple(_bind_step(step, engine, groups) for step in plan.steps),
+        outputs={name: compile_evaluable(slot) for name, slot in plan.outputs.items()},
+        rank=tuple(rank),
+        by_rank=by_rank,
+        index={step.id: i for i, step in enumerate(plan.steps)},
+        roots=frozenset(plan.roots),
+        digest=plan.digest or digest(plan),
+    )
+
+
+def _bind_step(step: Step, engine: Engine, groups: Mapping[str, Any]) -> BoundStep:
+    kind = engine.kinds.find(step.kind)
+    if kind is None:
+        message = f"the kind `{step.kind}` is not installed"
+        raise SetupError("missing_extra", message, origin=step.origin)
+    node = kind.model_validate(dict(step.params))
+    run = getattr(node, "run", None)
+    timeout = _timeout(step)
+    return BoundStep(
+        step=step,
+        control=kind.control,
+        run=run,
+        inputs=tuple((name, compile_evaluable(value)) for name, value in step.inputs.items()),
+        inline=run is not None and not inspect.iscoroutinefunction(run) and timeout is None,
+        takes_scope=run is not None and "scope" in inspect.signature(run).parameters,
+        empty_ports=dict.fromkeys(node.output_ports({}, {})) if step.rescue else {},
+        params=node,
+        cases={name: compile_evaluable(slot) for name, slot in step.cases.items()},
+        default=compile_evaluable(step.default) if step.default is not None else None,
+        rescue=_bind_rescue(step),
+        body=bind_frame(step.body, engine, groups) if step.body else None,
+        captures=tuple((str(path), compile_evaluable(path)) for path in step.captures),
+        roots=tuple(sorted({path.root for path in step.captures})),
+        timeout=timeout,
+        models=groups,
+        call=_bind_call(kind, step, engine, groups) if kind.calls else None,
+    )
+
+
+def _timeout(step: Step) -> float | None:
+    raw = step.policies.get("timeout")
+    if raw is None:
+        return None
+    return Timeout.model_validate(raw if isinstance(raw, Mapping) else {Timeout.shorthand: raw}).seconds
+
+
+def _bind_rescue(step: Step) -> BoundRescue | None:
+    if step.rescue is None:
+        return None
+    ports = tuple((name, compile_evaluable(slot)) for name, slot in step.rescue.ports.items())
+    return BoundRescue(ports, step.rescue.needs)
+
+
+def _bind_call(kind: type[Node], step: Step, engine: Engine, groups: Mapping[str, Any]) -> Call:
+    policies = {name: raw for name, raw in step.policies.items() if name != "timeout"}
+    spare = candidates(step.model, groups)[1:]
+    if spare:
+        policies["fallback"] = [*spare, *policies.get("fallback", ())]
+    return chain(policies, engine.backends, engine.services)
+
+
+def candidates(model: str | None, groups: Mapping[str, Any]) -> tuple[str, ...]:
+    """The models behind a name, in the order in which they are asked."""
+    if model is None:
+        return ()
+    group = groups.get(model)
+    if group is None:
+        return (model,)
+    among = group["among"] if isinstance(group, Mapping) else [group]
+    return tuple(name for member in among for name in candidates(member, groups))
+
+
+def unconditional(frame: BoundFrame) -> Iterator[BoundStep]:
+    """The steps that run in any case, those inside regions included."""
+    pending, seen = list(frame.plan.roots), set[int]()
+    while pending:
+        i = pending.pop()
+        if i in seen:
+            continue
+        seen.add(i)
+        bound = frame.steps[i]
+        pending.extend((*bound.step.needs, *bound.step.early))
+        yield bound
+        if bound.body is not None:
+            yield from unconditional(bound.body)
+
+
+def first_model(step: Step, groups: Mapping[str, Any]) -> str | None:
+    """The model that a step asks first, or None when it has none or chooses when it runs."""
+    return next(iter(candidates(step.model, groups)), None)

@@ -1,0 +1,222 @@
+"""What regions do with their bodies: repeat them, keep their value, run them for every item, call them.
+
+Each attempt and item is a fresh frame whose names are what the body reads from outside, and the
+region's own variables.
+"""
+
+import asyncio
+import hashlib
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from flowllm.core.errors import BadOutput, Failure, NodeFailure
+from flowllm.core.event import AttemptEnded, CacheHit, CacheMiss
+from flowllm.runtime.bind import BoundStep
+from flowllm.runtime.context import Place
+from flowllm.runtime.inputs import complete_inputs
+
+if TYPE_CHECKING:
+    from flowllm.runtime.frame import Frame
+
+Ports = Mapping[str, Any]
+Arguments = Mapping[str, Any]
+CACHE_VERSION = 1
+
+
+def _inner(frame: "Frame", index: int, place: Place, own: Mapping[str, Any]) -> "Frame":
+    """A fresh frame for a region's body; the latest one is what streams follow."""
+    bound = frame.bound.steps[index]
+    assert bound.body is not None
+    names = {root: frame.names[root] for root in bound.roots}
+    names.update(own)
+    child = type(frame)(bound.body, names, place, frame.run)
+    frame.children[index] = child
+    return child
+
+
+async def run_retry(frame: "Frame", index: int, place: Place, arguments: Arguments) -> Ports:
+    """Attempts until one is good. A bad one is what `until` refuses, or bad output inside."""
+    bound = frame.bound.steps[index]
+    name, address, attempts = bound.step.id, frame.address(bound), bound.params.attempts
+    problem: str | None = None
+    last: Any = None
+    for attempt in range(1, attempts + 1):
+        salt = f"{name}#{attempt}/" if attempt > 1 else ""
+        own = {name: {"attempt": attempt, "problem": problem, "last": last}}
+        child = _inner(frame, index, place.inner(f"{address}#{attempt}/", salt), own)
+        problem, last = await _attempt(child)
+        if frame.run.observed:
+            frame.run.emit(AttemptEnded(address, frame.run.clock.now(), attempt, problem))
+        if problem is None:
+            return {"value": last, "attempts": attempt, "problem": None}
+    plural = "s" if attempts > 1 else ""
+    failure = BadOutput(
+        f"not good after {attempts} attempt{plural}: {problem}", code="not_good", value=last, errors=(problem or "",)
+    )
+    failure.ports = {"last": last, "problem": problem, "attempts": attempts}
+    raise failure
+
+
+async def _attempt(child: "Frame") -> tuple[str | None, Any]:
+    """The problem of one attempt (None: it is good) and its value."""
+    try:
+        await child.complete()
+    except BadOutput as failure:
+        return "\n".join(failure.errors), failure.value
+    value, outputs = child.output("of"), child.bound.outputs
+    if "until" not in outputs or child.output("until"):
+        return None, value
+    return _problem(child) if "problem" in outputs else "`until` is false", value
+
+
+def _problem(child: "Frame") -> str:
+    problem = child.output("problem")
+    if isinstance(problem, str):
+        return problem
+    if isinstance(problem, Sequence):
+        return "\n".join(map(str, problem))
+    return "`until` is false" if problem is None else str(problem)
+
+
+async def run_cache(frame: "Frame", index: int, place: Place, arguments: Arguments) -> Ports:
+    """The body's value, from the store where the body read the same before."""
+    bound, run = frame.bound.steps[index], frame.run
+    address, services = frame.address(bound), run.services
+    key = _region_key(frame, bound, place, arguments)
+    refresh = run.refreshes(address)
+    kept = services.store.get(key) if services.read_cache and not refresh else None
+    if isinstance(kept, Mapping) and kept.get("version") == CACHE_VERSION:
+        run.emit(CacheHit(address, run.clock.now(), key, "region"))
+        return {"value": kept["value"], "hit": True}
+    run.emit(CacheMiss(address, run.clock.now(), key, "refresh" if refresh else "absent"))
+    child = _inner(frame, index, place.inner(f"{address}/"), {})
+    await child.complete()
+    value = child.output("of")
+    if services.write_cache:
+        services.store.put(key, {"version": CACHE_VERSION, "kind": "region", "value": plain(value)}, bound.params.ttl)
+    return {"value": value, "hit": False}
+
+
+def _region_key(frame: "Frame", bound: BoundStep, place: Place, arguments: Arguments) -> str:
+    assert bound.body is not None
+    read = arguments["key"] if "key" in arguments else {path: value(frame.names) for path, value in bound.captures}
+    text = orjson.dumps([CACHE_VERSION, bound.body.digest, place.salt, plain(read)], option=orjson.OPT_SORT_KEYS)
+    return hashlib.sha256(text).hexdigest()
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON-like data: arrays as lists, decimals as text. Fails on what JSON cannot hold."""
+    if isinstance(value, str | int | float | bool) or value is None:
+        return value
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    return str(value)
+
+
+async def run_map(frame: "Frame", index: int, place: Place, arguments: Arguments) -> Ports:
+    """The body once for each item, so many at once; results in input order."""
+    bound = frame.bound.steps[index]
+    items = _items(arguments["over"])
+    results: dict[int, Any] = {}
+    failures: dict[int, Failure] = {}
+    positions = iter(range(len(items)))
+
+    async def work() -> None:
+        for position in positions:
+            try:
+                results[position] = await _item(frame, index, place, position, items[position])
+            except Failure as failure:
+                if not bound.params.keep_going or frame.run.is_final(failure):
+                    raise
+                failures[position] = failure
+            await asyncio.sleep(0)
+
+    await _together(work, min(bound.params.at_once, len(items)))
+    if items and len(failures) == len(items):
+        raise _every_item_failed(failures[0])
+    errors = [{"index": i, "code": failures[i].code, "message": failures[i].message} for i in sorted(failures)]
+    kept = sorted(results)
+    return {"items": [results[i] for i in kept], "errors": errors, "indexes": kept}
+
+
+async def _item(frame: "Frame", index: int, place: Place, position: int, item: Any) -> Any:
+    bound = frame.bound.steps[index]
+    own = {bound.step.id: {"index": position}, bound.params.as_: item}
+    child = _inner(frame, index, place.inner(f"{frame.address(bound)}[{position}]/"), own)
+    await child.complete()
+    return child.output("of")
+
+
+async def _together(work: Callable[[], Awaitable[None]], workers: int) -> None:
+    """Run the same work several times over; the first failure cancels the others."""
+
+    async def one() -> None:
+        await work()
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(workers):
+                group.create_task(one())
+    except BaseExceptionGroup as failures:
+        raise next(_leaves(failures)) from None
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _leaves(error)
+        else:
+            yield error
+
+
+def _items(over: Any) -> Sequence[Any]:
+    if isinstance(over, list | tuple):
+        return over
+    if hasattr(over, "tolist"):
+        rows: list[Any] = list(over)
+        return rows
+    message = f"`over` must be a list, and it is {_json_type(over)}"
+    raise NodeFailure("type_mismatch", message)
+
+
+def _json_type(value: Any) -> str:
+    names = {
+        str: "a string",
+        bool: "a boolean",
+        int: "a number",
+        float: "a number",
+        type(None): "null",
+        dict: "an object",
+    }
+    return names.get(type(value), f"a {type(value).__name__}")
+
+
+def _every_item_failed(first: Failure) -> Failure:
+    failure = NodeFailure("every_item_failed", f"every item failed; first: {first.message}", hint=first.hint)
+    failure.exit = first.exit  # type: ignore[misc]  the command's status tells what went wrong
+    failure.__cause__ = first
+    return failure
+
+
+async def run_pipeline(frame: "Frame", index: int, place: Place, arguments: Arguments) -> Ports:
+    """A sub-pipeline: its own names, only its declared inputs and outputs."""
+    bound = frame.bound.steps[index]
+    assert bound.body is not None
+    inputs = complete_inputs(bound.body.plan.inputs, arguments)
+    child = _inner(frame, index, place.inner(f"{frame.address(bound)}/"), {"inputs": inputs})
+    await child.complete()
+    return {name: child.output(name) for name in child.bound.outputs}
+
+
+REGIONS: Mapping[str, Callable[["Frame", int, Place, Arguments], Awaitable[Ports]]] = {
+    "retry": run_retry,
+    "cache": run_cache,
+    "map": run_map,
+    "pipeline": run_pipeline,
+}

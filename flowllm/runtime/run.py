@@ -1,0 +1,175 @@
+"""A bound plan, run: once with its result, or as a stream of the outputs' deltas."""
+
+import asyncio
+import secrets
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import aclosing, suppress
+from dataclasses import dataclass
+from typing import Any, Self
+
+from flowllm.core.delta import Delta
+from flowllm.core.errors import FlowError, NodeFailure
+from flowllm.core.event import RunFinished, RunStarted
+from flowllm.core.plan import Plan
+from flowllm.runtime.bind import BoundFrame, BoundStep, Engine, bind_frame, candidates, unconditional
+from flowllm.runtime.bus import Bus, Reader
+from flowllm.runtime.context import Place, Run
+from flowllm.runtime.frame import Frame
+from flowllm.runtime.inputs import complete_inputs
+from flowllm.runtime.streams import Follower
+from flowllm.runtime.values import model_of
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a run gave. ``seconds`` is its duration, ``run`` its id."""
+
+    run: str
+    outputs: Mapping[str, Any]
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How one run is made. ``timeout`` in seconds for the whole of it."""
+
+    readers: Sequence[Reader] = ()
+    refresh: Iterable[str] = ()
+    timeout: float | None = None
+
+
+class Bound:
+    """A plan and everything that it needs here; can be run many times, also at the same time."""
+
+    def __init__(self, frame: BoundFrame, engine: Engine) -> None:
+        self.frame = frame
+        self.engine = engine
+
+    @property
+    def plan(self) -> Plan:
+        """The plan that was bound."""
+        return self.frame.plan
+
+    def check_models(self) -> None:
+        """Raise `SetupError` when a step that runs in any case has no model, or its key is missing."""
+        for bound in unconditional(self.frame):
+            if bound.call is not None and "model" not in bound.step.inputs:
+                self.engine.check_model(model_of(bound, {}))
+                self._check_spares(bound)
+
+    def _check_spares(self, bound: BoundStep) -> None:
+        for name in candidates(bound.step.model, bound.models)[1:]:
+            self.engine.check_model(name)
+
+    async def run(self, inputs: Mapping[str, Any], options: Options | None = None) -> Result:
+        """Run once. Raises `FlowError`; nothing of the run is left when it returns."""
+        started = self._start(inputs, options or Options())
+        return await started.complete()
+
+    def stream(self, inputs: Mapping[str, Any], outputs: Sequence[str], options: Options | None = None) -> "RunStream":
+        """Run once and show ``outputs`` as they grow; use it as an async context manager."""
+        options = options or Options()
+        follower = Follower()
+        readers = (*options.readers, follower.read)
+        return RunStream(self._start(inputs, Options(readers, options.refresh, options.timeout)), outputs, follower)
+
+    def _start(self, inputs: Mapping[str, Any], options: Options) -> "Started":
+        names = {"inputs": complete_inputs(self.plan.inputs, inputs)}
+        bus, engine = Bus(options.readers), self.engine
+        run = Run(bus.emit, bus.observed, engine.clock, engine.random, engine.services, frozenset(options.refresh))
+        deadline = None if options.timeout is None else engine.clock.now() + options.timeout
+        return Started(Frame(self.frame, names, Place(deadline=deadline), run), secrets.token_hex(6), options.timeout)
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """One run under way."""
+
+    frame: Frame
+    id: str
+    timeout: float | None
+
+    async def complete(self) -> Result:
+        """Run to the end."""
+        run, plan = self.frame.run, self.frame.bound.plan
+        begin = run.clock.now()
+        run.emit(RunStarted("", begin, self.id, plan.name, self.frame.bound.digest))
+        code, outputs = "interrupted", dict[str, Any]()
+        try:
+            await self._within_time()
+            outputs = {name: self.frame.output(name) for name in plan.outputs}
+            code = ""
+        except FlowError as error:
+            code = error.code
+            raise
+        finally:
+            now = run.clock.now()
+            run.emit(RunFinished("", now, code, now - begin, outputs))
+        return Result(self.id, outputs, now - begin)
+
+    async def _within_time(self) -> None:
+        timer = self.frame.run.clock.timeout(self.frame.place.deadline)
+        try:
+            async with timer:
+                await self.frame.complete()
+        except TimeoutError:
+            if not timer.expired():
+                raise
+            message = f"the run gave no result after {self.timeout:g} s"
+            raise NodeFailure("timeout", message) from None
+
+
+class RunStream:
+    """Iterate for ``(output, delta)``; ``await result()`` afterwards. Leaving the context ends the run."""
+
+    def __init__(self, started: Started, outputs: Sequence[str], follower: Follower) -> None:
+        self._started = started
+        self._outputs = outputs
+        self._follower = follower
+        self._task: asyncio.Task[Result] | None = None
+
+    async def __aenter__(self) -> Self:
+        self._task = asyncio.create_task(self._started.complete())
+        self._task.add_done_callback(lambda _: self._follower.end())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            with suppress(asyncio.CancelledError, FlowError):
+                await self._task
+
+    def __aiter__(self) -> AsyncIterator[tuple[str, Delta]]:
+        return self._merged()
+
+    async def result(self) -> Result:
+        """The run's result, or its failure."""
+        if self._task is None:
+            message = "a stream is entered with `async with` before its result is asked for"
+            raise NodeFailure("internal", message)
+        return await self._task
+
+    async def _merged(self) -> AsyncGenerator[tuple[str, Delta], None]:
+        queue: asyncio.Queue[tuple[str, Delta] | None] = asyncio.Queue(64)
+        readers = [asyncio.create_task(self._read(name, queue)) for name in self._outputs]
+        try:
+            for _ in range(len(readers)):
+                while (news := await queue.get()) is not None:
+                    yield news
+        finally:
+            for reader in readers:
+                reader.cancel()
+            await asyncio.gather(*readers, return_exceptions=True)
+
+    async def _read(self, name: str, queue: asyncio.Queue[tuple[str, Delta] | None]) -> None:
+        try:
+            async with aclosing(self._follower.output(self._started.frame, name)) as deltas:
+                async for delta in deltas:
+                    await queue.put((name, delta))
+        finally:
+            await queue.put(None)
+
+
+def bind(plan: Plan, engine: Engine) -> Bound:
+    """Make a plan ready to run."""
+    return Bound(bind_frame(plan, engine), engine)

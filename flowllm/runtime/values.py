@@ -1,0 +1,112 @@
+"""How one step gets its ports: its inputs are evaluated, its kind or region does the work, in its time."""
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import replace
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from flowllm.core.errors import NodeFailure, SetupError
+from flowllm.core.event import CallFinished, Event
+from flowllm.runtime.bind import BoundStep, Names, candidates
+from flowllm.runtime.context import Emit, Place
+from flowllm.runtime.regions import REGIONS
+
+if TYPE_CHECKING:
+    from flowllm.runtime.frame import Frame
+
+
+async def run_step(frame: "Frame", index: int) -> Mapping[str, Any]:
+    """The ports of a step that may wait, within the step's own time."""
+    bound = frame.bound.steps[index]
+    if bound.timeout is None:
+        return await _work(frame, index, frame.place)
+    clock = frame.run.clock
+    mine = clock.now() + bound.timeout
+    deadline = mine if frame.place.deadline is None else min(mine, frame.place.deadline)
+    timer = clock.timeout(deadline)
+    try:
+        async with timer:
+            return await _work(frame, index, replace(frame.place, deadline=deadline))
+    except TimeoutError:
+        if not timer.expired():
+            raise
+        message = f"no result after {bound.timeout:g} s"
+        raise NodeFailure("timeout", message) from None
+
+
+async def _work(frame: "Frame", index: int, place: Place) -> Mapping[str, Any]:
+    bound = frame.bound.steps[index]
+    arguments = {name: evaluate(frame.names) for name, evaluate in bound.inputs}
+    if bound.control:
+        return await REGIONS[bound.control](frame, index, place, arguments)
+    if bound.call is not None:
+        return await _ask(frame, bound, place, arguments)
+    if bound.takes_scope:
+        arguments["scope"] = place.scope(frame, bound)
+    return await _ports(bound, arguments)
+
+
+async def _ports(bound: BoundStep, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+    assert bound.run is not None
+    ports = bound.run(**arguments)
+    if inspect.isawaitable(ports):
+        ports = await ports
+    given: Mapping[str, Any] = ports
+    return given
+
+
+async def _ask(frame: "Frame", bound: BoundStep, place: Place, arguments: dict[str, Any]) -> Mapping[str, Any]:
+    watch = CostWatch(frame.run.emit)
+    arguments["model"] = model_of(bound, arguments)
+    arguments["scope"] = place.scope(frame, bound, watch.emit)
+    return {**await _ports(bound, arguments), "cost": watch.total}
+
+
+def model_of(bound: BoundStep, arguments: Mapping[str, Any]) -> str:
+    """The model that a step asks first."""
+    names = candidates(arguments.get("model") or bound.step.model, bound.models)
+    if names:
+        return names[0]
+    message = f"`{bound.step.id}` needs a model and none is chosen"
+    raise SetupError(
+        "no_model",
+        message,
+        hint="choose one, for example model=mock/echo or model=ollama/qwen3",
+        origin=bound.step.origin,
+    )
+
+
+class CostWatch:
+    """Passes a step's events on and adds up what its answers cost; None once a price is unknown."""
+
+    __slots__ = ("_emit", "total")
+
+    def __init__(self, emit: Emit) -> None:
+        self._emit = emit
+        self.total: Decimal | None = Decimal(0)
+
+    def emit(self, event: Event) -> None:
+        """Take one event."""
+        if isinstance(event, CallFinished):
+            cost = event.cost.total
+            self.total = None if cost is None or self.total is None else self.total + cost
+        self._emit(event)
+
+
+def case_of(bound: BoundStep, names: Names) -> str:
+    """The case that a route's switch chooses; "" is the default."""
+    value = as_case(dict(bound.inputs)["switch"](names))
+    if value in bound.cases:
+        return value
+    if bound.default is None:
+        message = f"no case `{value}` and no default"
+        raise NodeFailure("no_case", message)
+    return ""
+
+
+def as_case(value: Any) -> str:
+    """A switch's value as text: a string as it is, anything else as JSON writes it."""
+    return value if isinstance(value, str) else orjson.dumps(value, default=str).decode()
