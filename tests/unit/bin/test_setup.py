@@ -205,11 +205,12 @@ PIP_SETTINGS = [
     ("global.trusted-host='a b'", "UV_INSECURE_HOST=a b"),
     ("global.cert='/etc/ca.pem'", "SSL_CERT_FILE=/etc/ca.pem"),
     ("", "UV_SYSTEM_CERTS=1"),
+    ("", "PATH=/usr/local/bin:/usr/bin:/bin"),
 ]
 
 
 @pytest.mark.parametrize(("settings", "exported"), PIP_SETTINGS)
-def test_settings_of_pip_reach_uv(settings, exported):
+def test_settings_of_pip_and_defaults_are_handed_over(settings, exported):
     script = f'. "{BIN}/setup.sh"; run_pip() {{ printf "%s\\n" "$SETTINGS"; }}; configure_uv; env'
     environment = {"SETTINGS": settings}
     lines = subprocess.check_output(["sh", "-c", script], env=environment, text=True).splitlines()
