@@ -1,0 +1,84 @@
+"""Turns a checked tree into code whose every loop, join and comparison is metered.
+
+The tree given is changed: it is used for nothing else after. Imports jinja2.
+"""
+
+from typing import Any, Final
+
+from jinja2 import Template, nodes
+
+from flowllm.text.sandbox import CODE_NAME, ENVIRONMENT
+
+_NODES_A_STEP: Final = 16
+_BUFFERED: Final = (nodes.AssignBlock, nodes.FilterBlock)
+
+
+def generate(tree: nodes.Template) -> Template:
+    """Code for ``tree``. Raises SyntaxError, MemoryError or RecursionError for what Python cannot nest."""
+    _change(tree, in_loop=False)
+    code = ENVIRONMENT.compile(tree, None, CODE_NAME)
+    return Template.from_code(ENVIRONMENT, code, {})
+
+
+def _change(node: nodes.Node, *, in_loop: bool) -> None:
+    inner = in_loop or isinstance(node, nodes.For)
+    for name, value in node.iter_fields():
+        if isinstance(value, nodes.Node):
+            _change(value, in_loop=inner)
+            setattr(node, name, _metered(value, node, in_loop=inner))
+        elif isinstance(value, list):
+            _change_all(node, value, in_loop=inner)
+    if isinstance(node, nodes.For):
+        node.iter = _filter("$each", node.iter, [_const(_weight(node), node)])
+    if isinstance(node, _BUFFERED):
+        _write_data(node)
+
+
+def _change_all(parent: nodes.Node, items: list[Any], *, in_loop: bool) -> None:
+    for index, item in enumerate(items):
+        if isinstance(item, nodes.Node):
+            _change(item, in_loop=in_loop)
+            items[index] = _metered(item, parent, in_loop=in_loop)
+
+
+def _metered(node: nodes.Node, parent: nodes.Node, *, in_loop: bool) -> nodes.Node:
+    if isinstance(node, nodes.Concat):
+        return _filter("$concat", nodes.List(node.nodes, lineno=node.lineno), [])
+    if isinstance(node, nodes.Getitem) and isinstance(node.arg, nodes.Slice):
+        cut = node.arg
+        bounds = [bound or _const(None, node) for bound in (cut.start, cut.stop, cut.step)]
+        return _filter("$slice", node.node, bounds)
+    if isinstance(node, nodes.Operand):
+        node.expr = _filter("$charge", node.expr, []) if in_loop else node.expr
+    elif isinstance(parent, (nodes.List, nodes.Tuple, nodes.Pair)) and _is_read(node):
+        return _filter("$need", node, [])
+    return node
+
+
+def _is_read(node: nodes.Node) -> bool:
+    stored = isinstance(node, nodes.Name) and node.ctx == "store"
+    return isinstance(node, nodes.Expr) and not isinstance(node, nodes.Const) and not stored
+
+
+def _write_data(node: nodes.Node) -> None:
+    # Text inside a buffered block never passes the output loop: as a constant it is written
+    # through `finalize`, which counts it.
+    for output in node.find_all(nodes.Output):
+        output.nodes = [_const(part.data, part) if isinstance(part, nodes.TemplateData) else part for part in output.nodes]
+
+
+def _weight(loop: nodes.For) -> int:
+    size = sum(1 for part in loop.body for _ in part.find_all(nodes.Node))
+    return 1 + size // _NODES_A_STEP
+
+
+def _const(value: Any, near: nodes.Node) -> nodes.Const:
+    return nodes.Const(value, lineno=near.lineno)
+
+
+def _filter(name: str, value: nodes.Node, arguments: list[Any]) -> nodes.Filter:
+    made = nodes.Filter(value, name, arguments, [], None, None, lineno=value.lineno)
+    made.set_environment(ENVIRONMENT)
+    for argument in arguments:
+        argument.set_environment(ENVIRONMENT)
+    return made

@@ -1,0 +1,281 @@
+"""Jinja as flowllm allows it: importing this module imports jinja2, so it is imported at first need.
+
+No globals, no calls, no attribute of any Python object: a dot finds a mapping's key or a fact about
+the loop, nothing else. Filters and tests are ours. `run` renders with a `Meter` and turns whatever
+goes wrong into a `NodeFailure` that knows its line.
+"""
+
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from types import TracebackType
+from typing import Any, Final, NoReturn
+
+from jinja2 import StrictUndefined, Template, TemplateRuntimeError, UndefinedError, pass_context
+from jinja2.runtime import Context, LoopContext, missing
+from jinja2.sandbox import ImmutableSandboxedEnvironment, SecurityError
+
+from flowllm.core.errors import NodeFailure
+from flowllm.text.filters import ABSENT, FILTERS, TESTS, select_by
+from flowllm.text.limits import Limits, Meter, cost
+from flowllm.text.paths import look, what
+from flowllm.text.writing import written
+
+CODE_NAME: Final = "<pipeline template>"
+LOOP_FACTS: Final = frozenset(
+    "index index0 revindex revindex0 first last length depth depth0 previtem nextitem".split()
+)
+_NUMBERS: Final = (int, float, Decimal)
+_BITS: Final = 8192
+_SHOWN: Final = 200
+
+
+class Missing(StrictUndefined):
+    """What is not there; any use of it but ``is defined`` and ``default`` fails in our words."""
+
+    __slots__ = ()
+
+    @property
+    def _undefined_message(self) -> str:
+        if self._undefined_hint:
+            return self._undefined_hint
+        if self._undefined_obj is missing:
+            return f"`{self._undefined_name}` is not known here"
+        _, said = look(self._undefined_obj, self._undefined_name or "")
+        return f"what stands before `{self._undefined_name}` {said}"
+
+    def fail(self) -> NoReturn:
+        """Raise the error of using it."""
+        self._fail_with_undefined_error()
+
+
+class Rendering(Context):
+    """Names of one rendering with its meter; ``kept`` is the value of an expression."""
+
+    meter: Meter
+    kept: Any = None
+
+
+class Environment(ImmutableSandboxedEnvironment):
+    """The one environment: what a name, a dot, a bracket and an operator may do."""
+
+    intercepted_binops = frozenset({"*", "%", "**", "+"})
+
+    def getattr(self, obj: Any, attribute: str) -> Any:
+        """A mapping's key or a fact about the loop; never an attribute of data."""
+        if isinstance(obj, Mapping):
+            return obj[attribute] if attribute in obj else self.undefined(obj=obj, name=attribute)
+        if isinstance(obj, LoopContext) and attribute in LOOP_FACTS:
+            return getattr(obj, attribute)
+        return self.getitem(obj, attribute)
+
+    def getitem(self, obj: Any, argument: Any) -> Any:
+        """A mapping's key, or an item of a list or text."""
+        _use(obj, argument)
+        found, value = look(obj, argument)
+        return value if found else self.undefined(f"what stands before `{argument}` {value}", obj=obj, name=argument)
+
+    def call(__self, __context: Context, __obj: Any, *args: Any, **kwargs: Any) -> NoReturn:  # noqa: N805
+        """Refuse: templates call nothing."""
+        raise SecurityError("a template calls nothing")
+
+    def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
+        """No attribute is."""
+        return False
+
+    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
+        """``+`` of texts and lists within the limits, of numbers; ``*`` and ``%`` of numbers alone."""
+        _use(left, right)
+        if _is_number(left) and _is_number(right) and operator != "**":
+            _check_size(operator, left, right)
+        elif operator != "+" or type(left) is not type(right) or not isinstance(left, (str, list, tuple)):
+            raise TypeError(f"`{operator}` does not work between {what(left)} and {what(right)}")
+        else:
+            _meter(context).build(len(left) + len(right))
+            _meter(context).step(cost(left) + cost(right))
+        return self.binop_table[operator](left, right)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, _NUMBERS) and not isinstance(value, bool)
+
+
+def _check_size(operator: str, left: Any, right: Any) -> None:
+    if operator != "*" or not isinstance(left, int) or not isinstance(right, int):
+        return
+    if left.bit_length() + right.bit_length() > _BITS:
+        raise ValueError("a number grows too large")
+
+
+def _use(*values: Any) -> None:
+    for value in values:
+        if isinstance(value, Missing):
+            value.fail()
+
+
+def _meter(context: Context) -> Meter:
+    assert isinstance(context, Rendering)
+    return context.meter
+
+
+@pass_context
+def _finalize(context: Context, value: Any) -> str:
+    _use(value)
+    text = written(value)
+    _meter(context).write(len(text))
+    return text
+
+
+@pass_context
+def _each(context: Context, value: Any, weight: int) -> Any:
+    _use(value)
+    if not hasattr(value, "__len__"):
+        raise TypeError(f"{what(value)} has no items to loop over")
+    _meter(context).step(1 + len(value) * weight)
+    return value
+
+
+@pass_context
+def _charge(context: Context, value: Any) -> Any:
+    if not isinstance(value, Missing):
+        _meter(context).read(value)
+    return value
+
+
+@pass_context
+def _concat(context: Context, values: list[Any]) -> str:
+    texts = [written(value) for value in values]
+    length = sum(map(len, texts))
+    _meter(context).build(length)
+    _meter(context).step(1 + length // 64)
+    return "".join(texts)
+
+
+@pass_context
+def _slice(context: Context, value: Any, start: Any, stop: Any, step: Any) -> Any:
+    if isinstance(value, Mapping) or not hasattr(value, "__getitem__"):
+        raise TypeError(f"{what(value)} cannot be cut into pieces")
+    piece = value[start:stop:step]
+    _meter(context).read(piece)
+    return piece
+
+
+@pass_context
+def _keep(context: Context, value: Any) -> str:
+    _use(value)
+    assert isinstance(context, Rendering)
+    context.kept = value
+    return ""
+
+
+def _need(value: Any) -> Any:
+    _use(value)
+    return value
+
+
+@pass_context
+def _default(context: Context, value: Any, default_value: Any = "", boolean: bool = False) -> Any:
+    if isinstance(value, Missing) or (boolean and not value):
+        return default_value
+    return value
+
+
+@pass_context
+def _selectattr(context: Context, value: Any, attribute: Any, test: str = "", *arguments: Any) -> list[Any]:
+    _use(value, *arguments)
+    if test and test not in TESTS:
+        raise ValueError(f"there is no test `{test}`")
+    check = TESTS[test] if test else _truth
+    return select_by(_meter(context), value, attribute, check, *arguments)
+
+
+def _truth(value: Any) -> bool:
+    return value is not ABSENT and bool(value)
+
+
+def _metered(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    @pass_context
+    def filtered(context: Context, value: Any, *args: Any, **kwargs: Any) -> Any:
+        _use(value, *args, *kwargs.values())
+        meter = _meter(context)
+        meter.read(value)
+        result = function(meter, value, *args, **kwargs)
+        if result is ABSENT:
+            return context.environment.undefined(f"`{name}` was given nothing to choose from")
+        return result
+
+    return filtered
+
+
+def _tested(function: Callable[..., Any]) -> Callable[..., bool]:
+    def tested(value: Any, *args: Any) -> bool:
+        _use(*args)
+        return bool(function(ABSENT if isinstance(value, Missing) else value, *args))
+
+    return tested
+
+
+# Names with a dollar cannot be written in a template: the rewriter puts these in.
+_INNER: Final = {"$each": _each, "$charge": _charge, "$concat": _concat, "$slice": _slice, "$keep": _keep, "$need": _need}
+
+
+def _environment() -> Environment:
+    made = Environment(undefined=Missing, optimized=False, finalize=_finalize, autoescape=False, cache_size=0)
+    made.globals.clear()
+    made.policies.clear()
+    made.filters = {name: _metered(name, function) for name, function in FILTERS.items()}
+    made.filters |= {"default": _default, "selectattr": _selectattr, **_INNER}
+    made.tests = {name: _tested(function) for name, function in TESTS.items()}
+    return made
+
+
+ENVIRONMENT: Final = _environment()
+
+
+def run(template: Template, names: Mapping[str, Any], limits: Limits) -> tuple[str, Any]:
+    """The text that ``template`` writes, and what it kept. Raises `NodeFailure`; its origin's line
+    is the line in the template, 0 where it is not known.
+    """
+    context = Rendering(ENVIRONMENT, names, None, {})  # type: ignore[arg-type]
+    context.meter = Meter(limits)
+    try:
+        return _collect(template, context), context.kept
+    except NodeFailure as failure:
+        raise _placed(failure, template) from failure.__cause__
+    except UndefinedError as error:
+        raise _placed(_failed(str(error.message), error), template) from None
+    except TemplateRuntimeError as error:
+        raise _placed(_failed(str(error), error), template) from None
+    except RecursionError as error:
+        raise _placed(_failed("the values or the template are nested too deeply", error), template) from None
+    except (TypeError, ValueError, ArithmeticError, LookupError) as error:
+        raise _placed(_failed(str(error) or type(error).__name__, error), template) from None
+
+
+def _collect(template: Template, context: Rendering) -> str:
+    pieces: list[str] = []
+    length = 0
+    for piece in template.root_render_func(context):
+        pieces.append(piece)
+        length += len(piece)
+        context.meter.build(length)
+    return "".join(pieces)
+
+
+def _failed(said: str, error: BaseException) -> NodeFailure:
+    failure = NodeFailure("template_failed", said[:_SHOWN])
+    return failure.with_traceback(error.__traceback__)
+
+
+def _placed(failure: NodeFailure, template: Template) -> NodeFailure:
+    line = _line(failure.__traceback__, template)
+    failure.origin = failure.origin.moved(line - failure.origin.line) if line else failure.origin
+    return failure
+
+
+def _line(traceback: TracebackType | None, template: Template) -> int:
+    line = 0
+    while traceback is not None:
+        if traceback.tb_frame.f_code.co_filename == CODE_NAME:
+            line = template.get_corresponding_lineno(traceback.tb_lineno)
+        traceback = traceback.tb_next
+    return line
