@@ -52,6 +52,8 @@ class Policy(BaseModel):
     rank: ClassVar[int]
     shorthand: ClassVar[str] = ""
     """The field that a bare value stands for (``timeout: 45s`` is ``{seconds: 45}``); empty: none."""
+    available: ClassVar[bool] = True
+    """False: the parameters are known and checked, but this version cannot carry the policy out."""
 
     def wrap(self, inner: Call, services: Services) -> Call:
         """A call that makes ``inner`` in this policy's way."""

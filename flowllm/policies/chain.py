@@ -1,0 +1,109 @@
+"""Policies by name, and the chain that they make around a backend.
+
+``flowllm/policies/NAME.py`` holds the one subclass of `Policy` that ``NAME:`` means in YAML; it is
+imported when it is first used. A value is the policy's parameters, or one bare value for its main
+parameter (``timeout: 45s``), or true, or false or null to switch it off. `chain` sorts by rank,
+lower ranks further out, and folds once. Always on: ``retry``, ``meter``, and ``cache`` for vectors.
+"""
+
+import difflib
+import functools
+import importlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from flowllm.core.policy import Policy, Services
+from flowllm.core.scope import Call
+
+PACKAGE = "flowllm.policies"
+ALWAYS: Mapping[str, Any] = {"retry": True, "cache": {"replies": False}}
+WITH_CACHE = "single_flight"
+OF_THE_NODE = frozenset({"when_failed"})
+"""Written beside policies, carried out by the executor."""
+
+
+@functools.cache
+def policy_model(name: str) -> type[Policy] | None:
+    """The policy's class, or None when there is none of that name."""
+    if not name.isidentifier() or not (Path(__file__).parent / f"{name}.py").is_file():
+        return None
+    module = importlib.import_module(f"{PACKAGE}.{name}")
+    found = (value for value in vars(module).values() if _is_policy(value) and value.__module__ == module.__name__)
+    return next(found, None)
+
+
+def _is_policy(value: object) -> bool:
+    return isinstance(value, type) and issubclass(value, Policy)
+
+
+@functools.cache
+def order() -> tuple[str, ...]:
+    """Every policy, outermost first."""
+    models = {path.stem: policy_model(path.stem) for path in Path(__file__).parent.glob("*.py")}
+    ranks = {name: model.rank for name, model in models.items() if model is not None}
+    return tuple(sorted(ranks, key=ranks.__getitem__))
+
+
+def parse_policy(name: str, raw: object) -> Policy | None:
+    """What was written after ``name:``; None when it switches the policy off.
+
+    ValueError with one sentence when it is not understood.
+    """
+    model = policy_model(name)
+    if model is None:
+        close = difflib.get_close_matches(name, order(), 1)
+        raise ValueError(f"`{name}` is no policy" + (f"; did you mean `{close[0]}`?" if close else ""))
+    if raw is None or raw is False:
+        return None
+    try:
+        return model.model_validate(_parameters(name, model, raw))
+    except ValidationError as error:
+        raise ValueError(_sentence(name, model, error)) from None
+
+
+def _parameters(name: str, model: type[Policy], raw: object) -> Mapping[str, Any]:
+    if isinstance(raw, Mapping):
+        return dict(raw)
+    if raw is True:
+        return {}
+    if not model.shorthand:
+        raise ValueError(f"`{name}` takes true, false or a mapping of its parameters")
+    return {model.shorthand: [raw] if model.shorthand == "models" and isinstance(raw, str) else raw}
+
+
+def _sentence(name: str, model: type[Policy], error: ValidationError) -> str:
+    first = error.errors(include_input=False, include_url=False)[0]
+    where = ".".join([name, *map(str, first["loc"])])
+    if first["type"] == "extra_forbidden":
+        unknown = str(first["loc"][-1])
+        close = difflib.get_close_matches(unknown, model.model_fields, 1)
+        return f"`{name}` has no parameter `{unknown}`" + (f"; did you mean `{close[0]}`?" if close else "")
+    if first["type"] == "missing":
+        return f"`{where}` is missing"
+    message = first["msg"].removeprefix("Value error, ")
+    return f"`{where}`: {message[:1].lower()}{message[1:]}"
+
+
+def chain(policies: Mapping[str, Any], backend: Call, services: Services) -> Call:
+    """``backend`` as the node asks for it: ``policies`` as written, with those that are always on.
+
+    ValueError as `parse_policy`; the compiler has refused such values before.
+    """
+    call = backend
+    for policy in sorted(_active(policies), key=lambda policy: policy.rank, reverse=True):
+        call = policy.wrap(call, services)
+    return call
+
+
+def _active(policies: Mapping[str, Any]) -> list[Policy]:
+    written = {name: raw for name, raw in policies.items() if name not in OF_THE_NODE}
+    parsed = {name: parse_policy(name, raw) for name, raw in {**ALWAYS, **written, "meter": True}.items()}
+    cache, fallback = (parsed.get("cache") if "cache" in written else None), parsed.get("fallback")
+    if cache is not None:
+        parsed.setdefault(WITH_CACHE, parse_policy(WITH_CACHE, raw=True))
+        if fallback is not None:
+            parsed["cache"] = cache.model_copy(update={"models": getattr(fallback, "models", ())})
+    return [policy for policy in parsed.values() if policy is not None]

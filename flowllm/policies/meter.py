@@ -1,0 +1,102 @@
+"""Always on, closest to the provider: says when a request left and how it ended, and books its cost.
+
+A request that was cancelled or broke off after the provider had counted tokens is booked as well.
+"""
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, suppress
+from typing import ClassVar
+
+from flowllm.core.delta import Delta, Finish, Text, Usage
+from flowllm.core.errors import BudgetExceeded, Failure
+from flowllm.core.event import CallFailed, CallFinished, CallStarted
+from flowllm.core.policy import Policy, Services
+from flowllm.core.request import Request
+from flowllm.core.scope import Call, Scope
+
+
+class Meter(Policy):
+    """Events and cost of every request."""
+
+    rank: ClassVar[int] = 90
+
+    def wrap(self, inner: Call, services: Services) -> Call:
+        """A call that is observed and paid for."""
+
+        async def call(request: Request, scope: Scope) -> AsyncGenerator[Delta, None]:
+            services.may_spend()
+            reading = _Reading(request.model, scope, services)
+            first = False
+            try:
+                async with aclosing(inner(request, scope)) as deltas:
+                    async for delta in deltas:
+                        if not first:
+                            first = True
+                            reading.answers()
+                        if type(delta) is not Text:
+                            reading.take(delta)
+                        yield delta
+            except BaseException as error:
+                reading.broke(error)
+                raise
+            reading.finished()
+
+        return call
+
+
+class _Reading:
+    """What is known of one request so far."""
+
+    __slots__ = ("_finish", "_first", "_model", "_scope", "_services", "_started", "_usage")
+
+    def __init__(self, model: str, scope: Scope, services: Services) -> None:
+        self._model, self._scope, self._services = model, scope, services
+        self._started = scope.clock.now()
+        self._first: float | None = None
+        self._usage: Usage | None = None
+        self._finish: Finish | None = None
+        if scope.observed:
+            scope.emit(CallStarted(scope.address, self._started, model, scope.attempt))
+
+    def answers(self) -> None:
+        self._first = self._scope.clock.now() - self._started
+
+    def take(self, delta: Delta) -> None:
+        if type(delta) is Usage:
+            self._usage = delta
+        elif type(delta) is Finish:
+            self._finish = delta
+
+    def finished(self) -> None:
+        """A complete answer: say so, then book it (which may end the run)."""
+        scope = self._scope
+        cost = self._services.price(self._model, self._usage)
+        if scope.observed:
+            now, finish = scope.clock.now(), self._finish.reason if self._finish else None
+            seconds = now - self._started
+            scope.emit(CallFinished(scope.address, now, self._model, self._usage, cost, seconds, self._first, finish))
+        self._services.spend(cost.total)
+
+    def broke(self, error: BaseException) -> None:
+        """A failure, or a reader who left: after the end mark nothing is missing."""
+        if isinstance(error, GeneratorExit) and self._finish is not None:
+            self.finished()
+            return
+        cost = None if self._usage is None else self._services.price(self._model, self._usage)
+        if self._scope.observed:
+            code, message = self._reason(error)
+            scope, now = self._scope, self._scope.clock.now()
+            scope.emit(CallFailed(scope.address, now, self._model, code, message, self._usage, cost))
+        if cost is not None:
+            with suppress(BudgetExceeded):  # the next request is refused; this one ends as it did
+                self._services.spend(cost.total)
+
+    def _reason(self, error: BaseException) -> tuple[str, str]:
+        if isinstance(error, Failure):
+            return error.code, error.message
+        if isinstance(error, Exception):
+            return "internal", f"{type(error).__name__} in the call of {self._model}"
+        end = self._scope.deadline
+        if end is not None and self._scope.clock.now() >= end:
+            return "timeout", "the time ran out"
+        return "interrupted", "the call was cancelled"
