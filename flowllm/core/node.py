@@ -12,6 +12,10 @@ how). Fields are marked by what they hold:
     budget: Slotted = None       a slot: ``run(budget=...)`` gets its value
     rules: Lately = None         a mapping of slots that the node evaluates itself: ``run(rules=...)``
                                  gets a callable from the node's own names to {key: value}
+
+``model`` is no port of a kind that ``calls``: its ``run(model=...)`` gets the resolved name. A field
+whose YAML name is no Python name, or one of pydantic's, has that name as its alias (``as``, ``schema``).
+A plain function becomes a kind with `node_from_function`.
 """
 
 import inspect
@@ -19,9 +23,10 @@ import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from functools import cache, partial
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter
+from pydantic import BaseModel, ConfigDict, TypeAdapter, create_model
 
 from flowllm.core.spec import Schema
 
@@ -66,6 +71,8 @@ class Node(BaseModel):
     """For each ``Lately`` field the names that the node adds when it evaluates it."""
     inner_ports: ClassVar[tuple[str, ...]] = ()
     """Ports of a region that are read from inside."""
+    must: ClassVar[tuple[str, ...]] = ()
+    """Evaluated fields that have to be written; ``a|b`` asks for one of two, fields or input ports."""
     summary: ClassVar[str] = ""
 
     @classmethod
@@ -80,15 +87,7 @@ class Node(BaseModel):
     @classmethod
     def input_ports(cls) -> dict[str, Port]:
         """``run``'s keyword arguments but ``scope`` and the evaluated fields."""
-        run = getattr(cls, "run", None)
-        if run is None:
-            return {}
-        hints, skip = typing.get_type_hints(run), {"self", "scope", *cls.held()}
-        return {
-            name: Port(_schema(hints.get(name, Any)), parameter.default is parameter.empty)
-            for name, parameter in inspect.signature(run).parameters.items()
-            if name not in skip
-        }
+        return dict(_input_ports(cls))
 
     def output_ports(self, inputs: Mapping[str, Schema], schemas: Mapping[str, Schema]) -> dict[str, Schema]:
         """Ports by name with what is known of their type (``{}``: anything).
@@ -96,8 +95,26 @@ class Node(BaseModel):
         ``inputs`` are the types of what is connected, ``schemas`` the pipeline's named ones.
         Default: the keys of ``run``'s TypedDict.
         """
-        run = getattr(type(self), "run", None)
-        return {} if run is None else ports_of(typing.get_type_hints(run)["return"])
+        return dict(_output_ports(type(self)))
+
+
+@cache
+def _input_ports(kind: type[Node]) -> Mapping[str, Port]:
+    run = getattr(kind, "run", None)
+    if run is None:
+        return {}
+    hints, skip = typing.get_type_hints(run), {"self", "scope", *kind.model_fields}
+    return {
+        name: Port(_schema(hints.get(name, Any)), parameter.default is parameter.empty)
+        for name, parameter in inspect.signature(run).parameters.items()
+        if name not in skip and not (kind.calls and name == "model")
+    }
+
+
+@cache
+def _output_ports(kind: type[Node]) -> Mapping[str, Schema]:
+    run = getattr(kind, "run", None)
+    return {} if run is None else ports_of(typing.get_type_hints(run).get("return", Any))
 
 
 def ports_of(returned: Any) -> dict[str, Schema]:
@@ -112,3 +129,45 @@ def _schema(hint: Any) -> Schema:
         return {}
     return TypeAdapter(hint).json_schema()
 
+
+class _FunctionRun:
+    """``run`` of a kind made from a function: the node's parameters are filled in when it is read."""
+
+    def __init__(self, function: Callable[..., Any], parameters: tuple[str, ...]) -> None:
+        self._function = function
+        self._parameters = parameters
+
+    def __get__(self, node: Node | None, kind: type[Node]) -> Callable[..., Any]:
+        if node is None:
+            return self._function
+        return partial(self._function, **{name: getattr(node, name) for name in self._parameters})
+
+
+def node_from_function(function: Callable[..., Any], name: str | None = None) -> type[Node]:
+    """A kind from a plain function, sync or async.
+
+    Its arguments are the input ports, keyword-only ones with a default the YAML parameters, ``scope``
+    the `Scope`. It returns a TypedDict (the output ports), or, when sync, anything else: the port
+    ``value``. Raises TypeError for ``*args``, ``**kwargs`` and an async function without a TypedDict.
+    """
+    hints, signature = typing.get_type_hints(function), inspect.signature(function)
+    fields: dict[str, Any] = {}
+    for parameter in signature.parameters.values():
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
+            raise TypeError(f"the argument `{parameter.name}` of {function.__name__} cannot be a port; name each port")
+        if parameter.kind is parameter.KEYWORD_ONLY and parameter.default is not parameter.empty:
+            fields[parameter.name] = (hints.get(parameter.name, Any), parameter.default)
+    kind: type[Node] = create_model(name or function.__name__, __base__=Node, __module__=function.__module__, **fields)
+    kind.__doc__ = inspect.getdoc(function)
+    kind.run = _FunctionRun(_ports_function(function, hints.get("return", Any)), tuple(fields))  # type: ignore[attr-defined]
+    return kind
+
+
+def _ports_function(function: Callable[..., Any], returned: Any) -> Callable[..., Any]:
+    if typing.is_typeddict(returned):
+        return function
+    if inspect.iscoroutinefunction(function):
+        raise TypeError(f"the async function {function.__name__} must return a TypedDict: its keys are the ports")
+    run: Any = lambda **ports: {"value": function(**ports)}  # noqa: E731  carries the function's own signature
+    run.__signature__, run.__annotations__ = inspect.signature(function), typing.get_type_hints(function)
+    return run  # type: ignore[no-any-return]

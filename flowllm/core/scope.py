@@ -1,10 +1,10 @@
 """The only thing handed down to nodes, policies and backends: who asks, and the world's clock and dice."""
 
 import asyncio
-import random
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass, field
+from random import Random
 from typing import Protocol
 
 from flowllm.core.delta import Delta
@@ -88,7 +88,7 @@ class Scope:
     call: Call = no_call
     deadline: float | None = None
     clock: Clock = field(default_factory=SystemClock)
-    random: random.Random = field(default_factory=random.Random)
+    random: Random = field(default_factory=Random)
     salt: str = ""
     refresh: bool = False
     observed: bool = True
