@@ -16,7 +16,7 @@ from flowllm.core.node import Node
 from flowllm.core.plan import Plan, Step
 from flowllm.core.policy import Services
 from flowllm.core.scope import Call, Clock, SystemClock
-from flowllm.policies.chain import chain
+from flowllm.policies.chain import chain, parse_policy
 from flowllm.policies.timeout import Timeout
 from flowllm.text.slots import compile_evaluable
 
@@ -135,10 +135,8 @@ def _bind_step(step: Step, engine: Engine, groups: Mapping[str, Any]) -> BoundSt
 
 
 def _timeout(step: Step) -> float | None:
-    raw = step.policies.get("timeout")
-    if raw is None:
-        return None
-    return Timeout.model_validate(raw if isinstance(raw, Mapping) else {Timeout.shorthand: raw}).seconds
+    policy = parse_policy("timeout", step.policies.get("timeout"))
+    return policy.seconds if isinstance(policy, Timeout) else None
 
 
 def _bind_rescue(step: Step) -> BoundRescue | None:

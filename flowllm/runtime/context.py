@@ -64,5 +64,5 @@ class Place:
             random=run.random,
             salt=self.salt,
             refresh=bool(run.refresh) and run.refreshes(address),
-            observed=run.observed,
+            observed=run.observed or emit is not None,
         )

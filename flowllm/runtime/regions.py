@@ -147,7 +147,7 @@ async def run_map(frame: "Frame", index: int, place: Place, arguments: Arguments
 
 async def _item(frame: "Frame", index: int, place: Place, position: int, item: Any) -> Any:
     bound = frame.bound.steps[index]
-    own = {bound.step.id: {"index": position}, bound.params.as_: item}
+    own = {bound.step.id: {"index": position}, bound.params.name: item}
     child = _inner(frame, index, place.inner(f"{frame.address(bound)}[{position}]/"), own)
     await child.complete()
     return child.output("of")
