@@ -205,12 +205,11 @@ PIP_SETTINGS = [
     ("global.trusted-host='a b'", "UV_INSECURE_HOST=a b"),
     ("global.cert='/etc/ca.pem'", "SSL_CERT_FILE=/etc/ca.pem"),
     ("", "UV_SYSTEM_CERTS=1"),
-    ("", "PATH=/usr/local/bin:/usr/bin:/bin"),
 ]
 
 
 @pytest.mark.parametrize(("settings", "exported"), PIP_SETTINGS)
-def test_settings_of_pip_and_defaults_are_handed_over(settings, exported):
+def test_settings_of_pip_reach_uv(settings, exported):
     script = f'. "{BIN}/setup.sh"; run_pip() {{ printf "%s\\n" "$SETTINGS"; }}; configure_uv; env'
     environment = {"SETTINGS": settings}
     lines = subprocess.check_output(["sh", "-c", script], env=environment, text=True).splitlines()
@@ -218,6 +217,11 @@ def test_settings_of_pip_and_defaults_are_handed_over(settings, exported):
     assert sum(line.startswith(("UV_DEFAULT_INDEX", "UV_INDEX=", "UV_FIND_LINKS")) for line in lines) == (
         1 if exported.startswith(("UV_DEFAULT", "UV_INDEX=", "UV_FIND")) else 0
     )
+
+
+def test_programs_get_a_search_path_where_there_was_none():
+    lines = subprocess.check_output(["sh", "-c", f'. "{BIN}/setup.sh"; env'], env={}, text=True).splitlines()
+    assert any(line.startswith("PATH=") and "/usr/bin" in line for line in lines)
 
 
 def clone(folder):
