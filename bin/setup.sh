@@ -1,7 +1,8 @@
 # Sourced by bin/flowllm and bin/test: makes .venv hold the locked packages, then returns.
 #
-# Contract: with $self the path of the calling script, `set_up NAME...` takes names of locks under bin/requirements (core, dev), adds those of
-# FLOWLLM_EXTRAS, and returns with $root and $venv set and $venv/bin/python ready, or ends with one line.
+# Contract: with $self the path of the calling script, `set_up NAME...` takes names of locks under
+# bin/requirements (core, dev), adds those of FLOWLLM_EXTRAS, and returns with $root and $venv set and
+# $venv/bin/python ready, or ends with one line.
 # .venv/stamp holds copies of the installed locks and is written last: no stamp, no environment.
 # POSIX sh only. Nothing but `cmp` and one subshell is started when the stamp matches.
 
@@ -99,7 +100,7 @@ configure_uv() { # uv reads no settings of pip: hand over indexes and certificat
 }
 
 make_venv() { # an empty environment, with pip where Python can give it one
-    rm -rf "$venv" 2>/dev/null || fail 3 "cannot replace $venv"
+    rm -f "$stamp/root" && rm -rf "$venv" 2>/dev/null || fail 3 "cannot replace $venv"
     if "$python" -I -c 'import ensurepip' 2>/dev/null; then
         "$python" -I -m venv "$venv" >/dev/null 2>&1 && return
     fi
@@ -141,7 +142,8 @@ build() { # .venv from nothing; an environment that had the development packages
 import pathlib, sys, sysconfig
 pathlib.Path(sysconfig.get_path("purelib"), "flowllm_checkout.pth").write_text(sys.argv[1] + "\n", "utf-8")
 ' "$root" || fail 3 "cannot write into $venv"
-    mkdir "$stamp" && for lock in $wanted; do cp "$locks/$lock.txt" "$stamp/" || exit 3; done
+    mkdir "$stamp" || fail 3 "cannot write into $venv"
+    for lock in $wanted; do cp "$locks/$lock.txt" "$stamp/" || fail 3 "cannot write into $stamp"; done
     printf '%s\n' "$root" >"$stamp/root"
 }
 

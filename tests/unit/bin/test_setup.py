@@ -107,6 +107,18 @@ def test_an_interrupted_install_is_never_used(checkout):
     assert checkout.built() == 1
 
 
+def test_an_interrupted_removal_is_never_used(checkout, tmp_path):
+    checkout.run()
+    (tmp_path / "rm").write_text('#!/bin/sh\n[ "$1" = -f ] || kill -9 "$PPID"\nexec /bin/rm "$@"\n')
+    (tmp_path / "rm").chmod(0o755)
+    lock = checkout.root / "bin/requirements/core.txt"
+    lock.write_text("other==2\n")
+    assert checkout.run(PATH=f"{tmp_path}:/usr/bin:/bin").returncode == -9
+    lock.write_text("core==1\n")
+    checkout.run()
+    assert checkout.built() == 1
+
+
 def test_a_half_built_environment_is_replaced(checkout):
     (checkout.root / ".venv/bin").mkdir(parents=True)
     shutil.copy(STUB, checkout.root / ".venv/bin/python")
