@@ -28,6 +28,7 @@ class ModelCard:
     """What is known of a model. Windows in tokens; prices in US dollars per million tokens; None is unknown.
 
     ``price`` keys: input, output, cached_input, cache_write. ``supports`` None: nothing is known.
+    ``quirks`` are words of the wire's vocabulary that hold for this model over the provider's.
     """
 
     id: str
@@ -37,6 +38,7 @@ class ModelCard:
     price: Mapping[str, Decimal] | None = None
     tasks: frozenset[str] = frozenset({"chat"})
     checked: str = ""
+    quirks: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

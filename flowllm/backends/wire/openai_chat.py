@@ -1,0 +1,369 @@
+"""The chat completions format of OpenAI, spoken by most providers: whole JSON bodies and event streams.
+
+One decoder reads both: a whole body is a stream of one frame. Usage is taken from wherever it stands,
+the last report wins. A stream that ends with neither a finish reason nor ``[DONE]`` was interrupted.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
+
+import orjson
+from pydantic import BaseModel, ConfigDict
+
+from flowllm.backends.failures import failure_inside, failure_of, snippet
+from flowllm.backends.framing import Frame
+from flowllm.backends.usage import usage_of
+from flowllm.backends.wire import HttpParts, model_of, own_quirks
+from flowllm.core.card import ProviderCard
+from flowllm.core.delta import Delta, Finish, Meta, Reasoning, Text, ToolCall
+from flowllm.core.errors import ProviderFacts, ProviderFailure
+from flowllm.core.request import Chat, Image, Message, Part, Request
+
+_NINE = re.compile(r"[A-Za-z0-9]{9}")
+_FINISH = {
+    reason: meaning
+    for meaning, reasons in {
+        "stop": "stop eos end_turn stop_sequence complete finish completed",
+        "length": "length max_tokens max_output_tokens",
+        "tool_calls": "tool_calls function_call tool_use tool_call",
+        "content_filter": "content_filter refusal guardrail guardrail_intervened safety sensitive",
+        "error": "error",
+    }.items()
+    for reason in reasons.split()
+}
+
+
+class Quirks(BaseModel):
+    """What a provider of this format does differently; on a model they override the provider's.
+
+    ``rename`` and ``drop`` work on the names of the body. ``stream_usage: ask`` sets
+    ``stream_options.include_usage``. ``structured`` is what it understands of JSON answers.
+    ``tool_id: nine`` replaces ids of other providers by nine letters and digits.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    path: str = "/chat/completions"
+    rename: Mapping[str, str] = {}
+    drop: tuple[str, ...] = ()
+    reasoning_field: str = ""
+    stream_usage: Literal["ask", "always"] = "ask"
+    structured: Literal["json_schema", "json_object", "none"] = "json_schema"
+    system_role: Literal["system", "developer", "user"] = "system"
+    tool_id: Literal["any", "nine"] = "any"
+
+
+class Wire:
+    """The format as one provider speaks it."""
+
+    def __init__(self, card: ProviderCard) -> None:
+        self._card = card
+        self._quirks: dict[str, Quirks] = {}
+
+    def _quirks_of(self, model: str) -> Quirks:
+        if model not in self._quirks:
+            known = model_of(self._card, model)[1]
+            words = {**self._card.quirks, **(known.quirks if known else {})}
+            self._quirks[model] = Quirks.model_validate(own_quirks(Quirks, words))
+        return self._quirks[model]
+
+    def encode(self, request: Request) -> HttpParts:
+        """A chat as a POST of JSON."""
+        assert isinstance(request, Chat)
+        quirks = self._quirks_of(request.model)
+        body = _body(model_of(self._card, request.model)[0], request, quirks)
+        for name in quirks.drop:
+            body.pop(name, None)
+        for old, new in quirks.rename.items():
+            if old in body:
+                body[new] = body.pop(old)
+        body.update(request.extra)
+        return HttpParts("POST", quirks.path, orjson.dumps(body), request.stream)
+
+    def decoder(self, request: Request) -> "Decoder":
+        """A decoder of one answer."""
+        return Decoder(self._quirks_of(request.model).reasoning_field)
+
+    def decode_error(self, status: int, headers: Mapping[str, str], body: bytes) -> ProviderFailure:
+        """What an error status means."""
+        return failure_of(status, headers, body)
+
+
+def _body(name: str, request: Chat, quirks: Quirks) -> dict[str, Any]:
+    sampling = request.sampling
+    body: dict[str, Any] = {
+        "model": name,
+        "messages": [_message(message, quirks) for message in request.messages],
+        "temperature": sampling.temperature,
+        "top_p": sampling.top_p,
+        "max_tokens": sampling.max_output_tokens,
+        "stop": list(sampling.stop) or None,
+        "seed": sampling.seed,
+        "reasoning_effort": request.reasoning,
+        "tools": [_tool(t.name, t.description, t.parameters) for t in request.tools] or None,
+    }
+    if request.schema is not None:
+        _ask_for_json(body, request.schema, quirks)
+    if request.stream:
+        body["stream"] = True
+        if quirks.stream_usage == "ask":
+            body["stream_options"] = {"include_usage": True}
+    return {key: value for key, value in body.items() if value is not None}
+
+
+def _message(message: Message, quirks: Quirks) -> dict[str, Any]:
+    role = quirks.system_role if message.role == "system" else message.role
+    data: dict[str, Any] = {"role": role, "content": _content(message.parts)}
+    if message.tool_calls:
+        data["content"] = data["content"] or None
+        data["tool_calls"] = [
+            {
+                "id": _tool_id(call.id, quirks),
+                "type": "function",
+                "function": {"name": call.name, "arguments": call.arguments or "{}"},
+            }
+            for call in message.tool_calls
+        ]
+    if message.tool_call_id:
+        data["tool_call_id"] = _tool_id(message.tool_call_id, quirks)
+    return data
+
+
+def _content(parts: tuple[Part, ...]) -> Any:
+    if any(isinstance(part, Image) for part in parts):
+        return [_part(part) for part in parts]
+    return "".join(part.text for part in parts if not isinstance(part, Image))
+
+
+def _part(part: Part) -> dict[str, Any]:
+    if isinstance(part, Image):
+        url = part.url or f"data:{part.media_type};base64,{part.data}"
+        return {"type": "image_url", "image_url": {"url": url}}
+    return {"type": "text", "text": part.text}
+
+
+def _tool_id(written: str, quirks: Quirks) -> str:
+    if quirks.tool_id == "any" or _NINE.fullmatch(written):
+        return written
+    return hashlib.sha256(written.encode()).hexdigest()[:9]
+
+
+def _tool(name: str, description: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    function = {"name": name, "parameters": parameters or {"type": "object", "properties": {}}}
+    return {"type": "function", "function": function | ({"description": description} if description else {})}
+
+
+def _ask_for_json(body: dict[str, Any], schema: Mapping[str, Any], quirks: Quirks) -> None:
+    if quirks.structured == "json_schema":
+        shape = {"name": "answer", "schema": schema, "strict": _is_strict(schema)}
+        body["response_format"] = {"type": "json_schema", "json_schema": shape}
+        return
+    wanted = f"Answer with JSON alone, valid for this JSON Schema: {orjson.dumps(schema).decode()}"
+    body["messages"].insert(0, {"role": quirks.system_role, "content": wanted})
+    if quirks.structured == "json_object":
+        body["response_format"] = {"type": "json_object"}
+
+
+def _is_strict(schema: Any) -> bool:
+    """Whether every object in it is closed and requires all it names, as strict mode demands."""
+    if isinstance(schema, list):
+        return all(map(_is_strict, schema))
+    if not isinstance(schema, Mapping):
+        return True
+    if "properties" in schema or schema.get("type") == "object":
+        named = set(schema.get("properties", ()))
+        if schema.get("additionalProperties") is not False or named != set(schema.get("required", ())):
+            return False
+    return all(map(_is_strict, schema.values()))
+
+
+class Decoder:
+    """Frames of one answer to deltas; see the module for what it accepts."""
+
+    __slots__ = (
+        "_calls", "_finish", "_model", "_reasoning_fields", "_refusal", "_text", "complete", "done",
+    )  # fmt: skip
+
+    def __init__(self, reasoning_field: str = "") -> None:
+        fields = (reasoning_field, "reasoning_content", "reasoning")
+        self._reasoning_fields = tuple(dict.fromkeys(filter(None, fields)))
+        self._text: list[str] = []
+        self._refusal: list[str] = []
+        self._calls = _Calls()
+        self._finish: str | None = None
+        self._model = False
+        self.complete = False
+        self.done = False
+
+    @property
+    def partial_text(self) -> str:
+        """The text so far."""
+        return "".join(self._text)
+
+    def feed(self, frame: Frame) -> Iterable[Delta]:
+        """The deltas of one event or of the whole body."""
+        if frame.data == b"[DONE]":
+            self.done = self.complete = True
+            return ()
+        chunk = self._chunk(frame)
+        deltas: list[Delta] = []
+        if not self._model and chunk.get("model"):
+            self._model = True
+            deltas.append(Meta(model=str(chunk["model"])))
+        choices = chunk.get("choices")
+        if choices:
+            self._choice(choices[0], frame.whole, deltas)
+        if "usage" in chunk or "x_groq" in chunk:
+            usage = chunk.get("usage") or (chunk.get("x_groq") or {}).get("usage")
+            if isinstance(usage, dict):
+                deltas.append(usage_of(usage))
+        if isinstance(chunk.get("citations"), list):
+            deltas.append(Meta(citations=len(chunk["citations"])))
+        return deltas
+
+    def finish(self) -> Iterable[Delta]:
+        """The refusal where there was no text, and the end mark."""
+        if not self.complete:
+            facts = ProviderFacts(partial_text=self.partial_text)
+            raise ProviderFailure("stream_interrupted", "the answer broke off before its end", facts=facts)
+        deltas: list[Delta] = []
+        if self._refusal and not any(self._text):
+            deltas.append(Text("".join(self._refusal)))
+        raw = self._finish
+        reason = _FINISH.get(raw.lower(), "other") if raw else None
+        if self._calls.named and reason in (None, "stop"):
+            reason = "tool_calls"
+        deltas.append(Finish(reason, raw))
+        return deltas
+
+    def _chunk(self, frame: Frame) -> dict[str, Any]:
+        try:
+            chunk = orjson.loads(frame.data)
+        except orjson.JSONDecodeError:
+            raise self._invalid(frame, "is no JSON") from None
+        if not isinstance(chunk, dict):
+            if isinstance(chunk, list) and chunk and isinstance(chunk[0], dict) and chunk[0].get("error"):
+                raise failure_inside(chunk, self.partial_text)
+            raise self._invalid(frame, "is no JSON object")
+        if chunk.get("error") or frame.event == "error":
+            raise failure_inside(chunk, self.partial_text)
+        if "choices" not in chunk:
+            self._without_choices(chunk, frame)
+        return chunk
+
+    def _without_choices(self, chunk: dict[str, Any], frame: Frame) -> None:
+        if chunk.get("object") == "error" or chunk.get("detail"):
+            raise failure_inside(chunk, self.partial_text)
+        if not frame.event and not {"usage", "x_groq", "id", "object"} & chunk.keys():
+            raise self._invalid(frame, "is no chat completion")
+
+    def _invalid(self, frame: Frame, what: str) -> ProviderFailure:
+        message = f"the answer {what}: {snippet(frame.data)}"
+        return ProviderFailure("invalid_response", message, facts=ProviderFacts(partial_text=self.partial_text))
+
+    def _choice(self, choice: Any, whole: bool, deltas: list[Delta]) -> None:  # noqa: FBT001
+        if not isinstance(choice, dict) or choice.get("index"):
+            return
+        # Some send the message so far beside each delta, and an empty delta beside the whole message.
+        message = choice.get("message") if whole else choice.get("delta")
+        self.complete = self.complete or whole
+        if message:
+            content = message.get("content")
+            if content:
+                self._content(content, deltas)
+            if len(message) > 1 or not content:
+                self._rest(message, deltas)
+        if (raw := choice.get("finish_reason")) is not None:
+            self._finish = str(raw) or self._finish or ""
+            self.complete = self.complete or bool(raw)
+
+    def _content(self, content: Any, deltas: list[Delta]) -> None:
+        if type(content) is str:
+            self._text.append(content)
+            deltas.append(Text(content))
+        elif isinstance(content, list):
+            for part in content:
+                self._content_part(part, deltas)
+
+    def _content_part(self, part: Any, deltas: list[Delta]) -> None:
+        if isinstance(part, str):
+            self._content(part, deltas)
+        elif isinstance(part, dict) and "thinking" in part:
+            text = _joined(part["thinking"])
+            if text:
+                deltas.append(Reasoning(text, part.get("signature") or ""))
+        elif isinstance(part, dict) and part.get("text"):
+            self._content(part["text"], deltas)
+
+    def _rest(self, message: dict[str, Any], deltas: list[Delta]) -> None:
+        if thought := self._thought(message):
+            deltas.insert(len(deltas) - bool(message.get("content")), Reasoning(thought))
+        if refusal := message.get("refusal"):
+            self._refusal.append(str(refusal))
+        for position, call in enumerate(message.get("tool_calls") or ()):
+            deltas.extend(self._calls.add(call, position))
+        if function := message.get("function_call"):
+            deltas.extend(self._calls.add({"function": function}, 0))
+        if annotations := message.get("annotations"):
+            deltas.append(Meta(citations=len(annotations)))
+
+    def _thought(self, message: dict[str, Any]) -> str:
+        for name in self._reasoning_fields:
+            if value := message.get(name):
+                return _joined(value)
+        return _joined(message.get("reasoning_details") or "")
+
+
+class _Calls:
+    """Tool calls in pieces: pieces are held until their call has a name, numbers are made where missing."""
+
+    __slots__ = ("_held", "_ids", "_number", "_slots", "named")
+
+    def __init__(self) -> None:
+        self.named = False
+        self._slots: dict[int, int] = {}
+        self._ids: dict[int, str] = {}
+        self._held: dict[int, str] = {}
+        self._number = 0
+
+    def add(self, call: Any, position: int) -> Iterable[Delta]:
+        """The deltas of one entry of ``tool_calls``; ``position`` is its place in the list."""
+        if not isinstance(call, dict):
+            return ()
+        function = call.get("function") or {}
+        identity, name = str(call.get("id") or ""), str(function.get("name") or "")
+        arguments = _arguments(function.get("arguments"))
+        slot = self._slot(call.get("index"), position, identity if name else "")
+        if slot not in self._ids and not name:
+            self._held[slot] = self._held.get(slot, "") + arguments
+            return ()
+        if slot not in self._ids:
+            arguments = self._held.pop(slot, "") + arguments
+        self._ids[slot] = self._ids.get(slot) or identity
+        self.named = True
+        return (ToolCall(slot, identity, name, arguments),)
+
+    def _slot(self, index: Any, position: int, identity: str) -> int:
+        """A call with an id of its own is a new one even where the provider repeats the index."""
+        key = index if isinstance(index, int) else position
+        known = self._slots.get(key)
+        if known is None or (identity and self._ids.get(known, identity) not in ("", identity)):
+            known = self._slots[key] = self._number
+            self._number += 1
+        return known
+
+
+def _arguments(value: Any) -> str:
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else orjson.dumps(value).decode()
+
+
+def _joined(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, dict):
+        return _joined(value.get("text") or value.get("thinking") or value.get("summary") or "")
+    return "".join(map(_joined, value)) if isinstance(value, list) else ""

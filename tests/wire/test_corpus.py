@@ -1,0 +1,41 @@
+"""Recorded traffic, where the machine has it: whole and re-cut, every case folds to what it must."""
+
+import json
+import os
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests.wire.replay import WIRES, cuttings, differences
+
+CORPUS = os.environ.get("FLOWLLM_WIRE_CORPUS", "")
+FILES = sorted(Path(CORPUS).glob("*/*.json")) if CORPUS else []
+
+
+def _load():
+    return [json.loads(path.read_text(encoding="utf-8")) for path in FILES]
+
+
+CASES = _load()
+OURS = [case for case in CASES if case["protocol"] in WIRES]
+
+
+def _body(case) -> bytes:
+    return (case["response"].get("body") or "").encode()
+
+
+@pytest.mark.skipif(not CORPUS, reason="FLOWLLM_WIRE_CORPUS names no folder of recorded traffic")
+def test_the_corpus_is_read_and_counted(capsys):
+    counted = Counter(case["provider"] for case in OURS)
+    others = Counter(case["protocol"] for case in CASES if case["protocol"] not in WIRES)
+    with capsys.disabled():
+        print(f"\nrecorded traffic: {len(OURS)} cases:", ", ".join(f"{k} {v}" for k, v in sorted(counted.items())))
+        print("out of scope:", ", ".join(f"{k} {v}" for k, v in sorted(others.items())))
+    assert OURS
+
+
+@pytest.mark.parametrize("case", OURS, ids=lambda case: case["id"])
+def test_a_recorded_answer_folds_to_what_it_must_however_it_is_cut(case):
+    for chunks in cuttings(_body(case), case["id"]):
+        assert differences(case, chunks) == {}, f"cut {[len(c) for c in chunks][:3]}"
