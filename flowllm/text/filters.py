@@ -1,13 +1,14 @@
 """The filters and tests that templates may use: pure functions of values, bounded by a `Meter`.
 
-Each filter takes the meter first, then the value. `ABSENT` stands for what is not there: given to a
-test it is undefined, returned by a filter it becomes an undefined value that `default` replaces.
+Each filter takes the rendering first, whose meter it asks before it builds much, then the value.
+`ABSENT` stands for what is not there: `default` and the test `defined` are given it, filters that
+choose return it. The first parameters' names are Jinja's, so that its keywords work.
 """
 
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from flowllm.text.limits import Meter, cost
 from flowllm.text.paths import look, what
@@ -18,6 +19,12 @@ _WORD: Final = re.compile(r"([-\s({\[<]+)")
 _PRECISION: Final = 100
 _INDENT: Final = 8
 Attribute = str | int | None
+
+
+class Metered(Protocol):
+    """What a filter knows of the rendering it works for."""
+
+    meter: Meter
 
 
 def _attribute(value: Any, attribute: Attribute) -> Any:
@@ -49,28 +56,28 @@ def _number(value: Any) -> Any:
     return value
 
 
-def _abs(_: Meter, value: Any) -> Any:
+def _abs(_: Metered, value: Any) -> Any:
     return abs(_number(value))
 
 
-def _first(_: Meter, value: Any) -> Any:
+def _first(_: Metered, value: Any) -> Any:
     items = _items(value)
     return items[0] if items else ABSENT
 
 
-def _last(_: Meter, value: Any) -> Any:
+def _last(_: Metered, value: Any) -> Any:
     items = _items(value)
     return items[-1] if items else ABSENT
 
 
-def _float(_: Meter, value: Any, default: Any = 0.0) -> Any:
+def _float(_: Metered, value: Any, default: Any = 0.0) -> Any:
     try:
         return float(value)
     except (TypeError, ValueError, OverflowError):
         return default
 
 
-def _int(_: Meter, value: Any, default: Any = 0) -> Any:
+def _int(_: Metered, value: Any, default: Any = 0) -> Any:
     try:
         return int(value)
     except (TypeError, ValueError, OverflowError):
@@ -78,30 +85,30 @@ def _int(_: Meter, value: Any, default: Any = 0) -> Any:
         return default if number is None or not math.isfinite(number) else int(number)
 
 
-def _join(meter: Meter, value: Any, d: str = "", attribute: Attribute = None) -> str:
+def _join(run: Metered, value: Any, d: str = "", attribute: Attribute = None) -> str:
     texts = [written(item) for item in _of_each(value, attribute)]
     separator = written(d)
-    meter.build(sum(map(len, texts)) + len(separator) * len(texts))
+    run.meter.build(sum(map(len, texts)) + len(separator) * len(texts))
     return separator.join(texts)
 
 
-def _length(_: Meter, value: Any) -> int:
+def _length(_: Metered, value: Any) -> int:
     return len(value) if isinstance(value, str) else len(_items(value))
 
 
-def _list(_: Meter, value: Any) -> list[Any]:
+def _list(_: Metered, value: Any) -> list[Any]:
     return list(_items(value))
 
 
-def _lower(_: Meter, value: Any) -> str:
+def _lower(_: Metered, value: Any) -> str:
     return written(value).lower()
 
 
-def _upper(_: Meter, value: Any) -> str:
+def _upper(_: Metered, value: Any) -> str:
     return written(value).upper()
 
 
-def _map(_: Meter, value: Any, *, attribute: Attribute, default: Any = ABSENT) -> list[Any]:
+def _map(_: Metered, value: Any, *, attribute: Attribute, default: Any = ABSENT) -> list[Any]:
     if default is ABSENT:
         return _of_each(value, attribute)
     return [_attribute_or(item, attribute, default) for item in _items(value)]
@@ -114,38 +121,40 @@ def _attribute_or(item: Any, attribute: Attribute, default: Any) -> Any:
         return default
 
 
-def _folded(value: Any, case_sensitive: bool) -> Any:
+def _folded(value: Any, *, case_sensitive: bool) -> Any:
     return value.lower() if isinstance(value, str) and not case_sensitive else value
 
 
-def _key(case_sensitive: bool, attribute: Attribute) -> Callable[[Any], Any]:
-    return lambda item: _folded(_attribute(item, attribute), case_sensitive)
+def _key(attribute: Attribute, *, case_sensitive: bool) -> Callable[[Any], Any]:
+    return lambda item: _folded(_attribute(item, attribute), case_sensitive=case_sensitive)
 
 
-def _max(_: Meter, value: Any, case_sensitive: bool = False, attribute: Attribute = None) -> Any:
-    return max(_items(value), key=_key(case_sensitive, attribute), default=ABSENT)
+def _max(_: Metered, value: Any, *, case_sensitive: bool = False, attribute: Attribute = None) -> Any:
+    return max(_items(value), key=_key(attribute, case_sensitive=case_sensitive), default=ABSENT)
 
 
-def _min(_: Meter, value: Any, case_sensitive: bool = False, attribute: Attribute = None) -> Any:
-    return min(_items(value), key=_key(case_sensitive, attribute), default=ABSENT)
+def _min(_: Metered, value: Any, *, case_sensitive: bool = False, attribute: Attribute = None) -> Any:
+    return min(_items(value), key=_key(attribute, case_sensitive=case_sensitive), default=ABSENT)
 
 
-def _sort(_: Meter, value: Any, reverse: bool = False, case_sensitive: bool = False, attribute: Attribute = None) -> list[Any]:
-    return sorted(_items(value), key=_key(case_sensitive, attribute), reverse=reverse)
+def _sort(
+    _: Metered, value: Any, *, reverse: bool = False, case_sensitive: bool = False, attribute: Attribute = None
+) -> list[Any]:
+    return sorted(_items(value), key=_key(attribute, case_sensitive=case_sensitive), reverse=reverse)
 
 
-def _sum(_: Meter, value: Any, attribute: Attribute = None, start: Any = 0) -> Any:
+def _sum(_: Metered, value: Any, attribute: Attribute = None, start: Any = 0) -> Any:
     return sum((_number(item) for item in _of_each(value, attribute)), _number(start))
 
 
-def _replace(meter: Meter, value: Any, old: str, new: str, count: int = -1) -> str:
+def _replace(run: Metered, value: Any, old: str, new: str, count: int = -1) -> str:
     text, old, new = written(value), written(old), written(new)
     found = text.count(old) if count is None or count < 0 else min(count, text.count(old))
-    meter.build(len(text) + found * max(0, len(new) - len(old)))
+    run.meter.build(len(text) + found * max(0, len(new) - len(old)))
     return text.replace(old, new, found)
 
 
-def _round(_: Meter, value: Any, precision: int = 0, method: str = "common") -> Any:
+def _round(_: Metered, value: Any, precision: int = 0, method: str = "common") -> Any:
     if abs(precision) > _PRECISION:
         raise ValueError(f"a precision is between -{_PRECISION} and {_PRECISION}")
     if method == "common":
@@ -156,24 +165,31 @@ def _round(_: Meter, value: Any, precision: int = 0, method: str = "common") -> 
     return step(_number(value) * 10**precision) / 10**precision
 
 
-def _title(_: Meter, value: Any) -> str:
+def _title(_: Metered, value: Any) -> str:
     return "".join(word[0].upper() + word[1:].lower() for word in _WORD.split(written(value)) if word)
 
 
-def _tojson(meter: Meter, value: Any, indent: int | None = None) -> str:
+def _tojson(run: Metered, value: Any, indent: int | None = None) -> str:
     if indent is not None and not 0 <= indent <= _INDENT:
         raise ValueError(f"an indent is between 0 and {_INDENT}")
     text = as_json(value, indent)
-    meter.read(text)
+    run.meter.read(text)
     return text
 
 
-def _trim(_: Meter, value: Any, chars: str | None = None) -> str:
+def _trim(_: Metered, value: Any, chars: str | None = None) -> str:
     return written(value).strip(chars)
 
 
-def _truncate(_: Meter, s: Any, length: int = 255, killwords: bool = False, end: str = "...", leeway: int = 5) -> str:
-    text = written(s)
+def _truncate(
+    _: Metered,
+    value: Any,
+    length: int = 255,
+    killwords: bool = False,  # noqa: FBT001, FBT002  Jinja's signature
+    end: str = "...",
+    leeway: int = 5,
+) -> str:
+    text = written(value)
     if length < len(end) or leeway < 0:
         raise ValueError(f"a length is at least {len(end)}, a leeway at least 0")
     if len(text) <= length + leeway:
@@ -182,23 +198,45 @@ def _truncate(_: Meter, s: Any, length: int = 255, killwords: bool = False, end:
     return (kept if killwords else kept.rsplit(" ", 1)[0]) + end
 
 
-def _wordcount(_: Meter, value: Any) -> int:
+def _wordcount(_: Metered, value: Any) -> int:
     return len(written(value).split())
 
 
-# `default` and `selectattr` need what is undefined and the other tests: the sandbox has them.
+def _default(
+    _: Metered,
+    value: Any,
+    default_value: Any = "",
+    boolean: bool = False,  # noqa: FBT001, FBT002  Jinja's signature
+) -> Any:
+    return default_value if value is ABSENT or (boolean and not value) else value
+
+
+def _selectattr(run: Metered, value: Any, attribute: Attribute, test: str = "", *arguments: Any) -> list[Any]:
+    if test and test not in TESTS:
+        raise ValueError(f"there is no test `{test}`")
+    check = TESTS[test] if test else bool
+    read = _attribute_or_absent if test in MAY_BE_ABSENT else _attribute
+    for argument in arguments:
+        run.meter.step(len(_items(value)) * cost(argument))
+    return [item for item in _items(value) if check(read(item, attribute), *arguments)]
+
+
+def _attribute_or_absent(item: Any, attribute: Attribute) -> Any:
+    return _attribute_or(item, attribute, ABSENT)
+
+
 FILTERS: Final[Mapping[str, Callable[..., Any]]] = {
-    "abs": _abs, "first": _first, "float": _float, "int": _int, "join": _join, "last": _last,
-    "length": _length, "list": _list, "lower": _lower, "map": _map, "max": _max, "min": _min,
-    "replace": _replace, "round": _round, "sort": _sort, "sum": _sum, "title": _title,
-    "tojson": _tojson, "trim": _trim, "truncate": _truncate, "upper": _upper, "wordcount": _wordcount,
+    "abs": _abs, "default": _default, "first": _first, "float": _float, "int": _int, "join": _join, "last": _last,
+    "length": _length, "list": _list, "lower": _lower, "map": _map, "max": _max, "min": _min, "replace": _replace,
+    "round": _round, "selectattr": _selectattr, "sort": _sort, "sum": _sum, "title": _title, "tojson": _tojson,
+    "trim": _trim, "truncate": _truncate, "upper": _upper, "wordcount": _wordcount,
 }  # fmt: skip
 
+CHOOSING: Final = frozenset({"first", "last", "max", "min"})
+"""Filters that return `ABSENT` where there is nothing to choose from."""
 
-def select_by(meter: Meter, value: Any, attribute: Attribute, test: Callable[..., Any], *arguments: Any) -> list[Any]:
-    """The items of ``value`` whose attribute passes ``test``; a missing one is given as `ABSENT`."""
-    meter.step(cost(value))
-    return [item for item in _items(value) if test(_attribute_or(item, attribute, ABSENT), *arguments)]
+MAY_BE_ABSENT: Final = frozenset({"defined", "undefined"})
+"""Tests of what may be missing; every other test fails on it."""
 
 
 def _is_integer(value: Any) -> bool:
@@ -238,5 +276,3 @@ TESTS: Final[Mapping[str, Callable[..., Any]]] = {
     **dict.fromkeys(("gt", "greaterthan", ">"), lambda value, other: value > other),
     **dict.fromkeys(("ge", ">="), lambda value, other: value >= other),
 }
-
-FILTER_NAMES: Final = frozenset({*FILTERS, "default", "selectattr"})

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from jinja2 import Template, nodes
 
+from flowllm.text.filters import CHOOSING, MAY_BE_ABSENT
 from flowllm.text.sandbox import CODE_NAME, ENVIRONMENT
 
 _NODES_A_STEP: Final = 16
@@ -28,6 +29,8 @@ def _change(node: nodes.Node, *, in_loop: bool) -> None:
             setattr(node, name, _metered(value, node, in_loop=inner))
         elif isinstance(value, list):
             _change_all(node, value, in_loop=inner)
+    if isinstance(node, (nodes.Filter, nodes.Test)):
+        _guard(node)
     if isinstance(node, nodes.For):
         node.iter = _filter("$each", node.iter, [_const(_weight(node), node)])
     if isinstance(node, _BUFFERED):
@@ -50,9 +53,23 @@ def _metered(node: nodes.Node, parent: nodes.Node, *, in_loop: bool) -> nodes.No
         return _filter("$slice", node.node, bounds)
     if isinstance(node, nodes.Operand):
         node.expr = _filter("$charge", node.expr, []) if in_loop else node.expr
+    elif isinstance(node, nodes.Filter) and node.name in CHOOSING:
+        return _filter("$present", node, [_const(node.name, node)])
     elif isinstance(parent, (nodes.List, nodes.Tuple, nodes.Pair)) and _is_read(node):
         return _filter("$need", node, [])
     return node
+
+
+def _guard(node: nodes.Filter | nodes.Test) -> None:
+    """What goes into a filter or test is there and paid for, unless absence is what it asks about."""
+    if node.name.startswith("$"):
+        return
+    asks = node.name in (MAY_BE_ABSENT if isinstance(node, nodes.Test) else {"default"})
+    if node.node is not None:
+        node.node = _filter("$maybe" if asks else "$used", node.node, [])
+    node.args = [_filter("$need", argument, []) if _is_read(argument) else argument for argument in node.args]
+    for word in node.kwargs:
+        word.value = _filter("$need", word.value, []) if _is_read(word.value) else word.value
 
 
 def _is_read(node: nodes.Node) -> bool:
@@ -64,7 +81,11 @@ def _write_data(node: nodes.Node) -> None:
     # Text inside a buffered block never passes the output loop: as a constant it is written
     # through `finalize`, which counts it.
     for output in node.find_all(nodes.Output):
-        output.nodes = [_const(part.data, part) if isinstance(part, nodes.TemplateData) else part for part in output.nodes]
+        output.nodes = [_counted(part) for part in output.nodes]
+
+
+def _counted(part: nodes.Expr) -> nodes.Expr:
+    return _const(part.data, part) if isinstance(part, nodes.TemplateData) else part
 
 
 def _weight(loop: nodes.For) -> int:

@@ -1,7 +1,7 @@
-"""Templates that are text and plain paths alone, read without Jinja and with Jinja's result.
+r"""Templates that are text and plain paths alone, read without Jinja and with Jinja's result.
 
 Jinja's own rules that hold here too: one newline at the end of the source is dropped, line ends
-become ``\\n``, a backslash or quote means nothing outside an expression.
+become ``\n``, a backslash or quote means nothing outside an expression.
 """
 
 import re
@@ -29,7 +29,7 @@ def source_lines(source: str) -> list[str]:
 def normal(source: str) -> str:
     """The source as Jinja reads it."""
     text = _LINE_END.sub("\n", source) if "\r" in source else source
-    return text[:-1] if text.endswith("\n") else text
+    return text.removesuffix("\n")
 
 
 def plain_path(expression: str) -> Path | None:

@@ -5,24 +5,25 @@ the loop, nothing else. Filters and tests are ours. `run` renders with a `Meter`
 goes wrong into a `NodeFailure` that knows its line.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from decimal import Decimal
 from types import TracebackType
 from typing import Any, Final, NoReturn
 
 from jinja2 import StrictUndefined, Template, TemplateRuntimeError, UndefinedError, pass_context
-from jinja2.runtime import Context, LoopContext, missing
-from jinja2.sandbox import ImmutableSandboxedEnvironment, SecurityError
+from jinja2.runtime import Context, LoopContext
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2.utils import missing
 
 from flowllm.core.errors import NodeFailure
-from flowllm.text.filters import ABSENT, FILTERS, TESTS, select_by
+from flowllm.text.filters import ABSENT, FILTERS, TESTS
 from flowllm.text.limits import Limits, Meter, cost
 from flowllm.text.paths import look, what
 from flowllm.text.writing import written
 
 CODE_NAME: Final = "<pipeline template>"
 LOOP_FACTS: Final = frozenset(
-    "index index0 revindex revindex0 first last length depth depth0 previtem nextitem".split()
+    {"index", "index0", "revindex", "revindex0", "first", "last", "length", "depth", "depth0", "previtem", "nextitem"}
 )
 _NUMBERS: Final = (int, float, Decimal)
 _BITS: Final = 8192
@@ -41,7 +42,7 @@ class Missing(StrictUndefined):
         if self._undefined_obj is missing:
             return f"`{self._undefined_name}` is not known here"
         _, said = look(self._undefined_obj, self._undefined_name or "")
-        return f"what stands before `{self._undefined_name}` {said}"
+        return f"`{self._undefined_name}` is read from a value that {said}"
 
     def fail(self) -> NoReturn:
         """Raise the error of using it."""
@@ -72,11 +73,11 @@ class Environment(ImmutableSandboxedEnvironment):
         """A mapping's key, or an item of a list or text."""
         _use(obj, argument)
         found, value = look(obj, argument)
-        return value if found else self.undefined(f"what stands before `{argument}` {value}", obj=obj, name=argument)
+        return value if found else self.undefined(_read_from(argument, value), obj, argument)
 
-    def call(__self, __context: Context, __obj: Any, *args: Any, **kwargs: Any) -> NoReturn:  # noqa: N805
-        """Refuse: templates call nothing."""
-        raise SecurityError("a template calls nothing")
+    def is_safe_callable(self, obj: Any) -> bool:
+        """Nothing is: templates call nothing."""
+        return False
 
     def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
         """No attribute is."""
@@ -93,6 +94,11 @@ class Environment(ImmutableSandboxedEnvironment):
             _meter(context).build(len(left) + len(right))
             _meter(context).step(cost(left) + cost(right))
         return self.binop_table[operator](left, right)
+
+
+def _read_from(argument: Any, said: str) -> str:
+    shown = argument if isinstance(argument, str) else f"[{argument}]"
+    return f"`{shown}` is read from a value that {said}"
 
 
 def _is_number(value: Any) -> bool:
@@ -173,58 +179,34 @@ def _need(value: Any) -> Any:
 
 
 @pass_context
-def _default(context: Context, value: Any, default_value: Any = "", boolean: bool = False) -> Any:
-    if isinstance(value, Missing) or (boolean and not value):
-        return default_value
+def _used(context: Context, value: Any) -> Any:
+    _use(value)
+    _meter(context).read(value)
     return value
 
 
 @pass_context
-def _selectattr(context: Context, value: Any, attribute: Any, test: str = "", *arguments: Any) -> list[Any]:
-    _use(value, *arguments)
-    if test and test not in TESTS:
-        raise ValueError(f"there is no test `{test}`")
-    check = TESTS[test] if test else _truth
-    return select_by(_meter(context), value, attribute, check, *arguments)
+def _present(context: Context, value: Any, name: str) -> Any:
+    return context.environment.undefined(f"`{name}` was given nothing to choose from") if value is ABSENT else value
 
 
-def _truth(value: Any) -> bool:
-    return value is not ABSENT and bool(value)
+def _maybe(value: Any) -> Any:
+    return ABSENT if isinstance(value, Missing) else value
 
 
-def _metered(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-    @pass_context
-    def filtered(context: Context, value: Any, *args: Any, **kwargs: Any) -> Any:
-        _use(value, *args, *kwargs.values())
-        meter = _meter(context)
-        meter.read(value)
-        result = function(meter, value, *args, **kwargs)
-        if result is ABSENT:
-            return context.environment.undefined(f"`{name}` was given nothing to choose from")
-        return result
-
-    return filtered
-
-
-def _tested(function: Callable[..., Any]) -> Callable[..., bool]:
-    def tested(value: Any, *args: Any) -> bool:
-        _use(*args)
-        return bool(function(ABSENT if isinstance(value, Missing) else value, *args))
-
-    return tested
-
-
-# Names with a dollar cannot be written in a template: the rewriter puts these in.
-_INNER: Final = {"$each": _each, "$charge": _charge, "$concat": _concat, "$slice": _slice, "$keep": _keep, "$need": _need}
+# Names with a dollar cannot be written in a template: `text.metering` puts them in.
+_INNER: Final = {
+    "$each": _each, "$charge": _charge, "$concat": _concat, "$slice": _slice, "$keep": _keep, "$need": _need,
+    "$used": _used, "$present": _present, "$maybe": _maybe,
+}  # fmt: skip
 
 
 def _environment() -> Environment:
     made = Environment(undefined=Missing, optimized=False, finalize=_finalize, autoescape=False, cache_size=0)
     made.globals.clear()
     made.policies.clear()
-    made.filters = {name: _metered(name, function) for name, function in FILTERS.items()}
-    made.filters |= {"default": _default, "selectattr": _selectattr, **_INNER}
-    made.tests = {name: _tested(function) for name, function in TESTS.items()}
+    made.filters = {name: pass_context(function) for name, function in FILTERS.items()} | _INNER
+    made.tests = dict(TESTS)
     return made
 
 

@@ -76,7 +76,8 @@ class _Parser:
         if set(raw) == {"const"}:
             return Literal(raw["const"], origin)
         if "const" in raw:
-            return self._wrong("bad_key", "`const` stands alone in its mapping", at, "write {const: ...} without other keys")
+            hint = "write {const: ...} without other keys"
+            return self._wrong("bad_key", "`const` stands alone in its mapping", at, hint)
         items = {key: self.slot(value, _below(at, key)) for key, value in raw.items() if isinstance(key, str)}
         for key in raw:
             if not isinstance(key, str):

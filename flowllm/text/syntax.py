@@ -5,24 +5,26 @@ Importing this module imports jinja2, so it is imported at first need.
 """
 
 import difflib
-from collections.abc import Iterable
+import functools
+import inspect
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from jinja2 import TemplateSyntaxError, nodes
 from jinja2.parser import Parser
 
-from flowllm.text.filters import FILTER_NAMES, TESTS
+from flowllm.text.filters import FILTERS, TESTS
 from flowllm.text.sandbox import ENVIRONMENT
 
 _DEPTH: Final = 60
 _LOOPS: Final = 12
 _STEPS: Final = (str, int)
-_INCLUDES: Final = {
+_INCLUDES: Final[Mapping[type[nodes.Node], str]] = {
     nodes.Include: "include", nodes.Import: "import", nodes.FromImport: "from ... import",
     nodes.Extends: "extends", nodes.Macro: "macro",
 }  # fmt: skip
-_REFUSED: Final = {
+_REFUSED: Final[Mapping[type[nodes.Node], str]] = {
     nodes.Block: "`{% block %}` has no meaning here",
     nodes.CallBlock: "`{% call %}` calls, and templates call nothing",
     nodes.Pow: "`**` is not allowed in templates",
@@ -151,12 +153,13 @@ def _children(node: nodes.Node, bound: set[str], found: Walk) -> None:
 
 
 def _refuse(node: nodes.Node, found: Walk) -> None:
-    word = _INCLUDES.get(type(node))  # type: ignore[call-overload]
+    word = _INCLUDES.get(type(node))
     if word is not None:
         message = f"`{{% {word} %}}` reaches for another template; a template stands alone"
-        found.findings.append(Finding("template_include", message, node.lineno, "put the text into this template", word.split()[0]))
+        hint = "put the text into this template"
+        found.findings.append(Finding("template_include", message, node.lineno, hint, word.split()[0]))
         return
-    message = _REFUSED.get(type(node), f"`{type(node).__name__.lower()}` is not allowed in templates")  # type: ignore[call-overload]
+    message = _REFUSED.get(type(node), f"`{type(node).__name__.lower()}` is not allowed in templates")
     found.refuse(message, node, "write value * value" if isinstance(node, nodes.Pow) else "")
 
 
@@ -199,7 +202,8 @@ def _static_step(node: nodes.Node) -> str | int | None:
 def _call(node: nodes.Call, bound: set[str], found: Walk) -> None:
     called = node.node
     word = called.name if isinstance(called, nodes.Name) else called.attr if isinstance(called, nodes.Getattr) else ""
-    found.refuse(f"`{word}(...)` is a call; templates have filters only", node, _CALL_HINTS.get(word, _filter_list()), word)
+    message = f"`{word}(...)` is a call; templates have filters only"
+    found.refuse(message, node, _CALL_HINTS.get(word) or _filter_list(), word)
     if isinstance(called, nodes.Getattr):
         _visit(called.node, bound, found)
     for child in (*node.args, *node.kwargs):
@@ -207,14 +211,12 @@ def _call(node: nodes.Call, bound: set[str], found: Walk) -> None:
 
 
 def _filter_list() -> str:
-    return f"filters are {', '.join(sorted(FILTER_NAMES))}"
+    return f"filters are {', '.join(sorted(FILTERS))}"
 
 
 def _filter(node: nodes.Filter, bound: set[str], found: Walk) -> None:
-    _known("filter", node, FILTER_NAMES, found)
+    _known("filter", node, FILTERS, found)
     _arguments(node, bound, found)
-    if node.name == "map" and (node.args or [word.key for word in node.kwargs][:1] != ["attribute"]):
-        found.refuse("`map` takes an attribute only", node, "write items | map(attribute='name')", "map")
     if node.name == "selectattr":
         _check_selectattr(node, found)
 
@@ -236,10 +238,32 @@ def _arguments(node: nodes.Filter | nodes.Test, bound: set[str], found: Walk) ->
     _children(node, bound, found)
 
 
-def _known(what: str, node: nodes.Filter | nodes.Test, names: Iterable[str], found: Walk) -> None:
-    if node.name in names or node.name.startswith("$"):
+def _known(what: str, node: nodes.Filter | nodes.Test, table: Mapping[str, Any], found: Walk) -> None:
+    if node.name.startswith("$"):
         return
-    found.refuse(f"there is no {what} `{node.name}`", node, _suggest(what, node.name, names), node.name)
+    if node.name not in table:
+        found.refuse(f"there is no {what} `{node.name}`", node, _suggest(what, node.name, table), node.name)
+        return
+    words = [word.key for word in node.kwargs]
+    if not _fits(what, node.name, len(node.args), tuple(words)):
+        takes = ", ".join(_parameters(what, node.name)) or "nothing"
+        found.refuse(f"`{node.name}` is given other arguments than it takes", node, f"it takes {takes}", node.name)
+
+
+@functools.cache
+def _fits(what: str, name: str, arguments: int, words: tuple[str, ...]) -> bool:
+    signature = inspect.signature((FILTERS if what == "filter" else TESTS)[name])
+    before = 2 if what == "filter" else 1
+    try:
+        signature.bind(*[None] * (before + arguments), **dict.fromkeys(words))
+    except TypeError:
+        return False
+    return True
+
+
+def _parameters(what: str, name: str) -> list[str]:
+    names = list(inspect.signature((FILTERS if what == "filter" else TESTS)[name]).parameters)
+    return names[2 if what == "filter" else 1 :]
 
 
 def _suggest(what: str, name: str, names: Iterable[str]) -> str:
@@ -281,8 +305,9 @@ def _bind(target: nodes.Node, found: Walk) -> set[str]:
 
 def _if(node: nodes.If, bound: set[str], found: Walk) -> None:
     _visit(node.test, bound, found)
-    after = []
-    for branch in (node.body, *([elif_] for elif_ in node.elif_), node.else_):
+    after: list[set[str]] = []
+    branches: list[list[Any]] = [node.body, *([branch] for branch in node.elif_), node.else_]
+    for branch in branches:
         inside = set(bound)
         _body(branch, inside, found)
         after.append(inside)

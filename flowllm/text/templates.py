@@ -13,14 +13,16 @@ code is generated when a template is first rendered.
 """
 
 import functools
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from flowllm.core.errors import NodeFailure
+from flowllm.core.origin import Origin
 from flowllm.core.slot import Path
 from flowllm.text.limits import Limits
-from flowllm.text.paths import getter
+from flowllm.text.paths import follow, getter
 from flowllm.text.plain import CONSTANTS, OPERATORS, Piece, plain_path, plain_pieces
 from flowllm.text.writing import written
 
@@ -31,14 +33,16 @@ if TYPE_CHECKING:
     from flowllm.text.syntax import Finding, Seen
 
 _KEPT: Final = 4096
-_TAGS: Final = frozenset(
-    "for endfor elif endif block endblock extends print macro endmacro include from import set endset "
-    "with endwith autoescape endautoescape call endcall filter endfilter raw endraw".split()
-)
-_OWN: Final = frozenset("loop self super caller varargs kwargs".split())
-_GLOBALS: Final = frozenset("range dict lipsum cycler joiner namespace".split())
+_TAGS: Final = frozenset({
+    "for", "endfor", "elif", "endif", "block", "endblock", "extends", "print", "macro", "endmacro", "include", "from",
+    "import", "set", "endset", "with", "endwith", "autoescape", "endautoescape", "call", "endcall", "filter",
+    "endfilter", "raw", "endraw",
+})  # fmt: skip
+_OWN: Final = frozenset({"loop", "self", "super", "caller", "varargs", "kwargs"})
+_GLOBALS: Final = frozenset({"range", "dict", "lipsum", "cycler", "joiner", "namespace"})
 _RESERVED: Final = CONSTANTS | OPERATORS | _TAGS | _OWN | _GLOBALS
-_ARGUMENT_ERRORS: Final = (SyntaxError, MemoryError, RecursionError)
+_GENERATING: Final = threading.Lock()
+_TOO_DEEP: Final = (SyntaxError, MemoryError, RecursionError)
 
 
 def reserved_names() -> frozenset[str]:
@@ -64,10 +68,10 @@ class Parsed:
 
     def generated(self) -> "jinja2.Template":
         """The code, made at the first call."""
-        code = self.code
-        if code is None:
-            code = self.code = _generate(self)
-        return code
+        if self.code is None:
+            with _GENERATING:
+                self.code = self.code or _generate(self)
+        return self.code
 
 
 @functools.lru_cache(maxsize=_KEPT)
@@ -92,14 +96,14 @@ def _plain_expression(source: str) -> tuple[Piece, ...] | None:
 
 def _generate(what: Parsed) -> "jinja2.Template":
     from flowllm.text.metering import generate
-    from flowllm.text.syntax import parse
+    from flowllm.text.syntax import Finding, parse
 
-    # Another thread may have used the tree up between the two looks: parse again then.
-    tree, what.tree = what.tree, None
-    tree = tree or parse(what.source, expression=what.expression)  # type: ignore[assignment]
+    # Generating uses the tree up: after a failed attempt it is parsed again.
+    tree, what.tree = what.tree or parse(what.source, expression=what.expression), None
+    assert not isinstance(tree, Finding)
     try:
-        return generate(tree)  # type: ignore[arg-type]
-    except _ARGUMENT_ERRORS:
+        return generate(tree)
+    except _TOO_DEEP:
         raise NodeFailure("template_failed", "the template is nested too deeply") from None
 
 
@@ -122,7 +126,22 @@ def value_of(source: Parsed, limits: Limits) -> Callable[[Mapping[str, Any]], An
 def _rendered(source: Parsed, names: Mapping[str, Any], limits: Limits) -> tuple[str, Any]:
     from flowllm.text.sandbox import run
 
-    return run(source.generated(), names, limits)
+    try:
+        return run(source.generated(), names, limits)
+    except NodeFailure as failure:
+        raise _explained(failure, source, names) from failure.__cause__
+
+
+def _explained(failure: NodeFailure, source: Parsed, names: Mapping[str, Any]) -> NodeFailure:
+    """The same failure in the words of the path that is not there, where its line has one."""
+    for seen in source.seen if failure.code == "template_failed" else ():
+        parts = (seen.root, *seen.steps)
+        if seen.line == failure.origin.line and any(f"`{part}`" in failure.message for part in parts):
+            try:
+                follow(Path(seen.root, seen.steps), names)
+            except NodeFailure as missing:
+                return NodeFailure(failure.code, missing.message, origin=failure.origin)
+    return failure
 
 
 def _writer(piece: Piece) -> str | tuple[Callable[[Mapping[str, Any]], Any], int]:
@@ -150,9 +169,7 @@ def _one(get: Callable[[Mapping[str, Any]], Any], line: int, names: Mapping[str,
     try:
         return written(get(names))
     except NodeFailure as failure:
-        failure.origin = failure.origin.moved(line - failure.origin.line)
+        failure.origin = Origin(line=line)
         raise
     except (TypeError, ValueError, RecursionError) as error:
-        failed = NodeFailure("template_failed", str(error))
-        failed.origin = failed.origin.moved(line)
-        raise failed from None
+        raise NodeFailure("template_failed", str(error), origin=Origin(line=line)) from None
