@@ -28,11 +28,16 @@ def card(prices=PRICES, **rest):
         (
             PRICES,
             Usage(1000, 10, cached_input=400, cache_write=100),
-            "0.001038",
+            "0.000918",
             {"input": "0.0006", "cached_input": "0.00012", "cache_write": "0.00015", "output": "0.000048"},
         ),
         (PRICES, Usage(10, 100, reasoning=90), "0.000492", {"input": "0.000012", "output": "0.00048"}),
-        ({"input": "2", "output": "8"}, Usage(100, 0, cached_input=60), "0.0002", {"input": "0.00008", "cached_input": "0.00012"}),
+        (
+            {"input": "2", "output": "8"},
+            Usage(100, 0, cached_input=60),
+            "0.0002",
+            {"input": "0.00008", "cached_input": "0.00012"},
+        ),
         (PRICES, Usage(100, 0, cached_input=500), "0.00003", {"cached_input": "0.00003"}),
         (PRICES, Usage(0, 0), "0", {}),
         ({"input": "0", "output": "0"}, Usage(10, 10), "0", {"input": "0", "output": "0"}),
