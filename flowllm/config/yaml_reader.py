@@ -1,0 +1,283 @@
+"""Guarded YAML: text to plain values and the place of each, or every reason why not.
+
+One pass over the parser's events builds values and marks and keeps the limits, so that no nesting, alias
+or tag reaches code that could not bear it. Scalars follow the core schema of YAML 1.2. JSON is YAML.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Any
+
+from flowllm.config import scalars
+from flowllm.config.keys import DEPTH
+from flowllm.config.marks import Marks
+from flowllm.config.traps import advice, cause, corrected, quoted
+from flowllm.core.errors import PipelineInvalid, Problem
+from flowllm.core.origin import UNKNOWN, Origin
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The most that one file may hold. ``size`` counts characters, ``expanded`` what aliases repeat."""
+
+    size: int = 1024 * 1024
+    depth: int = DEPTH
+    nodes: int = 100_000
+    aliases: int = 256
+    expanded: int = 50_000
+
+
+PROJECT = Limits()
+LIBRARY = Limits(nodes=20_000)
+
+
+def load_yaml(text: str, file: str = "", limits: Limits = PROJECT) -> tuple[Any, Marks]:
+    """The value of a YAML or JSON text and its marks; `PipelineInvalid` with ``bad_yaml`` when refused."""
+    lines = text.removeprefix("\ufeff")
+    builder = _Builder(lines, file, limits)
+    try:
+        builder.check_text()
+        for event in _events(lines):
+            builder.take(event)
+    except _Stop as stop:
+        builder.problems.append(stop.problem)
+    except _yaml().YAMLError as error:
+        builder.problems.append(builder.syntax(error))
+    if builder.problems:
+        raise PipelineInvalid(builder.problems)
+    return builder.value, builder.marks
+
+
+def _yaml() -> Any:
+    import yaml
+
+    return yaml
+
+
+def _events(text: str) -> Iterator[Any]:
+    yaml = _yaml()
+    yield from yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+
+
+class _Stop(Exception):
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.message)
+        self.problem = problem
+
+
+_WAITING = object()
+
+
+@dataclass(slots=True)
+class _Open:
+    """A list or mapping whose end has not come."""
+
+    value: Any
+    marks: Marks
+    anchor: str | None
+    before: int
+    key: Any = _WAITING
+    key_origin: Origin = UNKNOWN
+    key_raw: str | None = None
+
+
+class _Builder:
+    """Takes events; gives ``value``, ``marks`` and ``problems``."""
+
+    def __init__(self, text: str, file: str, limits: Limits) -> None:
+        self._text = text
+        self._lines = text.split("\n")
+        self._file = file
+        self._limits = limits
+        self._stack: list[_Open] = []
+        self._anchors: dict[str, tuple[Any, Marks, int] | None] = {}
+        self._nodes = self._aliases = self._expanded = self._documents = 0
+        self._takers = {
+            "ScalarEvent": self._scalar,
+            "AliasEvent": self._alias,
+            "MappingStartEvent": self._mapping_start,
+            "SequenceStartEvent": self._list_start,
+            "MappingEndEvent": self._end,
+            "SequenceEndEvent": self._end,
+            "DocumentStartEvent": self._document,
+        }
+        self.value: Any = None
+        self.marks = Marks(Origin(file, 1, 1), Origin(file, 1, 1))
+        self.problems: list[Problem] = []
+
+    def check_text(self) -> None:
+        """Size and characters, before any parser sees the text."""
+        if len(self._text) > self._limits.size:
+            raise self._stop(f"the file is larger than {self._limits.size // 1024} KiB", 0, 0, "split it")
+        zero = self._text.find("\0")
+        if zero >= 0:
+            line = self._text.count("\n", 0, zero)
+            column = zero - self._text.rfind("\n", 0, zero) - 1
+            raise self._stop("the file holds a NUL character", line, column, "remove it")
+
+    def take(self, event: Any) -> None:
+        """Go on by one event."""
+        taker = self._takers.get(type(event).__name__)
+        if taker is not None:
+            taker(event)
+
+    def syntax(self, error: Any) -> Problem:
+        """A finding of the parser in plain words, with the corrected line where it is known."""
+        mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+        row, column = (mark.line, mark.column) if mark else self._position(getattr(error, "position", 0))
+        row = min(row, len(self._lines) - 1)
+        line = self._lines[row]
+        words = str(getattr(error, "problem", None) or getattr(error, "reason", None) or error)
+        message = cause(words, line)
+        return self._problem(message, row, column, self._hint(row) or advice(message, line))
+
+    def _position(self, position: int) -> tuple[int, int]:
+        head = self._text[:position]
+        return head.count("\n"), position - head.rfind("\n") - 1
+
+    def _hint(self, row: int) -> str:
+        for index in (row, row - 1):
+            line = corrected(self._lines[index]) if index >= 0 else ""
+            if line:
+                return line
+        return ""
+
+    def _problem(self, message: str, row: int, column: int, hint: str, code: str = "bad_yaml") -> Problem:
+        return Problem(code, message, "", Origin(self._file, row + 1, column + 1), hint)
+
+    def _stop(self, message: str, row: int, column: int, hint: str) -> _Stop:
+        return _Stop(self._problem(message, row, column, hint))
+
+    def _stop_at(self, event: Any, message: str, hint: str) -> _Stop:
+        return self._stop(message, event.start_mark.line, event.start_mark.column, hint)
+
+    def _document(self, event: Any) -> None:
+        self._documents += 1
+        if self._documents > 1:
+            raise self._stop_at(event, "the file holds more than one document", "remove the line `---`")
+
+    def _count(self, event: Any) -> None:
+        self._nodes += 1
+        if self._nodes > self._limits.nodes:
+            raise self._stop_at(event, f"the file holds more than {self._limits.nodes} values", "split the file")
+        if event.tag is not None and event.tag != "!":
+            shown = event.tag.removeprefix("tag:yaml.org,2002:")
+            raise self._stop_at(event, f"the tag `{shown}` is not allowed", "remove the tag; quote what is text")
+
+    def _scalar(self, event: Any) -> None:
+        self._count(event)
+        row, column = event.start_mark.line, event.start_mark.column
+        origin = Origin(self._file, row + 1, column + 1)
+        text, style = event.value, event.style
+        marks = Marks(origin, origin, raw=text)
+        if not style:
+            value = self._plain(text, row, column)
+        else:
+            value = text
+            self._place_text(marks, style, row)
+            if "\0" in text:
+                self.problems.append(self._problem("a text holds a NUL character", row, column, "remove \\0"))
+        self._put(event, value, marks)
+        if event.anchor is not None:
+            self._anchors[event.anchor] = (value, marks, 1)
+
+    def _plain(self, text: str, row: int, column: int) -> Any:
+        try:
+            return scalars.resolve(text)
+        except ValueError as error:
+            hint = f"as text: {quoted(text[:60])}"
+            self.problems.append(self._problem(str(error), row, column, hint, "bad_value"))
+            return None
+
+    def _place_text(self, marks: Marks, style: str, row: int) -> None:
+        """Where the first character of a quoted or block scalar stands."""
+        if style in "'\"":
+            marks.text = marks.value.moved(0, marks.value.column + 1)
+            return
+        header = self._lines[row][marks.value.column - 1 :].split("#")[0]
+        digit = next((int(mark) for mark in header if mark.isdigit()), None)
+        first = next((line for line in islice(self._lines, row + 1, None) if line.strip()), "")
+        indent = len(first) - len(first.lstrip(" "))
+        if digit is not None:
+            indent = min(indent, self._column_of_parent(row) + digit)
+        marks.indent = indent
+        marks.text = Origin(self._file, row + 2, indent + 1)
+
+    def _column_of_parent(self, row: int) -> int:
+        line = self._lines[row]
+        return len(line) - len(line.lstrip(" -"))
+
+    def _alias(self, event: Any) -> None:
+        known = self._anchors.get(event.anchor, ())
+        if known == ():
+            raise self._stop_at(event, f"`*{event.anchor}` names no anchor", f"quote it: {quoted('*' + event.anchor)}")
+        if not known:
+            raise self._stop_at(event, f"`*{event.anchor}` stands inside its own anchor", "remove the alias")
+        value, marks, size = known
+        self._aliases += 1
+        self._expanded += size
+        self._nodes += 1
+        if self._aliases > self._limits.aliases:
+            raise self._stop_at(event, f"the file holds more than {self._limits.aliases} aliases", "write values out")
+        if self._expanded > self._limits.expanded:
+            message = f"aliases repeat more than {self._limits.expanded} values"
+            raise self._stop_at(event, message, "write values out")
+        self._put(event, value, replace(marks))
+
+    def _mapping_start(self, event: Any) -> None:
+        self._start(event, {})
+
+    def _list_start(self, event: Any) -> None:
+        self._start(event, [])
+
+    def _start(self, event: Any, value: Any) -> None:
+        self._count(event)
+        if len(self._stack) >= self._limits.depth:
+            raise self._stop_at(event, f"nested deeper than {self._limits.depth} levels", "write it flatter")
+        row = event.start_mark.line
+        if self._stack and isinstance(self._stack[-1].value, dict) and self._stack[-1].key is _WAITING:
+            hint = self._hint(row) or "a key is one word or a text in quotes"
+            raise self._stop_at(event, "YAML reads this as a mapping used as a key; it needs quotes", hint)
+        origin = Origin(self._file, row + 1, event.start_mark.column + 1)
+        if event.anchor is not None:
+            self._anchors[event.anchor] = None
+        self._stack.append(_Open(value, Marks(origin, origin), event.anchor, self._nodes + self._expanded))
+
+    def _end(self, event: Any) -> None:
+        done = self._stack.pop()
+        if done.anchor is not None:
+            size = self._nodes + self._expanded - done.before + 1
+            self._anchors[done.anchor] = (done.value, done.marks, size)
+        self._put(event, done.value, done.marks)
+
+    def _put(self, event: Any, value: Any, marks: Marks) -> None:
+        """Hand a finished value to what it stands in."""
+        if not self._stack:
+            self.value, self.marks = value, marks
+            return
+        top = self._stack[-1]
+        if isinstance(top.value, list):
+            top.marks.children[len(top.value)] = marks
+            top.value.append(value)
+        elif top.key is _WAITING:
+            self._key(event, top, value, marks)
+        else:
+            top.value[top.key] = value
+            marks.key, marks.key_raw = top.key_origin, top.key_raw
+            top.marks.children[top.key] = marks
+            top.key = _WAITING
+
+    def _key(self, event: Any, top: _Open, key: Any, marks: Marks) -> None:
+        row, column = event.start_mark.line, event.start_mark.column
+        if isinstance(key, dict | list):
+            raise self._stop_at(event, "an alias cannot be a key", "write the key out")
+        if key == "<<" and not event.style:
+            message = "`<<` is not part of YAML 1.2"
+            self.problems.append(self._problem(message, row, column, "write the keys out, or use `defaults`"))
+        if key in top.value:
+            first = top.marks.children[key]
+            message = f"key `{marks.raw}` is written twice; the first is in line {first.key.line}"
+            hint = "keep one of them" if first.key_raw == marks.raw else "quote both keys"
+            self.problems.append(self._problem(message, row, column, hint))
+        top.key, top.key_origin, top.key_raw = key, marks.value, marks.raw
