@@ -109,7 +109,7 @@ def test_an_interrupted_install_is_never_used(checkout):
 
 def test_an_interrupted_removal_is_never_used(checkout, tmp_path):
     checkout.run()
-    (tmp_path / "rm").write_text('#!/bin/sh\n[ "$1" = -f ] || kill -9 "$PPID"\nexec /bin/rm "$@"\n')
+    (tmp_path / "rm").write_text('#!/bin/sh\n[ "$1" = -f ] || exec kill -9 "$PPID"\nexec /bin/rm "$@"\n')
     (tmp_path / "rm").chmod(0o755)
     lock = checkout.root / "bin/requirements/core.txt"
     lock.write_text("other==2\n")
