@@ -30,8 +30,8 @@ def test_the_corpus_is_read_and_counted(capsys):
     counted = Counter(case["provider"] for case in OURS)
     others = Counter(case["protocol"] for case in CASES if case["protocol"] not in WIRES)
     with capsys.disabled():
-        print(f"\nrecorded traffic: {len(OURS)} cases:", ", ".join(f"{k} {v}" for k, v in sorted(counted.items())))
-        print("out of scope:", ", ".join(f"{k} {v}" for k, v in sorted(others.items())))
+        print(f"\nrecorded traffic: {len(OURS)} cases:", ", ".join(f"{k} {v}" for k, v in sorted(counted.items())))  # noqa: T201
+        print("out of scope:", ", ".join(f"{k} {v}" for k, v in sorted(others.items())))  # noqa: T201
     assert OURS
 
 
