@@ -130,6 +130,8 @@ def layered(tree):
         write(tree, f"flowllm/{layer}/__init__.py", "")
     write(tree, "flowllm/api.py", "import flowllm.compiler\n")
     write(tree, "flowllm/nodes/c.py", "import flowllm.core\n")
+    write(tree, "flowllm/__init__.py", "if False:\n    from flowllm.api import Flow\n")
+    write(tree, "flowllm/runtime/version.py", "from flowllm import __version__\n")
     write(tree, "flowllm/backends/http.py", "import aiohttp\nimport httpx\n")
     write(tree, "flowllm/backends/wire/b.py", "")
     return tree
