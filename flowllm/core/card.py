@@ -47,6 +47,7 @@ class ProviderCard:
 
     ``quirks`` are words of the wire's own vocabulary. ``local`` providers run in this process
     (builtin, mock). ``open_models``: a model that is not listed is allowed, its facts unknown.
+    ``free``: every model costs nothing.
     """
 
     name: str
@@ -60,6 +61,7 @@ class ProviderCard:
     docs: str = ""
     local: bool = False
     open_models: bool = True
+    free: bool = False
     origin: Origin = field(default=UNKNOWN, compare=False)
 
 

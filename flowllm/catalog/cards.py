@@ -1,0 +1,244 @@
+"""What a provider file may hold, checked and made into cards.
+
+A file names facts and no code: keys that could load some, interpolations and secrets are refused.
+A secret is a handle, ``{env: NAME}`` or the name of the variable; prices are decimals in US dollars
+per million tokens, exact as written.
+"""
+
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from decimal import Decimal
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from flowllm.core.card import Auth, ModelCard, ProviderCard
+from flowllm.core.errors import PipelineInvalid, Problem
+from flowllm.core.origin import Origin
+
+CheckQuirks = Callable[[Sequence[str], Mapping[str, Any]], Sequence[str]]
+"""Wires and quirks to sentences about what is wrong with the quirks."""
+
+_CODE_KEYS = frozenset({"_target_", "_partial_", "_args_", "_convert_", "_recursive_", "hydra", "defaults"})
+_SECRET = re.compile(
+    r"sk-[A-Za-z0-9_-]{16,}|gsk_\w{16,}|AIza[\w-]{30,}|AKIA[A-Z0-9]{12,}|ghp_\w{20,}|hf_\w{20,}|xox[abp]-\S{10,}"
+    r"|(?i:bearer)\s+[\w.-]{16,}|eyJ[\w-]{10,}\.[\w-]{10,}"
+)
+_SECRET_NAMES = re.compile(r"(?i)^(x-|x-goog-)?(authorization|api[-_]?key|key|token|secret|password)$")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
+_NAME = r"^[a-z0-9][a-z0-9_.-]*$"
+
+
+def _variable(name: str) -> str:
+    if not _VARIABLE.fullmatch(name):
+        message = f"`{name[:8]}` is no name of an environment variable"
+        raise ValueError(message)
+    return name
+
+
+def _names(value: Any) -> Any:
+    """``env: NAME``, ``env: [A, B]`` and ``env: {env: NAME}`` are the same."""
+    if isinstance(value, Mapping):
+        value = value.get("env", value)
+    return [value] if isinstance(value, str) else value
+
+
+def _decimal(value: Any) -> Decimal:
+    """Exact as written: a float is read by its shortest text."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str | Decimal):
+        message = "a price is a number"
+        raise ValueError(message)  # noqa: TRY004  pydantic reports ValueError alone
+    number = Decimal(str(value))
+    if not number.is_finite() or number < 0:
+        message = "a price is not negative"
+        raise ValueError(message)
+    return number
+
+
+def _http_url(url: str) -> str:
+    parts = urlsplit(url)
+    if url and (parts.scheme not in ("http", "https") or not parts.hostname):
+        message = "a base_url starts with https:// or http:// and names a server"
+        raise ValueError(message)
+    if parts.username or parts.password or parts.query or parts.fragment:
+        message = "a base_url holds neither a user nor a query; write `auth` and `query`"
+        raise ValueError(message)
+    return url.rstrip("/")
+
+
+Price = Annotated[Decimal, BeforeValidator(_decimal)]
+Variables = Annotated[tuple[Annotated[str, AfterValidator(_variable)], ...], BeforeValidator(_names)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class PriceEntry(_Strict):
+    """US dollars per million tokens; what is not written is unknown."""
+
+    input: Price | None = None
+    output: Price | None = None
+    cached_input: Price | None = None
+    cache_write: Price | None = None
+
+
+class ModelEntry(_Strict):
+    """One model of a provider file."""
+
+    context: int | None = Field(None, gt=0)
+    output: int | None = Field(None, gt=0)
+    supports: frozenset[str] | None = None
+    price: PriceEntry | None = None
+    tasks: frozenset[Literal["chat", "embed", "rerank"]] = frozenset({"chat"})
+    checked: Any = None
+    source: str = ""
+    quirks: Mapping[str, Any] = {}
+
+
+class AuthEntry(_Strict):
+    """How a request shows its key."""
+
+    scheme: Literal["none", "bearer", "header", "query"] = "none"
+    env: Variables = ()
+    name: str = ""
+    prefix: str = ""
+    required: bool = True
+
+
+class ProviderEntry(_Strict):
+    """One provider file. ``base_url_env`` names a variable whose value replaces the server."""
+
+    name: str = Field("", pattern=_NAME)
+    docs: str = ""
+    base_url: Annotated[str, AfterValidator(_http_url)] = ""
+    base_url_env: Annotated[str, AfterValidator(_variable)] | None = None
+    wire: Mapping[Literal["chat", "embed", "rerank"], str] = {}
+    auth: AuthEntry = AuthEntry()
+    headers: Mapping[str, str] = {}
+    query: Mapping[str, str] = {}
+    quirks: Mapping[str, Any] = {}
+    models: Mapping[str, ModelEntry | None] = {}
+    local: bool = False
+    free: bool = False
+    open_models: bool = True
+
+
+def card_of(
+    data: Any,
+    name: str,
+    origin: Origin,
+    check_quirks: CheckQuirks | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> ProviderCard:
+    """The mapping of one file to a card; `PipelineInvalid` with everything that is wrong with it."""
+    problems = list(_refused(data, "", origin))
+    if problems:
+        raise PipelineInvalid(problems)
+    entry = _entry(data, name, origin)
+    problems = [
+        Problem("unknown_field" if "is no quirk" in text else "bad_value", text, f"{name}.quirks", origin)
+        for quirks in (entry.quirks, *(m.quirks for m in entry.models.values() if m))
+        for text in (check_quirks(tuple(entry.wire.values()), quirks) if check_quirks and quirks else ())
+    ]
+    if entry.name not in ("", name):
+        problems.append(Problem("bad_value", f"the file of `{name}` calls itself `{entry.name}`", "name", origin))
+    if problems:
+        raise PipelineInvalid(problems)
+    return _card(entry, name, origin, os.environ if environment is None else environment)
+
+
+def _entry(data: Any, name: str, origin: Origin) -> ProviderEntry:
+    try:
+        return ProviderEntry.model_validate({"name": name, **data} if isinstance(data, Mapping) else data)
+    except ValidationError as error:
+        raise PipelineInvalid(
+            Problem(
+                "unknown_field" if found["type"] == "extra_forbidden" else "bad_value",
+                found["msg"].removeprefix("Value error, "),
+                ".".join(map(str, (name, *found["loc"]))),
+                origin,
+            )
+            for found in error.errors(include_input=False, include_url=False)
+        ) from None
+
+
+def _card(entry: ProviderEntry, name: str, origin: Origin, environment: Mapping[str, str]) -> ProviderCard:
+    auth = entry.auth
+    return ProviderCard(
+        name=name,
+        base_url=_base_url(entry, environment),
+        wire={str(task): wire for task, wire in entry.wire.items()},
+        auth=Auth(auth.scheme, auth.env, auth.name, auth.prefix, auth.required),
+        headers=dict(entry.headers),
+        query=dict(entry.query),
+        quirks=dict(entry.quirks),
+        models={id_: _model(id_, model or ModelEntry(), free=entry.free) for id_, model in entry.models.items()},
+        docs=entry.docs,
+        local=entry.local,
+        free=entry.free,
+        open_models=entry.open_models,
+        origin=origin,
+    )
+
+
+def _model(name: str, entry: ModelEntry, *, free: bool) -> ModelCard:
+    price = entry.price.model_dump(exclude_none=True) if entry.price else None
+    return ModelCard(
+        id=name,
+        context=entry.context,
+        output=entry.output,
+        supports=entry.supports,
+        price=price or (FREE if free else None),
+        tasks=frozenset(entry.tasks),
+        checked=str(entry.checked or ""),
+        quirks=dict(entry.quirks),
+    )
+
+
+FREE: Mapping[str, Decimal] = {"input": Decimal(0), "output": Decimal(0)}
+
+
+def _base_url(entry: ProviderEntry, environment: Mapping[str, str]) -> str:
+    """The written server, or the one that the variable names, as ``host``, ``host:port`` or a URL."""
+    said = environment.get(entry.base_url_env or "", "").strip().rstrip("/")
+    if not said:
+        return entry.base_url
+    written = urlsplit(entry.base_url)
+    parts = urlsplit(said if "://" in said else f"{written.scheme}://{said}")
+    host = {"0.0.0.0": "127.0.0.1"}.get(parts.hostname or "", parts.hostname or "")  # noqa: S104
+    host = f"[{host}]" if ":" in host else host
+    port = parts.port or (written.port if parts.scheme == "http" else None)
+    return f"{parts.scheme}://{host}{f':{port}' if port else ''}{parts.path or written.path}"
+
+
+def _refused(data: Any, where: str, origin: Origin) -> Iterator[Problem]:
+    """Keys that could load code, interpolations, and secrets written out."""
+    if isinstance(data, Mapping):
+        for key, value in data.items():
+            place = f"{where}.{key}" if where else str(key)
+            if key in _CODE_KEYS:
+                yield Problem("untrusted_key", f"`{key}` is not allowed in a provider file", place, origin)
+            elif isinstance(value, str) and _SECRET_NAMES.match(str(key)):
+                yield _secret(place, origin)
+            else:
+                yield from _refused(value, place, origin)
+    elif isinstance(data, list):
+        for position, value in enumerate(data):
+            yield from _refused(value, f"{where}[{position}]", origin)
+    elif isinstance(data, str) and "${" in data:
+        yield Problem("untrusted_resolver", "`${` is not allowed in a provider file", where, origin)
+    elif isinstance(data, str) and _SECRET.search(data):
+        yield _secret(where, origin)
+
+
+def _secret(where: str, origin: Origin) -> Problem:
+    return Problem(
+        "literal_secret",
+        "a secret is written into the file",
+        where,
+        origin,
+        hint="auth: {scheme: bearer, env: ACME_API_KEY}, then: flowllm keys set ACME_API_KEY",
+    )

@@ -1,0 +1,135 @@
+"""Folders of provider files to a `Catalog`, and ``provider/model`` to its cards.
+
+Names come from the file names; a file is read and checked when its provider is first asked for. The
+first folder that has a name wins. Overrides (``providers.NAME.base_url=...``) are merged over the
+file, mapping by mapping.
+"""
+
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from difflib import get_close_matches
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from flowllm.catalog.cards import FREE, CheckQuirks, card_of
+from flowllm.core.card import Catalog, ModelCard, ProviderCard
+from flowllm.core.errors import PipelineInvalid, Problem
+from flowllm.core.origin import Origin
+
+Read = Callable[[Path], Mapping[str, Any]]
+"""Reads one provider file into plain data, under the rules for files that are not the project's own."""
+
+
+def packaged_providers() -> Path:
+    """The folder of provider files that came with flowllm: in the package, or beside it in a checkout."""
+    package = Path(str(files("flowllm")))
+    installed = package / "_data" / "providers"
+    return installed if installed.is_dir() else package.parent / "providers"
+
+
+def load_catalog(
+    folders: Sequence[Path],
+    read: Read,
+    overrides: Mapping[str, Mapping[str, Any]] | None = None,
+    check_quirks: CheckQuirks | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Catalog:
+    """Every provider of the folders, the project's before the packaged ones.
+
+    ``environment`` (default: the process's) is where variables like OLLAMA_HOST are looked up.
+    Problems of a file are raised as `PipelineInvalid` when its provider is asked for.
+    """
+    paths: dict[str, Path] = {}
+    for folder in folders:
+        for path in sorted(folder.glob("*.yaml")) if folder.is_dir() else ():
+            paths.setdefault(path.stem, path)
+    words = dict(overrides or {})
+    unknown = [name for name in words if name not in paths]
+    if unknown:
+        raise PipelineInvalid(_unknown_provider(name, paths) for name in unknown)
+
+    def make(name: str) -> ProviderCard:
+        path = paths[name]
+        data = read(path)
+        merged = _merged(data, words[name]) if name in words and isinstance(data, Mapping) else data
+        return card_of(merged, name, Origin(str(path)), check_quirks, environment)
+
+    return Catalog(_Cards(paths, make))
+
+
+def find(catalog: Catalog, model: str) -> tuple[ProviderCard, ModelCard | None]:
+    """The cards of ``provider/name``; the model is None where the provider allows unlisted ones.
+
+    Models of providers that cost nothing get a card even when unlisted. Raises `PipelineInvalid`
+    ``unknown_provider`` or ``unknown_model``, with what was likely meant.
+    """
+    provider, slash, name = model.partition("/")
+    if not slash or not name:
+        message = f"`{model}` is no `provider/model`"
+        raise PipelineInvalid([Problem("unknown_model", message, hint=_did_you_mean(model, _all_names(catalog)))])
+    if provider not in catalog.providers:
+        raise PipelineInvalid([_unknown_provider(provider, catalog.providers)])
+    card = catalog.providers[provider]
+    known = card.models.get(name)
+    if known is None and not card.open_models:
+        message = f"`{provider}` has no model `{name}`"
+        hint = _did_you_mean(model, [f"{provider}/{m}" for m in card.models])
+        raise PipelineInvalid([Problem("unknown_model", message, hint=hint)])
+    if known is None and card.free:
+        known = ModelCard(name, price=FREE)
+    return card, known
+
+
+def _all_names(catalog: Catalog) -> list[str]:
+    return [f"{card.name}/{model}" for card in catalog.providers.values() for model in card.models]
+
+
+def _unknown_provider(name: str, known: Mapping[str, Any]) -> Problem:
+    hint = _did_you_mean(name, list(known)) or f"installed are {', '.join(sorted(known))}"
+    return Problem("unknown_provider", f"the provider `{name}` is not installed", f"providers.{name}", hint=hint)
+
+
+def _did_you_mean(name: str, known: Sequence[str]) -> str:
+    """The nearest name; what ends alike (a model without its provider) counts as near."""
+    ends = [other for other in known if other.endswith(f"/{name}")]
+    near = ends or get_close_matches(name, known, n=1, cutoff=0.6)
+    return f"did you mean `{near[0]}`?" if near else ""
+
+
+def _merged(data: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(data)
+    for key, value in over.items():
+        old = merged.get(key)
+        merged[key] = _merged(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+    # A server that the user names wins over the variable that names one.
+    if "base_url" in over:
+        merged.pop("base_url_env", None)
+    return merged
+
+
+class _Cards(Mapping[str, ProviderCard]):
+    """Cards by name, each made when it is first asked for; safe from many threads."""
+
+    def __init__(self, paths: Mapping[str, Path], make: Callable[[str], ProviderCard]) -> None:
+        self._paths = paths
+        self._make = make
+        self._made: dict[str, ProviderCard] = {}
+        self._lock = threading.Lock()
+
+    def __getitem__(self, name: str) -> ProviderCard:
+        if name not in self._paths:
+            raise KeyError(name)
+        with self._lock:
+            if name not in self._made:
+                self._made[name] = self._make(name)
+        return self._made[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._paths
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted(self._paths))
+
+    def __len__(self) -> int:
+        return len(self._paths)

@@ -1,0 +1,120 @@
+import stat
+
+import pytest
+
+from flowllm.backends.auth import KeySource, KeyStore, authorization, masked, require_key
+from flowllm.core.card import Auth, ProviderCard
+from flowllm.core.errors import ProviderFailure, SetupError
+from flowllm.core.secrets import registered
+
+AUTH = Auth("bearer", ("ACME_KEY", "ACME_OLD_KEY"))
+URL = "https://api.acme.example/v1/chat"
+
+
+@pytest.fixture
+def store(tmp_path):
+    return KeyStore(tmp_path / "config" / "keys.json")
+
+
+@pytest.mark.parametrize(
+    ("environment", "dotenv", "stored", "found"),
+    [
+        ({"ACME_KEY": "from-env-1"}, "ACME_KEY=from-file", "from-store", ("from-env-1", "environment")),
+        ({"ACME_OLD_KEY": "from-old-env"}, "ACME_KEY=from-file", None, ("from-old-env", "environment")),
+        ({"ACME_KEY": "  "}, "ACME_KEY=from-file", "from-store", ("from-file", ".env")),
+        ({}, "ACME_KEY=$HOME/not-expanded", None, ("$HOME/not-expanded", ".env")),
+        ({}, "OTHER=x", "from-store", ("from-store", "keys")),
+        ({}, "", None, None),
+    ],
+)
+def test_environment_then_dotenv_then_store(tmp_path, store, environment, dotenv, stored, found):
+    (tmp_path / ".env").write_text(dotenv)
+    if stored:
+        store.set("ACME_KEY", stored)
+    assert KeySource(environment, tmp_path / ".env", store).find(AUTH) == found
+    if found:
+        assert found[0] in registered()
+
+
+def test_a_provider_without_keys_is_given_none(store):
+    assert KeySource({"ACME_KEY": "secret-1"}, None, store)(Auth("none", ("ACME_KEY",))) is None
+
+
+def test_the_store_keeps_lists_and_forgets(store):
+    store.set("ACME_KEY", "acme-0123456789-abcdef")
+    store.set("B_KEY", "short")
+    assert store.list() == {"ACME_KEY": "…cdef", "B_KEY": "…"}
+    assert store.get("ACME_KEY") == "acme-0123456789-abcdef"
+    assert (store.remove("ACME_KEY"), store.remove("ACME_KEY"), store.get("ACME_KEY")) == (True, False, None)
+
+
+def test_the_key_file_is_its_owner_s_alone(store):
+    store.set("ACME_KEY", "secret-value")
+    assert stat.S_IMODE(store.path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(store.path.parent.stat().st_mode) == 0o700
+    assert [path.name for path in store.path.parent.iterdir()] == ["keys.json"]
+
+
+@pytest.mark.parametrize("text", ["not json", "[]", '{"version": 99, "keys": {}}', '{"version": 1, "keys": {"A": 1}}'])
+def test_a_key_file_of_another_shape_is_never_overwritten(store, text):
+    store.path.parent.mkdir()
+    store.path.write_text(text)
+    with pytest.raises(SetupError):
+        store.set("ACME_KEY", "secret-value")
+    assert store.path.read_text() == text
+
+
+@pytest.mark.parametrize(("name", "key"), [("ACME_KEY", " "), ("not a name", "secret-value")])
+def test_a_key_that_cannot_be_kept(store, name, key):
+    with pytest.raises(SetupError) as caught:
+        store.set(name, key)
+    assert "secret-value" not in str(caught.value)
+
+
+def test_the_default_place_is_the_user_s_configuration_folder():
+    assert KeyStore().path.parts[-2:] == ("flowllm", "keys.json")
+
+
+def test_a_missing_key_names_its_variable_and_the_command():
+    with pytest.raises(SetupError, match=r"acme.*\$ACME_KEY") as caught:
+        require_key(ProviderCard("acme", auth=AUTH), None)
+    assert (caught.value.code, caught.value.hint) == ("missing_key", "flowllm keys set ACME_KEY")
+
+
+@pytest.mark.parametrize("auth", [Auth(), Auth("bearer", ("X",), required=False)])
+def test_a_key_that_is_not_needed_is_not_missed(auth):
+    assert require_key(ProviderCard("acme", auth=auth), None) is None
+
+
+@pytest.mark.parametrize(
+    ("auth", "headers", "query"),
+    [
+        (Auth("none"), {}, {}),
+        (Auth("bearer"), {"authorization": "Bearer k"}, {}),
+        (Auth("header", name="X-API-Key"), {"x-api-key": "k"}, {}),
+        (Auth("header", name="Authorization", prefix="Api-Key "), {"authorization": "Api-Key k"}, {}),
+        (Auth("query", name="key"), {}, {"key": "k"}),
+    ],
+)
+def test_how_a_key_is_shown(auth, headers, query):
+    assert authorization(ProviderCard("a", "https://api.acme.example/v1", auth=auth), URL, "k") == (headers, query)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://api.acme.example.evil.example/v1",
+        "http://api.acme.example/v1",
+        "https://api.acme.example:8443/v1",
+        "https://api.acme.example@evil.example/v1",
+    ],
+)
+def test_a_key_goes_to_its_own_server_alone(url):
+    with pytest.raises(ProviderFailure) as caught:
+        authorization(ProviderCard("a", "https://api.acme.example/v1", auth=AUTH), url, "k")
+    assert caught.value.code == "redirect_refused"
+
+
+@pytest.mark.parametrize(("key", "shown"), [("", "…"), ("a" * 15, "…"), ("a" * 12 + "bcde", "…bcde")])
+def test_masks_show_little(key, shown):
+    assert masked(key) == shown

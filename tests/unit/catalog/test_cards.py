@@ -1,0 +1,179 @@
+from decimal import Decimal
+
+import pytest
+import yaml
+
+from flowllm.backends.wire import check_quirks
+from flowllm.catalog import card_of, find, load_catalog, packaged_providers
+from flowllm.core.errors import PipelineInvalid
+from flowllm.core.origin import Origin
+
+ORIGIN = Origin("providers/acme.yaml")
+ACME = {"base_url": "https://api.acme.example/v1", "wire": {"chat": "openai_chat", "embed": "openai_embeddings"}}
+
+
+def read(path):
+    return yaml.safe_load(path.read_text(encoding="utf-8"))
+
+
+def shipped(**environment):
+    return load_catalog([packaged_providers()], read, check_quirks=check_quirks, environment=environment)
+
+
+def card(more, **environment):
+    return card_of(ACME | more, "acme", ORIGIN, check_quirks, environment)
+
+
+def test_every_shipped_provider_loads():
+    catalog = shipped()
+    assert set(catalog.providers) >= {"openai", "ollama", "compatible", "mock", "builtin"}
+    for name, provider in catalog.providers.items():
+        assert provider.name == name
+        for model in provider.models.values():
+            assert provider.free or model.price is None or model.checked
+
+
+def test_prices_are_exact():
+    model = card({"models": {"m": {"price": {"input": 0.1, "output": "0.30", "cached_input": 0}}}}).models["m"]
+    assert model.price == {"input": Decimal("0.1"), "output": Decimal("0.30"), "cached_input": Decimal(0)}
+
+
+@pytest.mark.parametrize("env", ["ACME_KEY", ["ACME_KEY"], {"env": "ACME_KEY"}])
+def test_a_secret_is_the_name_of_a_variable(env):
+    assert card({"auth": {"scheme": "bearer", "env": env}}).auth.env == ("ACME_KEY",)
+
+
+@pytest.mark.parametrize(
+    ("more", "code", "where"),
+    [
+        ({"_target_": "os.system"}, "untrusted_key", "_target_"),
+        ({"models": {"m": {"_target_": "x"}}}, "untrusted_key", "models.m._target_"),
+        ({"hydra": {}}, "untrusted_key", "hydra"),
+        ({"docs": "${oc.env:HOME}"}, "untrusted_resolver", "docs"),
+        ({"headers": {"authorization": "Bearer abc"}}, "literal_secret", "headers.authorization"),
+        ({"headers": {"X-Api-Key": "abc"}}, "literal_secret", "headers.X-Api-Key"),
+        ({"query": {"key": "abc"}}, "literal_secret", "query.key"),
+        ({"docs": "sk-abcdefghijklmnopqrstuv"}, "literal_secret", "docs"),
+        ({"auth": {"scheme": "bearer", "env": "sk-abcdefghijklmnopqrstuv"}}, "literal_secret", "auth.env"),
+        ({"auth": {"scheme": "bearer", "env": "not a name"}}, "bad_value", "acme.auth.env.0"),
+        ({"auth": {"scheme": "magic"}}, "bad_value", "acme.auth.scheme"),
+        ({"bse_url": "x"}, "unknown_field", "acme.bse_url"),
+        ({"base_url": "ftp://x"}, "bad_value", "acme.base_url"),
+        ({"base_url": "https://u:p@x.example"}, "bad_value", "acme.base_url"),
+        ({"base_url": "https://x.example/?key=1"}, "bad_value", "acme.base_url"),
+        ({"models": {"m": {"price": {"input": -1}}}}, "bad_value", "acme.models.m.price.input"),
+        ({"models": {"m": {"price": {"input": "nan"}}}}, "bad_value", "acme.models.m.price.input"),
+        ({"models": {"m": {"price": {"imput": 1}}}}, "unknown_field", "acme.models.m.price.imput"),
+        ({"quirks": {"max_tokens_name": "x"}}, "unknown_field", "acme.quirks"),
+        ({"quirks": {"stream_usage": "sometimes"}}, "bad_value", "acme.quirks"),
+        ({"models": {"m": {"quirks": {"dropp": ["seed"]}}}}, "unknown_field", "acme.quirks"),
+        ({"wire": {"chat": "morse"}, "quirks": {"drop": []}}, "bad_value", "acme.quirks"),
+        ({"name": "other"}, "bad_value", "name"),
+    ],
+)
+def test_what_a_provider_file_must_not_hold(more, code, where):
+    with pytest.raises(PipelineInvalid) as caught:
+        card(more)
+    assert [(p.code, p.where, p.origin) for p in caught.value.problems] == [(code, where, ORIGIN)]
+    assert "abcdefghij" not in str(caught.value)
+
+
+def test_all_problems_come_at_once():
+    with pytest.raises(PipelineInvalid) as caught:
+        card({"bse_url": "x", "auth": {"scheme": "magic"}, "models": {"m": {"context": -1}}})
+    assert len(caught.value.problems) == 3
+
+
+@pytest.mark.parametrize(
+    ("said", "url"),
+    [
+        ("", "http://localhost:11434/v1"),
+        ("0.0.0.0", "http://127.0.0.1:11434/v1"),
+        ("box:9000", "http://box:9000/v1"),
+        ("http://box:9000/", "http://box:9000/v1"),
+        ("https://ollama.example", "https://ollama.example/v1"),
+        ("http://box/proxy", "http://box:11434/proxy"),
+    ],
+)
+def test_ollama_is_where_its_variable_says(said, url):
+    assert shipped(OLLAMA_HOST=said).providers["ollama"].base_url == url
+
+
+def test_an_override_wins_over_file_and_variable():
+    catalog = load_catalog(
+        [packaged_providers()], read, {"ollama": {"base_url": "http://gpu:1/v1"}}, check_quirks, {"OLLAMA_HOST": "box"}
+    )
+    assert catalog.providers["ollama"].base_url == "http://gpu:1/v1"
+
+
+def test_the_first_folder_wins_and_files_are_read_when_asked_for(tmp_path):
+    asked = []
+
+    def counted(path):
+        asked.append(path.stem)
+        return read(path)
+
+    (tmp_path / "openai.yaml").write_text("base_url: https://own.example/v1\n")
+    (tmp_path / "broken.yaml").write_text("nonsense: true\n")
+    catalog = load_catalog([tmp_path, packaged_providers()], counted)
+    assert asked == []
+    assert catalog.providers["openai"].base_url == "https://own.example/v1"
+    assert catalog.providers["openai"].models == {}
+    assert asked == ["openai"]
+    with pytest.raises(PipelineInvalid, match=r"broken\.nonsense"):
+        catalog.providers["broken"]
+
+
+@pytest.mark.parametrize(
+    ("model", "code", "hint"),
+    [
+        ("opnai/gpt-5-mini", "unknown_provider", "did you mean `openai`?"),
+        ("nowhere/none", "unknown_provider", "installed are builtin"),
+        ("builtin/lexcal", "unknown_model", "did you mean `builtin/lexical`?"),
+        ("gpt-5-mini", "unknown_model", "did you mean `openai/gpt-5-mini`?"),
+        ("openai/", "unknown_model", ""),
+    ],
+)
+def test_a_model_that_leads_nowhere(model, code, hint):
+    with pytest.raises(PipelineInvalid) as caught:
+        find(shipped(), model)
+    assert caught.value.code == code
+    assert hint in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("model", "known", "price"),
+    [
+        ("openai/gpt-5-mini", True, Decimal("0.25")),
+        ("openai/future-model", False, None),
+        ("ollama/llama3.2:1b", True, Decimal(0)),
+        ("compatible/org/model", False, None),
+        ("mock/echo", True, Decimal(0)),
+        ("mock/anything", True, Decimal(0)),
+    ],
+)
+def test_a_model_is_found(model, known, price):
+    provider, found = find(shipped(), model)
+    assert model.startswith(provider.name)
+    assert (found is not None) == known
+    assert (found.price or {}).get("input") == price if found else price is None
+
+
+def test_an_override_of_no_provider_is_named():
+    with pytest.raises(PipelineInvalid, match="not installed"):
+        load_catalog([packaged_providers()], read, {"opnai": {}})
+
+
+def test_reasoning_models_of_openai_are_asked_in_their_way():
+    import orjson
+
+    from flowllm.backends.wire import find_wire
+    from flowllm.core.request import Chat, Sampling
+
+    wire = find_wire("openai_chat", shipped().providers["openai"])
+    sampling = Sampling(temperature=0.5, max_output_tokens=10, seed=1)
+    bodies = [orjson.loads(wire.encode(Chat(f"openai/{m}", (), sampling)).body) for m in ("gpt-5-mini", "gpt-4o-mini")]
+    assert [("temperature" in b, b["max_completion_tokens"], "max_tokens" in b) for b in bodies] == [
+        (False, 10, False),
+        (True, 10, False),
+    ]
