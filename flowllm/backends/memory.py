@@ -1,0 +1,51 @@
+"""The last answers as bytes, in this process: what the store on disk looks into first."""
+
+import contextlib
+import threading
+import time
+from collections import OrderedDict
+
+
+class Memory:
+    """The last values as bytes, up to a size in bytes. Safe from many threads; a hit takes no lock."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit, self._size = limit, 0
+        self._rows: OrderedDict[str, tuple[bytes, float | None]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: str) -> bytes | None:
+        """The bytes, or None when absent or expired."""
+        row = self._rows.get(key)
+        if row is None:
+            return None
+        if row[1] is not None and row[1] <= time.time():
+            return None
+        with contextlib.suppress(KeyError):  # another thread made room just now
+            self._rows.move_to_end(key)
+        return row[0]
+
+    def put(self, key: str, data: bytes, expires: float | None) -> None:
+        """Keep the bytes until ``expires``, in seconds since 1970 (None: until room is needed)."""
+        with self._lock:
+            self._drop(key)
+            self._rows[key] = data, expires
+            self._size += len(data)
+            while self._size > self._limit:
+                self._drop(next(iter(self._rows)))
+
+    def remove(self, key: str) -> bool:
+        """Forget a key; whether it was there."""
+        with self._lock:
+            return self._drop(key)
+
+    def _drop(self, key: str) -> bool:
+        row = self._rows.pop(key, None)
+        self._size -= len(row[0]) if row else 0
+        return row is not None
+
+    def clear(self) -> None:
+        """Forget everything."""
+        with self._lock:
+            self._rows.clear()
+            self._size = 0
