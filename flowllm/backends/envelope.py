@@ -7,7 +7,6 @@ each path says where one belongs. No mark inside the value has a meaning, so a m
 comes back as it was. Arrays come back as lists.
 """
 
-import struct
 import zlib
 from collections.abc import Iterator
 from typing import Any
@@ -15,8 +14,7 @@ from typing import Any
 import orjson
 
 MAGIC = b"FL1"
-_HEAD = struct.Struct(">II")
-_START = len(MAGIC) + _HEAD.size
+_START = len(MAGIC) + 8
 _OPTIONS = (
     orjson.OPT_SERIALIZE_NUMPY
     | orjson.OPT_PASSTHROUGH_DATACLASS
@@ -46,9 +44,15 @@ def unpack(key: str, data: bytes) -> Any:
     """The value that was packed for ``key``; `Unreadable` for anything else."""
     if data[: len(MAGIC)] != MAGIC or len(data) < _START:
         raise Unreadable("no entry of this version")
-    checksum, length = _HEAD.unpack_from(data, len(MAGIC))
+    checksum = int.from_bytes(data[len(MAGIC) : _START - 4], "big")
     if checksum != _checksum(key, data[_START - 4 :]):
         raise Unreadable("the entry was changed")
+    return unpack_own(data)
+
+
+def unpack_own(data: bytes) -> Any:
+    """The value of bytes that this process packed, or that `unpack` has accepted before."""
+    length = int.from_bytes(data[_START - 4 : _START], "big")
     try:
         value, places = orjson.loads(data[_START : _START + length])
         return _with_bytes(value, places, memoryview(data)[_START + length :]) if places else value

@@ -26,7 +26,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from flowllm.backends.envelope import Unreadable, pack, unpack
+from flowllm.backends.envelope import Unreadable, pack, unpack, unpack_own
 from flowllm.backends.memory import Memory
 from flowllm.core.errors import SetupError
 
@@ -138,11 +138,11 @@ class DiskStore:
         data = self._memory.get(key)
         if data is not None:
             self._hits[0] += 1
-            return unpack(key, data)
+            return unpack_own(data)
         write = self._pending.get(key)
         if write is not None and (write.expires is None or write.expires > time.time()):
             self._hits[0] += 1
-            return unpack(key, write.data)
+            return unpack_own(write.data)
         return self._read(key)
 
     def _read(self, key: str) -> Any | None:
