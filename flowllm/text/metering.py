@@ -35,6 +35,8 @@ def _change(node: nodes.Node, *, in_loop: bool) -> None:
         node.iter = _filter("$each", node.iter, [_const(_weight(node), node)])
     if isinstance(node, _BUFFERED):
         _write_data(node)
+    if isinstance(node, nodes.CondExpr) and node.expr2 is None:
+        node.expr2 = _const(None, node)
 
 
 def _change_all(parent: nodes.Node, items: list[Any], *, in_loop: bool) -> None:

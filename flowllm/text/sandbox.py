@@ -7,7 +7,7 @@ goes wrong into a `NodeFailure` that knows its line.
 
 from collections.abc import Mapping
 from decimal import Decimal
-from types import TracebackType
+from types import GeneratorType, TracebackType
 from typing import Any, Final, NoReturn
 
 from jinja2 import StrictUndefined, Template, TemplateRuntimeError, UndefinedError, pass_context
@@ -16,6 +16,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import missing
 
 from flowllm.core.errors import NodeFailure
+from flowllm.core.origin import Origin
 from flowllm.text.filters import ABSENT, FILTERS, TESTS
 from flowllm.text.limits import Limits, Meter, cost
 from flowllm.text.paths import look, what
@@ -50,10 +51,14 @@ class Missing(StrictUndefined):
 
 
 class Rendering(Context):
-    """Names of one rendering with its meter; ``kept`` is the value of an expression."""
+    """Names of one rendering with its meter; ``kept`` is the value of an expression.
+
+    ``line`` is where the output limit was passed.
+    """
 
     meter: Meter
     kept: Any = None
+    line: int = 0
 
 
 class Environment(ImmutableSandboxedEnvironment):
@@ -222,7 +227,7 @@ def run(template: Template, names: Mapping[str, Any], limits: Limits) -> tuple[s
     try:
         return _collect(template, context), context.kept
     except NodeFailure as failure:
-        raise _placed(failure, template) from failure.__cause__
+        raise _placed(failure, template, context.line) from failure.__cause__
     except UndefinedError as error:
         raise _placed(_failed(str(error.message), error), template) from None
     except TemplateRuntimeError as error:
@@ -236,10 +241,15 @@ def run(template: Template, names: Mapping[str, Any], limits: Limits) -> tuple[s
 def _collect(template: Template, context: Rendering) -> str:
     pieces: list[str] = []
     length = 0
-    for piece in template.root_render_func(context):
+    writing = template.root_render_func(context)
+    for piece in writing:
         pieces.append(piece)
         length += len(piece)
-        context.meter.build(length)
+        if length > context.meter.limits.output:
+            # The generator rests at the line that wrote too much; no traceback will name it.
+            assert isinstance(writing, GeneratorType)
+            context.line = template.get_corresponding_lineno(writing.gi_frame.f_lineno)
+            context.meter.build(length)
     return "".join(pieces)
 
 
@@ -248,9 +258,8 @@ def _failed(said: str, error: BaseException) -> NodeFailure:
     return failure.with_traceback(error.__traceback__)
 
 
-def _placed(failure: NodeFailure, template: Template) -> NodeFailure:
-    line = _line(failure.__traceback__, template)
-    failure.origin = failure.origin.moved(line - failure.origin.line) if line else failure.origin
+def _placed(failure: NodeFailure, template: Template, line: int = 0) -> NodeFailure:
+    failure.origin = Origin(line=line or _line(failure.__traceback__, template))
     return failure
 
 

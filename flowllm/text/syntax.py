@@ -27,6 +27,7 @@ _INCLUDES: Final[Mapping[type[nodes.Node], str]] = {
 _REFUSED: Final[Mapping[type[nodes.Node], str]] = {
     nodes.Block: "`{% block %}` has no meaning here",
     nodes.CallBlock: "`{% call %}` calls, and templates call nothing",
+    nodes.Scope: "`{% autoescape %}` has no meaning here, for nothing is escaped",
     nodes.Pow: "`**` is not allowed in templates",
     nodes.NSRef: "`namespace` does not exist here, so a name with a dot cannot be set",
 }
@@ -81,7 +82,8 @@ class Walk:
 
     def refuse(self, message: str, node: nodes.Node, hint: str = "", near: str = "") -> None:
         """Note what may not be."""
-        self.findings.append(Finding("bad_template", message, node.lineno, hint, near))
+        line = node.lineno or min((child.lineno for child in node.iter_child_nodes() if child.lineno), default=1)
+        self.findings.append(Finding("bad_template", message, line, hint, near))
 
 
 def parse(source: str, *, expression: bool) -> nodes.Template | Finding:
@@ -91,7 +93,7 @@ def parse(source: str, *, expression: bool) -> nodes.Template | Finding:
             return _parse_expression(source)
         return Parser(ENVIRONMENT, source).parse()
     except TemplateSyntaxError as error:
-        return _syntax_finding(source, error)
+        return _syntax_finding(error)
     except RecursionError:
         return Finding("bad_template", "the template is nested too deeply", 1)
     except ValueError:
@@ -109,12 +111,10 @@ def _parse_expression(source: str) -> nodes.Template:
     return tree
 
 
-def _syntax_finding(source: str, error: TemplateSyntaxError) -> Finding:
+def _syntax_finding(error: TemplateSyntaxError) -> Finding:
     message = (error.message or "it does not parse").rstrip(".")
     hint = ""
-    if "[]" in source:
-        hint = "`[]` belongs into a path without braces; in a template write | map(attribute='name')"
-    elif "unknown tag" in message:
+    if "unknown tag" in message:
         hint = "tags are for, if, set, with, raw and filter"
     return Finding("bad_template", f"the template does not parse: {message}", error.lineno, hint)
 
@@ -182,12 +182,19 @@ def _path(node: nodes.Node, bound: set[str], found: Walk) -> None:
             return
         if step is None:
             assert isinstance(at, nodes.Getitem)
-            _visit(at.arg, bound, found)
+            _index(at, bound, found)
         at = at.node
     if at.name in ("self", "caller"):
         found.refuse(f"`{at.name}` does not exist here", at, near=at.name)
     elif at.name not in bound:
         found.seen[Seen(at.name, tuple(reversed(steps)), at.lineno)] = None
+
+
+def _index(node: nodes.Getitem, bound: set[str], found: Walk) -> None:
+    if isinstance(node.arg, nodes.Tuple):
+        hint = "`[]` belongs into a path without braces; in a template write | map(attribute='name')"
+        found.refuse("one index or key stands in brackets", node, hint, "[")
+    _visit(node.arg, bound, found)
 
 
 def _static_step(node: nodes.Node) -> str | int | None:
@@ -203,7 +210,8 @@ def _call(node: nodes.Call, bound: set[str], found: Walk) -> None:
     called = node.node
     word = called.name if isinstance(called, nodes.Name) else called.attr if isinstance(called, nodes.Getattr) else ""
     message = f"`{word}(...)` is a call; templates have filters only"
-    found.refuse(message, node, _CALL_HINTS.get(word) or _filter_list(), word)
+    near = f".{word}" if isinstance(called, nodes.Getattr) else word
+    found.refuse(message, node, _CALL_HINTS.get(word) or _filter_list(), near)
     if isinstance(called, nodes.Getattr):
         _visit(called.node, bound, found)
     for child in (*node.args, *node.kwargs):

@@ -6,6 +6,7 @@ Jinja's rules with these choices, which hold for templates that Jinja does not s
 - nothing is escaped, and a value is never scanned for braces again;
 - blocks leave the blanks and line ends around them (``trim_blocks`` and ``lstrip_blocks`` are off,
   ``{%-`` and ``-%}`` remove them); one line end at the end of the template is dropped;
+- ``a if b`` without ``else`` is null where b is false;
 - there are no globals and no calls; the filters and tests are those of `text.filters`.
 
 A source is parsed once for all that is asked of it; text with plain paths never imports Jinja, and
@@ -135,7 +136,7 @@ def _rendered(source: Parsed, names: Mapping[str, Any], limits: Limits) -> tuple
 def _explained(failure: NodeFailure, source: Parsed, names: Mapping[str, Any]) -> NodeFailure:
     """The same failure in the words of the path that is not there, where its line has one."""
     for seen in source.seen if failure.code == "template_failed" else ():
-        parts = (seen.root, *seen.steps)
+        parts = (seen.root, *(step if isinstance(step, str) else f"[{step}]" for step in seen.steps))
         if seen.line == failure.origin.line and any(f"`{part}`" in failure.message for part in parts):
             try:
                 follow(Path(seen.root, seen.steps), names)

@@ -1,0 +1,172 @@
+"""Templates are not trusted: what gets out of other sandboxes, and what eats memory or time."""
+
+import pytest
+
+from flowllm.core.errors import NodeFailure
+from flowllm.core.origin import Origin
+from flowllm.core.slot import Expression, Template
+from flowllm.text.limits import DEFAULT, Limits
+from flowllm.text.sandbox import ENVIRONMENT
+from flowllm.text.slots import compile_evaluable, problems
+
+PLACE = Origin("p.yaml", 1, 1)
+NAMES = {"q": "question", "m": {"k": [1, 2]}, "xs": list(range(1000)), "long": "a" * 100_000, "none": None, "t": (1, 2)}
+
+ESCAPES = [
+    "{{ ''.__class__.__mro__[1].__subclasses__() }}",
+    "{{ ''['__class__']['__base__'] }}",
+    "{{ q|attr('__class__') }}",
+    "{{ q.__class__ }}",
+    "{{ q['__cl' ~ 'ass__'] }}",
+    "{{ cycler.__init__.__globals__.os.popen('id').read() }}",
+    "{{ lipsum.__globals__['os'].popen('id').read() }}",
+    "{{ joiner.__init__.__globals__ }}",
+    "{{ namespace.__init__.__globals__.os }}",
+    "{{ self.__init__.__globals__.__builtins__ }}",
+    "{{ self._TemplateReference__context.cycler.__init__.__globals__.os }}",
+    "{{ config.items() }}",
+    "{{ '{0.__class__.__init__.__globals__}'.format(q) }}",
+    "{{ '{0.__class__}' | format(q) }}",
+    "{{ ('{0.__class__}'.format_map)(m) }}",
+    "{{ '%s' % q.__class__ }}",
+    "{{ [q] | map('attr', '__class__') | list }}",
+    "{{ [q] | map(attribute='__class__') | list }}",
+    "{{ [q] | map(attribute='__class__', default='gone') | first.__class__ }}",
+    "{{ [q] | selectattr('__class__') | list }}",
+    "{{ [q] | sort(attribute='__class__.__name__') }}",
+    "{{ [q] | join(',', attribute='__doc__') }}",
+    "{{ [q] | sum(attribute='__len__') }}",
+    "{{ m.k.append(3) }}",
+    "{{ m.update({'k': 1}) }}",
+    "{% set m.k = 3 %}",
+    "{% for x in xs %}{{ loop.__class__ }}{% endfor %}",
+    "{% for x in xs %}{{ loop._iterable }}{% endfor %}",
+    "{% for x in xs %}{{ loop['__init__'] }}{% endfor %}",
+    "{% for x in xs %}{{ loop.changed }}{% endfor %}",
+    "{% set loop = q %}{% for x in xs recursive %}{{ loop(xs) }}{% endfor %}",
+    "{{ q.encode }}",
+    "{{ t.count }}",
+    "{{ (1).real }}",
+    "{{ (q | default).__class__ }}",
+    "{{ nobody.__class__ }}",
+    "{{ (nobody | default(none)).__class__ }}",
+    "{{ context }}",
+    "{{ environment }}",
+    "{{ caller() }}",
+    "{{ get_flashed_messages.__globals__ }}",
+    "{% macro f() %}{{ varargs }}{% endmacro %}",
+    "{% import 'os' as os %}",
+    "{% include '/etc/passwd' %}",
+    "{{ q | $keep }}",
+    "{{ q | xmlattr }}",
+    "{{ m | pprint }}",
+    "{{ m | items }}",
+    "{{ dict(a=1) }}",
+    "{{ range(10) }}",
+]
+
+
+@pytest.mark.parametrize("source", ESCAPES)
+def test_no_way_out(source):
+    with pytest.raises(NodeFailure) as caught:
+        compile_evaluable(Template(source, PLACE))(NAMES)
+    assert caught.value.code == "template_failed"
+    assert caught.value.origin.line == 1
+    assert NAMES["m"] == {"k": [1, 2]}
+
+
+@pytest.mark.parametrize("source", [source[2:-2] for source in ESCAPES if source.startswith("{{")])
+def test_no_way_out_of_an_expression(source):
+    with pytest.raises(NodeFailure):
+        compile_evaluable(Expression(source.strip(), PLACE))(NAMES)
+
+
+def test_nothing_of_jinja_is_at_hand():
+    assert not ENVIRONMENT.globals
+    assert not ENVIRONMENT.is_safe_attribute("", "upper", "".upper)
+    assert not ENVIRONMENT.is_safe_callable(len)
+    assert ENVIRONMENT.loader is None
+
+
+@pytest.mark.parametrize("key", ["__class__", "__init__", "_private", "items", "pop", "mro"])
+def test_a_key_is_data_whatever_it_is_called(key):
+    source = f"{{{{ d.{key} }}}}|{{{{ d['{key}'] }}}}"
+    for suffix in ("", "{% if false %}{% endif %}"):
+        assert compile_evaluable(Template(source + suffix))({"d": {key: "value"}}) == "value|value"
+
+
+DOUBLING = "{% set s = 'ab' %}" + "{% set s = s ~ s %}" * 40
+BOMBS = {
+    "nested loops": "{% for a in xs %}{% for b in xs %}{% for c in xs %}{% endfor %}{% endfor %}{% endfor %}",
+    "a large body": "{% for a in xs %}{% for b in xs %}" + "{% if a %}{% endif %}" * 50 + "{% endfor %}{% endfor %}",
+    "much output": "{% for a in xs %}{{ long }}{% endfor %}",
+    "much literal output": "{% for a in xs %}" + "x" * 100_000 + "{% endfor %}",
+    "output kept in a block": "{% set x %}{% for a in xs %}{{ long }}{% endfor %}{% endset %}",
+    "literals kept in a block": "{% set x %}{% for a in xs %}" + "x" * 100_000 + "{% endfor %}{% endset %}",
+    "output kept in a filter": "{% filter upper %}{% for a in xs %}{{ long }}{% endfor %}{% endfilter %}",
+    "doubling by ~": DOUBLING,
+    "doubling by +": DOUBLING.replace("~", "+"),
+    "doubling a list": "{% set s = [1] %}" + "{% set s = s + s %}" * 40,
+    "doubling by join": "{% set s = 'ab' %}" + "{% set s = [s, s] | join(s) %}" * 40,
+    "doubling by replace": "{% set s = 'aa' %}" + "{% set s = s | replace('a', 'aa') %}" * 40,
+    "replace of everything": "{{ long | replace('a', long) }}",
+    "join with a long text": "{{ xs | join(long) }}",
+    "comparing in a loop": "{% for a in xs %}{% for b in xs %}{% if 'b' in long %}{% endif %}{% endfor %}{% endfor %}",
+    "a filter in a loop": "{% for a in xs %}{% for b in m.k %}{{ xs | sum }}{% endfor %}{% endfor %}",
+    "slices in a loop": "{% for a in xs %}{% for b in m.k %}{% if xs[:] %}{% endif %}{% endfor %}{% endfor %}",
+    "a test with a list": "{% for a in xs %}{{ xs | selectattr('x', 'in', xs) | length }}{% endfor %}",
+}
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_bombs_are_stopped_by_the_counters(name):
+    source = BOMBS[name]
+    assert problems(Template(source), "a.text") == ()
+    with pytest.raises(NodeFailure) as caught:
+        compile_evaluable(Template("\n" + source, PLACE))(NAMES)
+    assert (caught.value.code, caught.value.origin.line) == ("template_limit", 2)
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["{{ 'a' * 10**9 }}", "{{ 'a' * 1000000000 }}", "{{ [1] * 1000000000 }}", "{{ 'a' | center(1000000000) }}",
+     "{{ '%1000000000d' % 1 }}", "{{ '{:1000000000}'.format(1) }}", "{{ 1.5 | round(1000000000) }}",
+     "{{ 5 | round(-1000000000) }}", "{{ 5 | round(99999, 'ceil') }}", "{{ m | tojson(indent=1000000000) }}",
+     "{{ 'a' | indent(1000000000) }}", "{{ 9 ** 9 ** 9 }}", "{{ range(99999999) | list }}",
+     "{% set n = 99999999 %}" + "{% set n = n * n %}" * 40],
+)  # fmt: skip
+def test_bombs_that_are_refused_outright(source):
+    with pytest.raises(NodeFailure) as caught:
+        compile_evaluable(Template(source, PLACE))(NAMES)
+    assert caught.value.code == "template_failed"
+
+
+def test_a_deep_value_is_an_error_not_a_crash():
+    deep = []
+    for _ in range(100_000):
+        deep = [deep]
+    for source in ("{{ v }}", "{{ v | tojson }}", "{% if v == w %}{% endif %}"):
+        with pytest.raises(NodeFailure):
+            compile_evaluable(Template(source))({"v": deep, "w": [deep]})
+
+
+def test_the_limits_can_be_set():
+    loop = Template("{% for x in xs %}{{ x }}{% endfor %}")
+    assert compile_evaluable(loop)({"xs": "abc"}) == "abc"
+    for limits in (Limits(steps=3), Limits(output=2)):
+        with pytest.raises(NodeFailure, match=r"more than [23] "):
+            compile_evaluable(loop, limits)({"xs": "abc"})
+    assert compile_evaluable(loop, Limits(steps=4, output=3))({"xs": "abc"}) == "abc"
+    plain = compile_evaluable(Template("ab{{ x }}"), Limits(output=3))
+    assert plain({"x": "c"}) == "abc"
+    with pytest.raises(NodeFailure, match="more than 3 characters"):
+        plain({"x": "cd"})
+
+
+def test_each_rendering_has_its_own_counters():
+    write = compile_evaluable(Template("{% for x in xs %}{{ x }}{% endfor %}"), Limits(steps=900, output=900))
+    assert [len(write({"xs": "a" * 800})) for _ in range(5)] == [800] * 5
+
+
+def test_the_defaults_are_those_of_the_language():
+    assert (DEFAULT.steps, DEFAULT.output) == (1_000_000, 16 * 1024 * 1024)
