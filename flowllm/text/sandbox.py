@@ -248,6 +248,7 @@ def _collect(template: Template, context: Rendering) -> str:
         if length > context.meter.limits.output:
             # The generator rests at the line that wrote too much; no traceback will name it.
             assert isinstance(writing, GeneratorType)
+            assert writing.gi_frame is not None
             context.line = template.get_corresponding_lineno(writing.gi_frame.f_lineno)
             context.meter.build(length)
     return "".join(pieces)
