@@ -2,6 +2,23 @@
 
 from flowllm.config.files import read_text_file
 from flowllm.config.from_mapping import parse_mapping
+from flowllm.config.inputs import parse_inputs
+from flowllm.config.load import load, packaged, project_of
 from flowllm.config.marks import Marks
+from flowllm.config.overrides import Words, expand_sweep, provider_settings, split_overrides
+from flowllm.config.yaml_reader import load_yaml
 
-__all__ = ["Marks", "parse_mapping", "read_text_file"]
+__all__ = [
+    "Marks",
+    "Words",
+    "expand_sweep",
+    "load",
+    "load_yaml",
+    "packaged",
+    "parse_inputs",
+    "parse_mapping",
+    "project_of",
+    "provider_settings",
+    "read_text_file",
+    "split_overrides",
+]

@@ -1,9 +1,11 @@
 """Pipelines written as Python mappings: no files, no YAML, no ``${}``."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from flowllm.config.files import read_text_file
+from flowllm.config.keys import check_keys
+from flowllm.config.marks import Marks
 from flowllm.config.parse import Source, parse
 from flowllm.config.parsing import Parsing
 from flowllm.config.shapes import Shapes
@@ -46,7 +48,8 @@ class _Family:
         parsing = Parsing(self._shapes, self._read)
         if not self._open:
             parsing.problems = self._cycles
-        source = Source(mapping, name=name, folder=self._folder)
+        value = check_keys(dict(mapping), Marks(), parsing.problems.append)
+        source = Source(value, name=name, folder=self._folder)
         return parse(source, parsing, lambda use, where, origin: self._find(parsing, use, where, origin))
 
     def _read(self, path: str) -> tuple[str, str]:
@@ -54,7 +57,8 @@ class _Family:
 
     def _find(self, parsing: Parsing, use: str, where: str, origin: Origin) -> PipelineSpec | None:
         if use in self._open:
-            self._cycles.append(cycle(self._open, use, where, origin))
+            way = [*self._open[self._open.index(use) :], use]
+            self._cycles.append(cycle(way, where, origin, self._open[-1]))
             return None
         if use not in self._written:
             parsing.wrong("sub_pipeline", f"there is no pipeline `{use}`", where, origin, "use: ./other.yaml")
@@ -66,8 +70,7 @@ class _Family:
         return self._parsed[use]
 
 
-def cycle(open_uses: list[str], use: str, where: str, origin: Origin) -> Problem:
-    """The finding that a pipeline comes to use itself."""
-    way = " -> ".join([*open_uses[open_uses.index(use) :], use])
-    message = f"the pipeline uses itself: {way}"
-    return Problem("cycle", message, where, origin, "take one `use` out of the circle", source=open_uses[-1])
+def cycle(way: Sequence[str], where: str, origin: Origin, source: str) -> Problem:
+    """The finding that a pipeline comes to use itself on this ``way``; ``source`` is the one that closes it."""
+    message = f"the pipeline uses itself: {' -> '.join(way)}"
+    return Problem("cycle", message, where, origin, "take one `use` out of the circle", source=source)

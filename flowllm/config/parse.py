@@ -5,12 +5,11 @@ from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Any
 
-from flowllm.config.keys import check_keys
 from flowllm.config.marks import Marks
 from flowllm.config.parse_input import parse_input
 from flowllm.config.parse_node import parse_node
 from flowllm.config.parsing import Parsing, shown
-from flowllm.config.words import LANGUAGE, TOP_LEVEL, check_name, closest
+from flowllm.config.words import LANGUAGE, POLICIES, TOP_LEVEL, check_name, closest
 from flowllm.core.origin import UNKNOWN, Origin
 from flowllm.core.spec import PipelineSpec
 from flowllm.text.slots import parse_slot
@@ -21,7 +20,10 @@ FindPipeline = Callable[[str, str, Origin], PipelineSpec | None]
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What was read: ``file`` names it in errors, ``folder`` is where its relative paths start."""
+    """What was read: ``file`` names it in errors, ``folder`` is where its relative paths start.
+
+    All keys of ``value`` are strings (`flowllm.config.keys` sees to that).
+    """
 
     value: Any
     marks: Marks = field(default_factory=Marks)
@@ -74,11 +76,12 @@ def _checked(source: Source, parsing: Parsing) -> Mapping[str, Any]:
         message = f"a pipeline is a mapping with `nodes` and `outputs`, not {shown(source.value, source.marks)}"
         parsing.wrong("bad_yaml", message, "", source.marks.value, "nodes: {ask: {kind: call, prompt: hello}}")
         return {}
-    raw: Mapping[str, Any] = check_keys(dict(source.value), source.marks, parsing.problems.append)
+    raw: Mapping[str, Any] = source.value
     for key in raw:
         if key not in TOP_LEVEL:
             message = f"a pipeline has no `{key}`"
-            parsing.wrong("unknown_field", message, key, source.marks.at(key).key, closest(key, TOP_LEVEL))
+            hint = f"policies: {{{key}: ...}}" if key in POLICIES else closest(key, TOP_LEVEL)
+            parsing.wrong("unknown_field", message, key, source.marks.at(key).key, hint)
     version = raw.get("flowllm", LANGUAGE)
     if version != LANGUAGE or isinstance(version, bool):
         marks = source.marks.at("flowllm")

@@ -69,8 +69,8 @@ def _quote(line: str, masked: str, trap: re.Match[str]) -> str:
     before = masked[: trap.start()]
     if _depth(before) == 0:
         left = _VALUE.match(masked)
-        start, end = (min(left.end(), trap.start()) if left else trap.start()), len(masked.split("\0", maxsplit=1)[0].rstrip())
-        end = max(end, trap.end())
+        start = min(left.end(), trap.start()) if left else trap.start()
+        end = max(trap.end(), len(masked.split("\0", maxsplit=1)[0].rstrip()))
     else:
         start = max(before.rfind(","), before.rfind("["), before.rfind("{"), before.rfind(": ")) + 1
         rest = re.search(r"[,\]}]", masked[trap.end() :])

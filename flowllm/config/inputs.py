@@ -1,0 +1,178 @@
+"""Values of inputs as typed: ``name=value``, ``name=@file``, ``name=@-``, ``@row.json``.
+
+A string input takes its text as it is; other types read strict JSON. Files and standard input have the
+user's rights; they are UTF-8, with line ends kept and a byte order mark dropped.
+"""
+
+import json
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, BinaryIO
+
+from flowllm.config.files import LIMIT, read_bytes
+from flowllm.config.words import closest
+from flowllm.core.errors import UsageError
+from flowllm.core.spec import InputSpec, Schema
+from flowllm.text.strict_json import InvalidJson, decode, loads
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+_CHECKS: Mapping[str, Callable[[Any], bool]] = {
+    "string": lambda value: isinstance(value, str),
+    "integer": lambda value: _is_number(value) and value == int(value),
+    "number": _is_number,
+    "boolean": lambda value: isinstance(value, bool),
+    "array": lambda value: isinstance(value, list),
+    "object": lambda value: isinstance(value, dict),
+    "null": lambda value: value is None,
+}
+_EXAMPLES = {
+    "integer": "3",
+    "number": "0.5",
+    "boolean": "true",
+    "array": '["a", "b"]',
+    "object": '{"key": "value"}',
+    "null": "null",
+}
+_SHOWN = 60
+
+
+def parse_inputs(
+    spec_inputs: Mapping[str, InputSpec], texts: Sequence[str], stdin: BinaryIO | None = None
+) -> dict[str, Any]:
+    """Values by name; `UsageError` (unknown_input, bad_value, file_refused) says what is wrong.
+
+    What is missing is not looked for here: defaults, samples and ``missing_input`` are the run's.
+    """
+    found: dict[str, Any] = {}
+    for text in texts:
+        if text.startswith("@"):
+            found.update(_row(text[1:], spec_inputs, stdin))
+            continue
+        name, equals, value = text.partition("=")
+        if not equals:
+            hint = f"-i {shlex.quote(f'{name}=...')} gives an input; -i @row.json gives a whole row"
+            raise UsageError("bad_usage", f"`{_short(text)}` is not `name=value`", hint=hint)
+        spec = _known(name, spec_inputs)
+        if value.startswith("@"):
+            found[name] = _typed(spec, _source(value[1:], stdin), value)
+        else:
+            found[name] = _typed(spec, value, value)
+    return found
+
+
+def check_missing(spec_inputs: Mapping[str, InputSpec], given: Mapping[str, Any]) -> None:
+    """Raise ``missing_input`` for inputs without a value and a default; all are named."""
+    missing = [name for name, spec in spec_inputs.items() if name not in given and "default" not in spec.schema]
+    if missing:
+        names = ", ".join(f"`{name}`" for name in missing)
+        hint = " ".join(f"-i {name}=..." for name in missing)
+        raise UsageError("missing_input", f"no value was given for {names}", hint=hint)
+
+
+def check_values(spec_inputs: Mapping[str, InputSpec], row: Mapping[str, Any]) -> None:
+    """Raise for a name that is not declared or a value of another type than declared."""
+    for name, value in row.items():
+        spec = _known(name, spec_inputs)
+        if not _fits(value, spec.schema):
+            raise _mistyped(spec, json.dumps(value, ensure_ascii=False, default=str))
+
+
+def _known(name: str, spec_inputs: Mapping[str, InputSpec]) -> InputSpec:
+    if name not in spec_inputs:
+        hint = closest(name, spec_inputs) or "this pipeline takes no inputs"
+        raise UsageError("unknown_input", f"there is no input `{_short(name)}`", hint=hint)
+    return spec_inputs[name]
+
+
+def _row(path: str, spec_inputs: Mapping[str, InputSpec], stdin: BinaryIO | None) -> dict[str, Any]:
+    text = _source(path, stdin)
+    hint = 'one JSON object: {"name": "value"}'
+    try:
+        row = loads(text)
+    except InvalidJson as error:
+        raise UsageError("bad_value", f"`{path}` is not strict JSON: {error}", hint=hint) from None
+    if not isinstance(row, dict):
+        raise UsageError("bad_value", f"`{path}` holds no JSON object", hint=hint)
+    check_values(spec_inputs, row)
+    return row
+
+
+def _source(path: str, stdin: BinaryIO | None) -> str:
+    """The text of a file, or of standard input for ``-``."""
+    if not path:
+        raise UsageError("bad_usage", "`@` names no file", hint="-i name=@file, or -i name=@- for standard input")
+    if path == "-" and stdin is None:
+        raise UsageError("bad_usage", "there is no standard input to read", hint="-i name=@file")
+    data = read_bytes(path) if path != "-" or stdin is None else stdin.read(LIMIT + 1)
+    name = "standard input" if path == "-" else f"`{path}`"
+    hint = "save it as UTF-8 text"
+    if len(data) > LIMIT:
+        raise UsageError("file_refused", f"{name} is larger than {LIMIT // 1024 // 1024} MiB", hint=hint)
+    try:
+        text = decode(data)
+    except InvalidJson as error:
+        raise UsageError("bad_value", f"{name}: {error}", hint=hint) from None
+    return _clean(text, name)
+
+
+def _clean(text: str, name: str) -> str:
+    if "\0" in text:
+        offset = len(text[: text.index("\0")].encode())
+        raise UsageError("bad_value", f"{name} holds a NUL at byte {offset}", hint="remove it; inputs are text")
+    return text
+
+
+def _typed(spec: InputSpec, text: str, shown: str) -> Any:
+    """The value that ``text`` is for this input."""
+    types = _types(spec.schema)
+    if types == ["string"] or (not types and not _looks_like_json(text)):
+        return _as_text(spec, text)
+    try:
+        value = loads(text.strip())
+    except InvalidJson as error:
+        if "string" in types or not types:
+            return _as_text(spec, text)
+        raise _mistyped(spec, shown, str(error)) from None
+    if _fits(value, spec.schema):
+        return value
+    if "string" in types:
+        return _as_text(spec, text)
+    raise _mistyped(spec, shown)
+
+
+def _as_text(spec: InputSpec, text: str) -> str:
+    if any("\ud800" <= mark <= "\udfff" for mark in text):
+        message = f"input `{spec.name}` is not valid UTF-8"
+        raise UsageError("bad_value", message, hint="save it as UTF-8 and give it as -i name=@file", origin=spec.origin)
+    return _clean(text, f"input `{spec.name}`")
+
+
+def _mistyped(spec: InputSpec, shown: str, why: str = "") -> UsageError:
+    types = _types(spec.schema)
+    wanted = " or ".join(types) or "JSON"
+    message = f"input `{spec.name}` is {wanted}, not `{_short(shown)}`" + (f" ({why})" if why else "")
+    example = _EXAMPLES.get(types[0] if types else "", "...")
+    return UsageError("bad_value", message, hint=f"-i {shlex.quote(f'{spec.name}={example}')}", origin=spec.origin)
+
+
+def _types(schema: Schema) -> list[str]:
+    given = schema.get("type")
+    return [given] if isinstance(given, str) else list(given) if isinstance(given, list) else []
+
+
+def _fits(value: Any, schema: Schema) -> bool:
+    types = _types(schema)
+    return not types or any(_CHECKS.get(name, lambda _: True)(value) for name in types)
+
+
+def _looks_like_json(text: str) -> bool:
+    return text.lstrip()[:1] in ("{", "[", '"') or text.strip() in ("true", "false", "null")
+
+
+def _short(text: str) -> str:
+    safe = text.encode("utf-8", "backslashreplace").decode()
+    return safe if len(safe) <= _SHOWN else safe[: _SHOWN - 1] + "…"
