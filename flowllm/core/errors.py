@@ -18,7 +18,7 @@ decides about retries. Codes are never renamed. ``docs/reference/errors.md`` is 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import ClassVar, Literal
+from typing import Literal
 
 from flowllm.core.origin import UNKNOWN, Origin
 
@@ -181,7 +181,7 @@ class Problem:
 class FlowError(Exception):
     """Anything that flowllm reports; ``code`` is a key of `CODES`, ``exit`` the command's status."""
 
-    exit: ClassVar[int] = 1
+    exit: int = 1
 
     def __init__(self, code: str, message: str, *, hint: str = "", origin: Origin = UNKNOWN) -> None:
         super().__init__(message)

@@ -77,7 +77,8 @@ class Sampling:
 class Chat:
     """Messages in, one message out. ``model`` is ``provider/name``.
 
-    ``schema`` asks for JSON of that shape; ``extra`` goes into the provider's body as it is.
+    ``schema`` asks for JSON of that shape; ``choices`` are the only answers allowed (the messages say
+    so; a wire that can hold the model to them may); ``extra`` goes into the provider's body as it is.
     ``stream`` says how the answer should travel and is no part of the digest.
     """
 
@@ -85,6 +86,7 @@ class Chat:
     messages: tuple[Message, ...]
     sampling: Sampling = Sampling()
     schema: Mapping[str, Any] | None = None
+    choices: tuple[str, ...] = ()
     tools: tuple[Tool, ...] = ()
     reasoning: str | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)

@@ -142,6 +142,7 @@ class Call(Node):
             messages=tuple(_with_images(messages, images)),
             sampling=Sampling(self.temperature, self.top_p, self.max_output_tokens, self.stop, self.seed),
             schema=self.shape,
+            choices=self.choices,
             tools=tuple(Tool(tool.name, tool.description, tool.parameters) for tool in self.tools),
             reasoning=self.reasoning,
             extra=self.extra,

@@ -213,7 +213,7 @@ class Frame:
 
     def _case_ports(self, index: int) -> Mapping[str, Any]:
         bound, case = self.bound.steps[index], self.chosen[index]
-        evaluate = bound.cases[case] if case in bound.cases else bound.default
+        evaluate = bound.cases.get(case, bound.default)
         assert evaluate is not None
         return {"value": evaluate(self.names), "case": case or "default"}
 

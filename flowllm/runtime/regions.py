@@ -16,6 +16,7 @@ from flowllm.core.event import AttemptEnded, CacheHit, CacheMiss
 from flowllm.runtime.bind import BoundStep
 from flowllm.runtime.context import Place
 from flowllm.runtime.inputs import complete_inputs
+from flowllm.runtime.plain import plain
 
 if TYPE_CHECKING:
     from flowllm.runtime.frame import Frame
@@ -106,19 +107,6 @@ def _region_key(frame: "Frame", bound: BoundStep, place: Place, arguments: Argum
     return hashlib.sha256(text).hexdigest()
 
 
-def plain(value: Any) -> Any:
-    """A value as JSON-like data: arrays as lists, decimals as text. Fails on what JSON cannot hold."""
-    if isinstance(value, str | int | float | bool) or value is None:
-        return value
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    if hasattr(value, "tolist"):
-        return value.tolist()
-    return str(value)
-
-
 async def run_map(frame: "Frame", index: int, place: Place, arguments: Arguments) -> Ports:
     """The body once for each item, so many at once; results in input order."""
     bound = frame.bound.steps[index]
@@ -199,7 +187,7 @@ def _json_type(value: Any) -> str:
 
 def _every_item_failed(first: Failure) -> Failure:
     failure = NodeFailure("every_item_failed", f"every item failed; first: {first.message}", hint=first.hint)
-    failure.exit = first.exit  # type: ignore[misc]  the command's status tells what went wrong
+    failure.exit = first.exit
     failure.__cause__ = first
     return failure
 

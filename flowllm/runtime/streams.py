@@ -9,6 +9,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from flowllm.core.delta import Delta, Restart, Text
@@ -102,10 +103,14 @@ class Follower:
             seen = len(deltas)
             if done:
                 break
-            await self._until(lambda known=seen: len(self._deltas[address]) > known or frame.is_done(index))
+            await self._until(partial(self._has_news, frame, index, seen))
         if frame.was_rescued(index):
             yield Restart("when_failed")
             yield Text(str(frame.names[frame.bound.steps[index].step.id]["text"]))
+
+    def _has_news(self, frame: "Frame", index: int, seen: int) -> bool:
+        address = frame.address(frame.bound.steps[index])
+        return len(self._deltas[address]) > seen or frame.is_done(index)
 
     async def _route(self, frame: "Frame", index: int, name: str) -> Deltas:
         await self._until(lambda: index in frame.chosen or frame.is_done(index))

@@ -1,0 +1,155 @@
+"""A pipeline, loaded: check it, run it, stream it; from a script, a notebook, any thread or event loop."""
+
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self
+
+from flowllm.api.engine import Connections, RunOptions, build_engine
+from flowllm.api.environment import Environment
+from flowllm.api.result import FlowResult, shown_output
+from flowllm.api.stream import FlowStream
+from flowllm.api.sync import iterate_sync, run_sync
+from flowllm.compiler import Compiled, compile_spec
+from flowllm.config import load, parse_inputs, parse_mapping, project_of, provider_settings, split_overrides
+from flowllm.core.delta import Restart, Text
+from flowllm.core.errors import Problem
+from flowllm.core.plan import Plan
+from flowllm.core.spec import PipelineSpec
+from flowllm.runtime import Engine, Options, RunStream, bind
+from flowllm.sinks.ledger import Ledger
+
+Inputs = Mapping[str, Any]
+
+
+class Flow:
+    """A pipeline that was loaded and can be checked and run.
+
+    ``spec`` is what was written. Compiling happens at first use and raises `PipelineInvalid` with
+    every problem at once.
+    """
+
+    def __init__(self, spec: PipelineSpec, environment: Environment, given: Inputs | None = None) -> None:
+        self.spec = spec
+        self.environment = environment
+        self.given: Inputs = dict(given or {})
+        self._kept: Connections | None = None
+
+    @classmethod
+    def load(cls, file: str | Path, overrides: Sequence[str] = (), *, environment: Environment | None = None) -> "Flow":
+        """Load a YAML file. ``overrides`` are words as on the command line (``nodes.ask.temperature=0``)."""
+        words = split_overrides(overrides)
+        environment = environment or Environment(project=project_of(Path(file).resolve()))
+        if words.providers:
+            settings = {**environment.providers, **provider_settings(words.providers)}
+            environment = replace(environment, providers=settings)
+        spec = load(file, words.configuration, kinds=environment.kinds, project=environment.project)
+        return cls(spec, environment, parse_inputs(spec.inputs, words.inputs))
+
+    @classmethod
+    def of(
+        cls,
+        mapping: Mapping[str, Any],
+        *,
+        pipelines: Mapping[str, Mapping[str, Any]] | None = None,
+        environment: Environment | None = None,
+    ) -> "Flow":
+        """A pipeline written as a Python mapping; ``pipelines`` gives its sub-pipelines by their ``use``."""
+        environment = environment or Environment()
+        name, folder = str(mapping.get("name", "")), str(environment.project)
+        return cls(
+            parse_mapping(mapping, kinds=environment.kinds, name=name, folder=folder, pipelines=pipelines), environment
+        )
+
+    @cached_property
+    def compiled(self) -> Compiled:
+        """The plan with its warnings and notes."""
+        return compile_spec(self.spec, kinds=self.environment.kinds, catalog=self.environment.catalog)
+
+    @property
+    def plan(self) -> Plan:
+        """What will run."""
+        return self.compiled.plan
+
+    def check(self, given: Inputs | None = None, *, strict: bool = False) -> tuple[Problem, ...]:
+        """Warnings and notes; raises `PipelineInvalid`. ``given`` also checks that no input is missing."""
+        names = None if given is None else {*given, *self.given}
+        environment = self.environment
+        compiled = compile_spec(
+            self.spec, kinds=environment.kinds, catalog=environment.catalog, given=names, strict=strict
+        )
+        return (*compiled.warnings, *compiled.notes)
+
+    def run(self, inputs: Inputs | None = None, options: RunOptions | None = None) -> FlowResult:
+        """Run once. Works where an event loop is running too, as in a notebook."""
+        return run_sync(self.arun(inputs, options))
+
+    async def arun(self, inputs: Inputs | None = None, options: RunOptions | None = None) -> FlowResult:
+        """Run once on the running event loop."""
+        options, ledger = options or RunOptions(), Ledger()
+        async with self._engine(options) as engine:
+            bound = bind(self.plan, engine)
+            bound.check_models()
+            result = await bound.run(self._inputs(inputs), _runtime_options(options, ledger))
+        return FlowResult.of(result, self.plan, ledger)
+
+    def stream(self, inputs: Inputs | None = None, options: RunOptions | None = None) -> Iterator[Text | Restart]:
+        """The shown output's text as it comes; a `Restart` says: forget what came before."""
+
+        async def deltas() -> AsyncGenerator[Text | Restart, None]:
+            async with self.astream(inputs, options) as stream:
+                async for delta in stream:
+                    yield delta
+                await stream.result()
+
+        return iterate_sync(deltas)
+
+    def astream(self, inputs: Inputs | None = None, options: RunOptions | None = None) -> FlowStream:
+        """A run whose text is read as it comes: ``async with flow.astream(...) as stream``."""
+        options, ledger = options or RunOptions(), Ledger()
+
+        @asynccontextmanager
+        async def opening() -> AsyncGenerator[RunStream, None]:
+            async with self._engine(options) as engine:
+                bound = bind(self.plan, engine)
+                bound.check_models()
+                shown = shown_output(self.plan)
+                outputs = () if shown is None else (shown,)
+                async with bound.stream(self._inputs(inputs), outputs, _runtime_options(options, ledger)) as stream:
+                    yield stream
+
+        return FlowStream(opening(), lambda result: FlowResult.of(result, self.plan, ledger))
+
+    async def __aenter__(self) -> Self:
+        """Keep connections open over many runs on this event loop."""
+        self._kept = Connections(self.environment)
+        await self._kept.__aenter__()
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        kept, self._kept = self._kept, None
+        if kept is not None:
+            await kept.__aexit__(*error)
+
+    @asynccontextmanager
+    async def _engine(self, options: RunOptions) -> AsyncIterator[Engine]:
+        if self._kept is not None:
+            yield build_engine(self.environment, self._kept, options)
+            return
+        async with Connections(self.environment) as connections:
+            yield build_engine(self.environment, connections, options)
+
+    def _inputs(self, inputs: Inputs | None) -> Inputs:
+        return {**(inputs or {}), **self.given}
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
+        """What a notebook shows: the graph."""
+        from flowllm.compiler.explain import mermaid, tree
+
+        return {"text/plain": tree(self.compiled), "text/markdown": f"```mermaid\n{mermaid(self.compiled)}\n```"}
+
+
+def _runtime_options(options: RunOptions, ledger: Ledger) -> Options:
+    return Options((ledger, *options.readers), options.refresh, options.timeout)

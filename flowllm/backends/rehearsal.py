@@ -1,0 +1,103 @@
+"""Answers made up on the spot, so that a pipeline can be walked through before anything is paid.
+
+A chat is answered with the first choice, the smallest value of its schema, or its own last words;
+tokens are estimated, and the answer counts as long as it may become. Nothing leaves this process.
+"""
+
+from collections.abc import AsyncGenerator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from flowllm.core.card import Catalog, ModelCard
+from flowllm.core.delta import Delta, Finish, Meta, Scores, Text, Usage, Vectors
+from flowllm.core.request import Chat, Embed, Request, Rerank
+from flowllm.core.scope import Scope
+from flowllm.text.tokens import Estimator
+
+
+@dataclass(frozen=True, slots=True)
+class Rehearsed:
+    """One request that would be sent. ``output`` is the longest answer in tokens; None: no bound is known."""
+
+    address: str
+    model: str
+    input: int
+    output: int | None
+
+
+@dataclass(slots=True)
+class Rehearsal:
+    """A `Call` that asks nobody; ``requests`` grows with every request."""
+
+    catalog: Catalog
+    requests: list[Rehearsed] = field(default_factory=list)
+
+    async def __call__(self, request: Request, scope: Scope) -> AsyncGenerator[Delta, None]:
+        """Make up an answer."""
+        tokens = sum(map(Estimator().count, _texts(request)))
+        bound = self._bound(request)
+        self.requests.append(Rehearsed(scope.address, request.model, tokens, bound))
+        yield Meta(model=request.model)
+        yield _answer(request)
+        yield Usage(tokens, bound, estimated=True)
+        yield Finish("stop")
+
+    def _bound(self, request: Request) -> int | None:
+        if not isinstance(request, Chat):
+            return 0
+        card = self._card(request.model)
+        return request.sampling.max_output_tokens or (card.output if card else None)
+
+    def _card(self, model: str) -> ModelCard | None:
+        provider, _, name = model.partition("/")
+        card = self.catalog.providers.get(provider)
+        return card.models.get(name) if card else None
+
+
+def _texts(request: Request) -> list[str]:
+    match request:
+        case Chat(messages=messages):
+            return [message.text for message in messages]
+        case Embed(texts=texts):
+            return list(texts)
+        case Rerank(query=query, documents=documents):
+            return [query, *documents]
+
+
+def _answer(request: Request) -> Delta:
+    match request:
+        case Embed(texts=texts):
+            return Vectors([[1.0] for _ in texts])
+        case Rerank(documents=documents, k=k):
+            indexes = range(len(documents))[:k]
+            return Scores(list(indexes), [1.0 for _ in indexes])
+        case Chat(choices=[first, *_]):
+            return Text(first)
+        case Chat(schema=schema) if schema is not None:
+            return Text(orjson.dumps(smallest(schema)).decode())
+        case Chat(messages=messages):
+            return Text(messages[-1].text or "…")
+
+
+_SMALLEST: Mapping[str, Any] = {"string": "…", "integer": 0, "number": 0, "boolean": False, "array": [], "null": None}
+
+
+def smallest(schema: Mapping[str, Any]) -> Any:
+    """A value of a schema's type, as small as it can be told without solving it."""
+    for key in ("const", "default"):
+        if key in schema:
+            return schema[key]
+    if schema.get("enum"):
+        return schema["enum"][0]
+    kind = schema.get("type", "object" if "properties" in schema else "string")
+    kind = kind[0] if isinstance(kind, list) else kind
+    if kind == "object":
+        known = schema.get("properties", {})
+        return {name: smallest(known.get(name, {})) for name in schema.get("required", ())}
+    if kind == "array":
+        return [smallest(schema.get("items", {}))] * int(schema.get("minItems", 0))
+    if kind in ("integer", "number"):
+        return schema.get("minimum", 0)
+    return _SMALLEST.get(str(kind))

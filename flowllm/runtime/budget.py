@@ -1,0 +1,32 @@
+"""How much a run may cost, in exact US dollars."""
+
+from decimal import Decimal
+
+from flowllm.core.errors import BudgetExceeded
+
+
+class Budget:
+    """Counts what answers cost and refuses requests once ``limit`` is reached.
+
+    Requests that were under way when the limit was reached are paid for, so what is spent may pass
+    it by their cost. An answer whose price is not known ends a run with a limit: nobody could tell
+    whether it was kept. Without a limit everything is counted and nothing refused.
+    """
+
+    def __init__(self, limit: Decimal | None = None) -> None:
+        self.limit = limit
+        self.spent = Decimal(0)
+
+    def may_spend(self) -> None:
+        """Raise `BudgetExceeded` when nothing is left."""
+        if self.limit is not None and self.spent >= self.limit:
+            message = f"the limit of {self.limit} USD is reached: {self.spent} USD are spent"
+            raise BudgetExceeded("over_budget", message, hint="raise it with --max-cost")
+
+    def spend(self, cost: Decimal | None) -> None:
+        """Count one answer's cost; None is a price that is not known."""
+        if cost is not None:
+            self.spent += cost
+        elif self.limit is not None:
+            message = "an answer's price is not known, so the limit cannot be kept"
+            raise BudgetExceeded("over_budget", message, hint="leave --max-cost out, or use a model with a known price")

@@ -1,0 +1,28 @@
+from decimal import Decimal
+
+import pytest
+
+from flowllm.core.errors import BudgetExceeded
+from flowllm.runtime.budget import Budget
+
+
+def test_without_a_limit_everything_is_counted_and_nothing_refused():
+    budget = Budget()
+    for cost in (Decimal("0.1"), None, Decimal("0.2")):
+        budget.may_spend()
+        budget.spend(cost)
+    assert budget.spent == Decimal("0.3")
+
+
+def test_a_request_is_refused_once_the_limit_is_reached():
+    budget = Budget(Decimal("0.3"))
+    budget.spend(Decimal("0.1"))
+    budget.may_spend()
+    budget.spend(Decimal("0.2"))
+    with pytest.raises(BudgetExceeded, match="0.3 USD are spent"):
+        budget.may_spend()
+
+
+def test_an_unknown_price_ends_a_run_with_a_limit():
+    with pytest.raises(BudgetExceeded, match="not known"):
+        Budget(Decimal(1)).spend(None)
