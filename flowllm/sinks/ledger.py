@@ -1,0 +1,158 @@
+"""What a run used and cost, counted from its events: for each node, each model, and in all.
+
+A node's name is its address without items and attempts: ``docs[3]/sure#2/ask`` counts for
+``docs/sure/ask``. A cost that is not known is counted, never taken for nothing.
+"""
+
+import functools
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from decimal import Decimal
+from typing import Any
+
+from flowllm.core.delta import Usage
+from flowllm.core.event import CacheHit, CacheMiss, CallFailed, CallFinished, CallRetried, Cost, Event, StepFinished
+
+_COUNTERS = re.compile(r"\[\d+\]|#\d+")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """Counts of calls, tokens, dollars, seconds. ``unpriced`` calls are not part of ``cost``.
+
+    ``calls`` are complete answers, ``failed`` requests that gave none; ``saved`` is what answers
+    from the cache had cost; ``seconds`` is the time spent in steps, summed.
+    """
+
+    calls: int = 0
+    failed: int = 0
+    retries: int = 0
+    cache_hits: int = 0
+    cache_misses: int = 0
+    input: int = 0
+    output: int = 0
+    cached_input: int = 0
+    reasoning: int = 0
+    cost: Decimal = Decimal(0)
+    unpriced: int = 0
+    estimated: int = 0
+    saved: Decimal = Decimal(0)
+    steps: int = 0
+    seconds: float = 0.0
+
+    def plus(self, other: "Row") -> "Row":
+        """The sum of two rows."""
+        return Row(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
+
+    def to_data(self) -> dict[str, Any]:
+        """As JSON-like data, without what is 0; money as text."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {name: f"{v:f}" if isinstance(v, Decimal) else v for name, v in values.items() if v}
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """A run so far."""
+
+    total: Row = Row()
+    nodes: Mapping[str, Row] = field(default_factory=dict)
+    models: Mapping[str, Row] = field(default_factory=dict)
+
+    def cost(self) -> str | None:
+        """Dollars in plain decimals; None when the price of a call is not known."""
+        return None if self.total.unpriced else f"{self.total.cost:f}"
+
+    def to_data(self) -> dict[str, Any]:
+        """The keys ``usage``, ``cost``, ``nodes`` and ``cache`` of ``--json``."""
+        total = self.total
+        usage = {"calls": total.calls, "input": total.input, "output": total.output, "cached_input": total.cached_input}
+        return {
+            "usage": {**usage, "reasoning": total.reasoning, "retries": total.retries, "failed": total.failed},
+            "cost": {"total": self.cost(), "known": f"{total.cost:f}", "unpriced_calls": total.unpriced},
+            "nodes": {name: row.to_data() for name, row in self.nodes.items()},
+            "cache": {"hits": total.cache_hits, "misses": total.cache_misses, "saved": f"{total.saved:f}"},
+        }
+
+    def text(self) -> str:
+        """One line for people; empty when nothing was asked of any model."""
+        total = self.total
+        if not (total.calls or total.failed or total.cache_hits):
+            return ""
+        parts = [_count(total.calls, "call")]
+        parts += [_count(total.failed, "failed request")] if total.failed else []
+        parts += [_retries(total.retries)] if total.retries else []
+        parts += [f"{total.input:,} + {total.output:,} tokens"] if total.input or total.output else []
+        parts += (
+            [f"{total.cache_hits} from the cache" + (f" (saved ${_money(total.saved)})" if total.saved else "")]
+            if total.cache_hits
+            else []
+        )
+        unknown = f", the price of {_count(total.unpriced, 'call')} is not known" if total.unpriced else ""
+        return ", ".join([*parts, f"${_money(total.cost)}{unknown}"])
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}{'' if number == 1 else 's'}"
+
+
+def _retries(number: int) -> str:
+    return f"{number} {'retry' if number == 1 else 'retries'}"
+
+
+def _money(amount: Decimal) -> str:
+    """Cents, and below one cent two digits that count."""
+    if amount == 0 or amount >= Decimal("0.01"):
+        return f"{amount:.2f}"
+    return f"{amount:.{1 - amount.adjusted()}f}"
+
+
+class Ledger:
+    """A reader of events that counts."""
+
+    def __init__(self) -> None:
+        self._nodes: dict[str, Row] = {}
+        self._models: dict[str, Row] = {}
+        self._read: Mapping[type[Event], Callable[[Any], tuple[Row, str]]] = {
+            CallFinished: lambda e: (replace(_used(e.usage, e.cost), calls=1), e.model),
+            CallFailed: lambda e: (replace(_used(e.usage, e.cost) if e.usage else Row(), failed=1), e.model),
+            CallRetried: lambda e: (Row(retries=1), e.model),
+            CacheHit: lambda e: (Row(cache_hits=1, saved=e.saved or Decimal(0)), ""),
+            CacheMiss: lambda _: (Row(cache_misses=1), ""),
+            StepFinished: lambda e: (Row(steps=1, seconds=e.seconds), ""),
+        }
+
+    def __call__(self, event: Event) -> None:
+        """Count an event."""
+        read = self._read.get(type(event))
+        if read is None:
+            return
+        row, model = read(event)
+        node = node_of(event.address)
+        self._nodes[node] = self._nodes.get(node, Row()).plus(row)
+        if model:
+            self._models[model] = self._models.get(model, Row()).plus(row)
+
+    def summary(self) -> Summary:
+        """The counts so far."""
+        total = functools.reduce(Row.plus, self._nodes.values(), Row())
+        return Summary(total, dict(self._nodes), dict(self._models))
+
+
+def node_of(address: str) -> str:
+    """The node of an address: without items and attempts."""
+    return _COUNTERS.sub("", address)
+
+
+def _used(usage: Usage | None, cost: Cost | None) -> Row:
+    known = usage or Usage()
+    total = cost.total if cost else None
+    return Row(
+        input=known.input or 0,
+        output=known.output or 0,
+        cached_input=known.cached_input or 0,
+        reasoning=known.reasoning or 0,
+        cost=total or Decimal(0),
+        unpriced=int(total is None),
+        estimated=int(known.estimated),
+    )
