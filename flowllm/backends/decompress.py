@@ -1,0 +1,35 @@
+"""Decompression of bodies in bounded pieces: a small body must not become a large one unseen."""
+
+import zlib
+from collections.abc import Iterator
+
+from flowllm.core.errors import ProviderFailure
+
+PIECE = 1024 * 1024
+_WINDOWS = {"gzip": 31, "x-gzip": 31, "deflate": 15}
+
+
+class Inflate:
+    """One compressed body; ``encoding`` is the value of ``content-encoding``."""
+
+    def __init__(self, encoding: str) -> None:
+        window = _WINDOWS.get(encoding.strip().lower())
+        if window is None:
+            raise ProviderFailure("decode_error", f"the answer is compressed as `{encoding}`, which was not asked for")
+        self._inflate = zlib.decompressobj(window)
+
+    def feed(self, chunk: bytes) -> Iterator[bytes]:
+        """What ``chunk`` holds, in pieces of a mebibyte at most; the reader may stop between them."""
+        while chunk:
+            try:
+                piece = self._inflate.decompress(chunk, PIECE)
+            except zlib.error:
+                raise ProviderFailure("decode_error", "the answer cannot be decompressed") from None
+            chunk = self._inflate.unconsumed_tail
+            if piece:
+                yield piece
+
+    def finish(self) -> None:
+        """`truncated` when the body ended before its own end mark."""
+        if not self._inflate.eof:
+            raise ProviderFailure("truncated", "the compressed answer broke off before its end")

@@ -1,0 +1,69 @@
+"""The one `Call` of an engine: it answers for every model by asking the provider before the slash."""
+
+import threading
+from collections.abc import AsyncGenerator, Callable, Mapping
+from typing import TYPE_CHECKING
+
+from flowllm.backends.auth import require_key
+from flowllm.core.card import Auth, ProviderCard
+from flowllm.core.delta import Delta
+from flowllm.core.errors import SetupError
+from flowllm.core.request import Request
+from flowllm.core.scope import Call, Scope
+
+if TYPE_CHECKING:
+    from flowllm.backends.http import HttpClient
+
+
+class Backends:
+    """Backends by provider, each made when it is first asked.
+
+    ``card`` finds a provider's card by name (KeyError when there is none), ``key`` its key.
+    ``local`` are the providers of this process by name (mock, builtin). Without ``client`` one is
+    made when the first provider over the network is asked.
+    """
+
+    def __init__(
+        self,
+        card: Callable[[str], ProviderCard],
+        key: Callable[[Auth], str | None],
+        local: Mapping[str, Call],
+        client: "HttpClient | None" = None,
+    ) -> None:
+        self._card = card
+        self._key = key
+        self._calls: dict[str, Call] = dict(local)
+        self._local = frozenset(local)
+        self._client = client
+        self._lock = threading.Lock()
+
+    def __call__(self, request: Request, scope: Scope) -> AsyncGenerator[Delta, None]:
+        """The answer of the request's model."""
+        name = request.model.partition("/")[0]
+        return (self._calls.get(name) or self._make(name))(request, scope)
+
+    def check(self, model: str) -> None:
+        """`SetupError` when the model's provider cannot be asked: it has no key or no address."""
+        name = model.partition("/")[0]
+        if name in self._local:
+            return
+        card = self._card(name)
+        if not card.base_url:
+            message = f"the provider `{name}` has no address"
+            raise SetupError("missing_key", message, hint=f"providers.{name}.base_url=https://...")
+        require_key(card, self._key(card.auth))
+
+    async def aclose(self) -> None:
+        """End the connections of the running event loop."""
+        if self._client is not None:
+            await self._client.aclose()
+
+    def _make(self, name: str) -> Call:
+        from flowllm.backends.http import HttpClient
+        from flowllm.backends.provider import backend_for
+
+        with self._lock:
+            if name not in self._calls:
+                self._client = self._client or HttpClient()
+                self._calls[name] = backend_for(self._card(name), self._key, self._client)
+            return self._calls[name]
