@@ -1,25 +1,17 @@
 """One run's engine: backends for every model, the cache, prices, and the budget."""
 
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import TYPE_CHECKING, Self
 
 from flowllm.api.environment import Environment
-from flowllm.catalog import find
-from flowllm.core.card import ProviderCard
-from flowllm.core.delta import Delta
+from flowllm.backends.rehearsal import Rehearsal
+from flowllm.backends.router import Backends
 from flowllm.core.policy import Services
-from flowllm.core.request import Request
-from flowllm.core.scope import Call, Scope
 from flowllm.pricing.cost import pricing_of
 from flowllm.runtime import Engine
 from flowllm.runtime.budget import Budget
 from flowllm.runtime.bus import Reader
-
-if TYPE_CHECKING:
-    from flowllm.backends.http import HttpClient
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,59 +33,7 @@ class RunOptions:
     rehearse: bool = False
 
 
-class Connections:
-    """A `Call` for every model of an environment. Connections are opened when used and closed on leaving."""
-
-    def __init__(self, environment: Environment) -> None:
-        self._environment = environment
-        self._backends: dict[str, Call] = {}
-        self._client: HttpClient | None = None
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        if self._client is not None:
-            await self._client.aclose()
-
-    async def __call__(self, request: Request, scope: Scope) -> AsyncGenerator[Delta, None]:
-        """Ask the provider that the request's model names."""
-        async with aclosing(self.backend(request.model)(request, scope)) as deltas:
-            async for delta in deltas:
-                yield delta
-
-    def backend(self, model: str) -> Call:
-        """The backend of a model's provider; raises `SetupError` when its key is missing."""
-        provider = model.partition("/")[0]
-        if provider not in self._backends:
-            self._backends[provider] = self._make(model)
-        return self._backends[provider]
-
-    def check(self, model: str) -> None:
-        """Raise `SetupError` when the provider's key is missing; asks nobody."""
-        self.backend(model)
-
-    def _make(self, model: str) -> Call:
-        card, _ = find(self._environment.catalog, model)
-        if card.name == "builtin":
-            from flowllm.backends.lexical import answer
-
-            return answer
-        if card.name == "mock":
-            from flowllm.backends.mock import MockBackend
-
-            return MockBackend(self._environment.mock)
-        return self._hosted(card)
-
-    def _hosted(self, card: ProviderCard) -> Call:
-        from flowllm.backends.http import HttpClient
-        from flowllm.backends.provider import backend_for
-
-        self._client = self._client or HttpClient()
-        return backend_for(card, self._environment.keys, self._client)
-
-
-def build_engine(environment: Environment, connections: Connections, options: RunOptions) -> Engine:
+def build_engine(environment: Environment, backends: Backends, options: RunOptions) -> Engine:
     """The engine of one run."""
     budget = Budget(options.max_cost)
     services = Services(
@@ -105,4 +45,6 @@ def build_engine(environment: Environment, connections: Connections, options: Ru
         read_cache=options.read_cache and not options.rehearse,
         write_cache=options.write_cache and not options.rehearse,
     )
-    return Engine(environment.kinds, connections, services, check_model=connections.check)
+    if options.rehearse:
+        return Engine(environment.kinds, Rehearsal(environment.catalog), services)
+    return Engine(environment.kinds, backends, services, check_model=backends.check)

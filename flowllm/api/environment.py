@@ -8,10 +8,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from flowllm.backends.router import Backends
 from flowllm.config import load_yaml, packaged, read_text_file
 from flowllm.core.card import Catalog
 from flowllm.core.errors import SetupError
 from flowllm.core.kinds import Kinds
+from flowllm.core.scope import Call
 
 if TYPE_CHECKING:
     from flowllm.backends.auth import KeySource
@@ -54,6 +56,14 @@ class Environment:
         from flowllm.backends.auth import KeySource
 
         return KeySource(dotenv=self.project / ".env")
+
+    def connect(self) -> Backends:
+        """Backends for every model, with connections of their own; close them with ``aclose``."""
+        from flowllm.backends.lexical import answer
+        from flowllm.backends.mock import MockBackend
+
+        local: dict[str, Call] = {"builtin": answer, "mock": MockBackend(self.mock)}
+        return Backends(self.catalog.providers.__getitem__, self.keys, local)
 
     @cached_property
     def store(self) -> "DiskStore":

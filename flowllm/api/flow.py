@@ -1,17 +1,18 @@
 """A pipeline, loaded: check it, run it, stream it; from a script, a notebook, any thread or event loop."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
-from flowllm.api.engine import Connections, RunOptions, build_engine
+from flowllm.api.engine import RunOptions, build_engine
 from flowllm.api.environment import Environment
 from flowllm.api.result import FlowResult, shown_output
 from flowllm.api.stream import FlowStream
 from flowllm.api.sync import iterate_sync, run_sync
+from flowllm.backends.router import Backends
 from flowllm.compiler import Compiled, compile_spec
 from flowllm.config import load, parse_inputs, parse_mapping, project_of, provider_settings, split_overrides
 from flowllm.core.delta import Restart, Text
@@ -35,7 +36,7 @@ class Flow:
         self.spec = spec
         self.environment = environment
         self.given: Inputs = dict(given or {})
-        self._kept: Connections | None = None
+        self._backends: Backends | None = None
 
     @classmethod
     def load(cls, file: str | Path, overrides: Sequence[str] = (), *, environment: Environment | None = None) -> "Flow":
@@ -124,22 +125,24 @@ class Flow:
 
     async def __aenter__(self) -> Self:
         """Keep connections open over many runs on this event loop."""
-        self._kept = Connections(self.environment)
-        await self._kept.__aenter__()
+        self._backends = self.environment.connect()
         return self
 
     async def __aexit__(self, *error: object) -> None:
-        kept, self._kept = self._kept, None
-        if kept is not None:
-            await kept.__aexit__(*error)
+        backends, self._backends = self._backends, None
+        if backends is not None:
+            await backends.aclose()
 
     @asynccontextmanager
-    async def _engine(self, options: RunOptions) -> AsyncIterator[Engine]:
-        if self._kept is not None:
-            yield build_engine(self.environment, self._kept, options)
+    async def _engine(self, options: RunOptions) -> AsyncGenerator[Engine, None]:
+        if self._backends is not None:
+            yield build_engine(self.environment, self._backends, options)
             return
-        async with Connections(self.environment) as connections:
-            yield build_engine(self.environment, connections, options)
+        backends = self.environment.connect()
+        try:
+            yield build_engine(self.environment, backends, options)
+        finally:
+            await backends.aclose()
 
     def _inputs(self, inputs: Inputs | None) -> Inputs:
         return {**(inputs or {}), **self.given}

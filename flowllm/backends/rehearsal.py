@@ -14,7 +14,7 @@ from flowllm.core.card import Catalog, ModelCard
 from flowllm.core.delta import Delta, Finish, Meta, Scores, Text, Usage, Vectors
 from flowllm.core.request import Chat, Embed, Request, Rerank
 from flowllm.core.scope import Scope
-from flowllm.text.tokens import Estimator
+from flowllm.text.tokens import count
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Rehearsal:
 
     async def __call__(self, request: Request, scope: Scope) -> AsyncGenerator[Delta, None]:
         """Make up an answer."""
-        tokens = sum(map(Estimator().count, _texts(request)))
+        tokens = sum(map(count, _texts(request)))
         bound = self._bound(request)
         self.requests.append(Rehearsed(scope.address, request.model, tokens, bound))
         yield Meta(model=request.model)

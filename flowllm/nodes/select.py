@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict
 from pydantic import Field
 
 from flowllm.core.errors import NodeFailure
-from flowllm.core.node import Node, Slotted
+from flowllm.core.node import Node
 from flowllm.core.scope import Scope
 
 if TYPE_CHECKING:
@@ -37,7 +37,6 @@ class Select(Node):
         "Unwritten: `query` where that port is connected, else `centrality`.",
     )
     k: int | None = Field(default=None, ge=1, description="How many items to take at most.")
-    budget: Slotted = Field(default=None, description="How much to take, counted in `unit`.")
     unit: Literal["words", "tokens", "items"] = Field(default="words", description="What `budget` counts.")
     slack: float = Field(
         default=0.15, ge=0.0, lt=1.0, description="The share by which `budget` may be missed; never more."
