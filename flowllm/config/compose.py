@@ -41,7 +41,7 @@ def read_configuration(
     found: list[Problem] = []
     value, marks = _checked(text, file, rules, found.append)
     _stop(found)
-    if isinstance(value, dict) and (overrides or "defaults" in value):
+    if isinstance(value, dict) and (overrides or isinstance(value.get("defaults"), list)):
         value, marks = _Composer(value, marks, rules, found).compose(overrides)
         _stop(found)
     for problem in found:

@@ -41,8 +41,12 @@ def read_bytes(path: str | Path, *, under: str | Path | None = None, base: str |
         handle = _open(Path(base or ".", shown), shown, _FLAGS)
     else:
         handle = _open_inside(shown, Path(under), Path(base if base is not None else under))
-    with os.fdopen(handle, "rb") as file:
+    try:
         _check(handle, shown)
+    except UsageError:
+        os.close(handle)
+        raise
+    with os.fdopen(handle, "rb") as file:
         data = file.read(LIMIT + 1)
     if len(data) > LIMIT:
         raise _refused(shown, f"it is larger than {LIMIT // 1024 // 1024} MiB")

@@ -178,6 +178,11 @@ def _load(folder: str, config_path: str) -> Any:
         value, composition.marks[config_path.removesuffix(".yaml")] = composition.read(text, str(path))
     if not isinstance(value, dict):
         return {}
-    kept = {key: inner for key, inner in value.items() if key == "defaults"}
+    kept = {"defaults": _with_self(value["defaults"])} if isinstance(value.get("defaults"), list) else {}
     rest = {key: inner for key, inner in value.items() if key != "defaults"}
     return kept | composition.vault.keep_all(rest)
+
+
+def _with_self(defaults: list[Any]) -> list[Any]:
+    """The list with ``_self_`` at its end where it names none: what a file writes wins over its defaults."""
+    return defaults if "_self_" in defaults else [*defaults, "_self_"]

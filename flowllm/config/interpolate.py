@@ -31,9 +31,7 @@ class _Resolver:
     def all(self, ways: list[tuple[Steps, str]]) -> Any:
         from omegaconf import OmegaConf
 
-        few = [(steps, text) for steps, text in ways if text.count("${") <= _MANY]
-        for steps, _ in (way for way in ways if way not in few):
-            self._wrong(steps, f"more than {_MANY} `${{` in one text")
+        few = [way for way in ways if self._is_readable(*way)]
         blank = {steps for steps, _ in ways} - {steps for steps, _ in few}
         tree = OmegaConf.create(_without(self._value, blank))
         found = {}
@@ -43,6 +41,20 @@ class _Resolver:
                 secrets.register(result)
             found[steps] = result
         return _replaced(self._value, found | dict.fromkeys(blank))
+
+    def _is_readable(self, steps: Steps, text: str) -> bool:
+        from omegaconf import OmegaConf
+        from omegaconf.errors import OmegaConfBaseException
+
+        if text.count("${") > _MANY:
+            self._wrong(steps, f"more than {_MANY} `${{` in one text")
+            return False
+        try:
+            OmegaConf.create([text])
+        except (OmegaConfBaseException, RecursionError):
+            self._wrong(steps, "what stands in `${...}` cannot be read")
+            return False
+        return True
 
     def _one(self, tree: Any, steps: Steps) -> tuple[Any, bool]:
         from omegaconf import OmegaConf

@@ -1,0 +1,184 @@
+import io
+import json
+import os
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flowllm.config.inputs import check_missing, parse_inputs
+from flowllm.core.errors import UsageError
+from flowllm.core.spec import InputSpec
+
+SPEC = {
+    name: InputSpec(name, schema)
+    for name, schema in {
+        "s": {"type": "string"},
+        "i": {"type": "integer"},
+        "n": {"type": "number"},
+        "b": {"type": "boolean"},
+        "a": {"type": "array"},
+        "o": {"type": "object"},
+        "u": {"type": ["string", "null"]},
+        "any": {},
+        "d": {"type": "string", "default": "x"},
+    }.items()
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("s=hello", "hello"),
+        ("s=", ""),
+        ("s=012", "012"),
+        ("s=a=b", "a=b"),
+        ("s= x \r\n", " x \r\n"),
+        ("s=null", "null"),
+        ("s=${x} {{ y }}", "${x} {{ y }}"),
+        ("i=3", 3),
+        ("i=9223372036854775808", 2**63),
+        ("i=3.0", 3.0),
+        ("n=-0.0", -0.0),
+        ("n=1e3", 1000.0),
+        ("b=true", True),
+        ("a=[1, null]", [1, None]),
+        ('o={"k": [1]}', {"k": [1]}),
+        ("u=null", None),
+        ("u=hi", "hi"),
+        ("u=12", "12"),
+        ("any=hi", "hi"),
+        ("any=12", "12"),
+        ("any=[1]", [1]),
+        ("any=[not", "[not"),
+    ],
+)
+def test_values_by_type(text, value):
+    found = parse_inputs(SPEC, [text])
+    assert list(found.values()) == [value]
+    assert type(next(iter(found.values()))) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "message", "hint"),
+    [
+        ("i=012", "bad_value", "input `i` is integer, not `012`", "-i i=3"),
+        ("i=1:30", "bad_value", "input `i` is integer, not `1:30`", None),
+        ("i=3.5", "bad_value", "not `3.5`", None),
+        ("i=true", "bad_value", "not `true`", None),
+        ("i=", "bad_value", "not ``", None),
+        ("n=NaN", "bad_value", "not `NaN`", None),
+        ("n=Infinity", "bad_value", "not `Infinity`", None),
+        ("n=1e400", "bad_value", "not `1e400`", None),
+        ("i=" + "1" * 5000, "bad_value", "digits", None),
+        ("b=yes", "bad_value", "boolean, not `yes`", "-i b=true"),
+        ("a=x", "bad_value", "array, not `x`", "-i 'a=[\"a\", \"b\"]'"),
+        ("o=[1]", "bad_value", "object, not `[1]`", None),
+        ('o={"a": 1, "a": 2}', "bad_value", "given twice", None),
+        ('o={"a": "\\ud800"}', "bad_value", "surrogate", None),
+        ("s=a\0b", "bad_value", "NUL at byte 1", None),
+        ("s=a\udcffb", "bad_value", "not valid UTF-8", None),
+        ("z=1", "unknown_input", "no input `z`", None),
+        ("dd=1", "unknown_input", "no input `dd`", "did you mean `d`?"),
+        ("s", "bad_usage", "is not `name=value`", None),
+        ("s=@", "bad_usage", "names no file", None),
+        ("s=@/no/such", "file_refused", "no such file", None),
+        ("s=@/dev/zero", "file_refused", "no regular file", None),
+        ("s=@-", "bad_usage", "no standard input", None),
+    ],
+)
+def test_what_is_wrong(text, code, message, hint):
+    with pytest.raises(UsageError) as caught:
+        parse_inputs(SPEC, [text])
+    assert caught.value.code == code
+    assert message in caught.value.message
+    assert caught.value.hint
+    assert len(caught.value.message) < 300
+    if hint:
+        assert caught.value.hint == hint
+
+
+@pytest.mark.parametrize(
+    ("data", "value"),
+    [
+        (b"line\r\nline\n", "line\r\nline\n"),
+        (b"\xef\xbb\xbfx", "x"),
+        (b"", ""),
+        ("é😀".encode(), "é😀"),
+        (b"@x", "@x"),
+    ],
+)
+def test_files_as_they_are(tmp_path, data, value):
+    (tmp_path / "f").write_bytes(data)
+    assert parse_inputs(SPEC, [f"s=@{tmp_path}/f"]) == {"s": value}
+    assert parse_inputs(SPEC, ["s=@-"], io.BytesIO(data)) == {"s": value}
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"abc\xff", "byte 0xff at offset 3"),
+        ("x".encode("utf-16"), "UTF-16"),
+        ("x".encode("utf-16-be"), "NUL at byte 0"),
+        (b"ab\0", "NUL at byte 2"),
+        ("é\0".encode(), "NUL at byte 2"),
+    ],
+)
+def test_files_that_are_no_text(tmp_path, data, message):
+    (tmp_path / "f").write_bytes(data)
+    for text, stdin in ((f"s=@{tmp_path}/f", None), ("s=@-", io.BytesIO(data))):
+        with pytest.raises(UsageError) as caught:
+            parse_inputs(SPEC, [text], stdin)
+        assert caught.value.code == "bad_value"
+        assert message in caught.value.message
+
+
+def test_typed_files_and_rows(tmp_path):
+    (tmp_path / "a.json").write_text("[1, 2]\n")
+    (tmp_path / "row.json").write_text('{"s": "x", "i": 3, "o": {"k": null}}')
+    assert parse_inputs(SPEC, [f"a=@{tmp_path}/a.json"]) == {"a": [1, 2]}
+    row = parse_inputs(SPEC, [f"@{tmp_path}/row.json", "i=4"])
+    assert row == {"s": "x", "i": 4, "o": {"k": None}}
+    assert parse_inputs(SPEC, ["@-"], io.BytesIO(b'{"s": "x"}')) == {"s": "x"}
+
+
+@pytest.mark.parametrize(
+    ("row", "code", "message"),
+    [
+        ("[1]", "bad_value", "no JSON object"),
+        ('{"s": 1}', "bad_value", "input `s` is string, not `1`"),
+        ('{"z": 1}', "unknown_input", "no input `z`"),
+        ('{"s": "a", "s": "b"}', "bad_value", "given twice"),
+        ("{s: 1}", "bad_value", "not strict JSON"),
+        ('{"n": NaN}', "bad_value", "NaN"),
+        ('{"n": 1e999}', "bad_value", "too large"),
+    ],
+)
+def test_rows_that_are_wrong(row, code, message):
+    with pytest.raises(UsageError) as caught:
+        parse_inputs(SPEC, ["@-"], io.BytesIO(row.encode()))
+    assert (caught.value.code, message in caught.value.message) == (code, True)
+
+
+def test_a_pipe_is_refused_and_does_not_hang(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(UsageError, match="no regular file"):
+        parse_inputs(SPEC, [f"s=@{tmp_path}/pipe"])
+
+
+def test_missing_inputs_are_all_named():
+    with pytest.raises(UsageError) as caught:
+        check_missing({name: SPEC[name] for name in "sid"}, {"i": 1})
+    assert (caught.value.code, caught.value.hint) == ("missing_input", "-i s=...")
+    check_missing({"d": SPEC["d"]}, {})
+
+
+@given(st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="\0")))
+def test_a_string_input_is_what_was_typed(text):
+    if not text.startswith("@"):
+        assert parse_inputs(SPEC, [f"s={text}"]) == {"s": text}
+
+
+@given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), lambda x: st.lists(x), max_leaves=5))
+def test_an_array_input_is_json(value):
+    assert parse_inputs(SPEC, [f"a={json.dumps([value])}"]) == {"a": [value]}
