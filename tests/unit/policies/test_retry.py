@@ -1,0 +1,161 @@
+"""When a request is sent again, and after what wait."""
+
+import math
+import random
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flowllm.core.delta import Finish, Meta, Restart, Text, Usage
+from flowllm.core.errors import BudgetExceeded, NodeFailure, ProviderFacts, ProviderFailure
+from flowllm.core.event import CallRetried
+from flowllm.policies.retry import Retry
+from tests.unit.policies.world import World, chat, collect, reply
+
+GOOD = (Text("ok"), Finish("stop"))
+
+
+def failing(code="overloaded", **facts):
+    return ProviderFailure(code, f"said {code}", facts=ProviderFacts(**facts))
+
+
+@pytest.fixture
+def world():
+    return World()
+
+
+async def run(world, policy, *answers, **scope):
+    script = world.script(*answers)
+    try:
+        return script, await collect(policy.wrap(script, world.services), chat(), world.scope(**scope))
+    except Exception as error:  # noqa: BLE001  the table says which
+        return script, error
+
+
+@pytest.mark.parametrize(
+    ("failure", "requests"),
+    [
+        (failing("rate_limited"), 4),
+        (failing("connect_error"), 4),
+        (failing("stream_interrupted"), 4),
+        (failing("dns_error"), 2),
+        (failing("invalid_response"), 2),
+        (failing("auth"), 1),
+        (failing("quota"), 1),
+        (failing("bad_request"), 1),
+        (failing("content_filter"), 1),
+        (failing("tls_error"), 1),
+        (failing("rate_limited", should_retry=False), 1),
+        (failing("bad_request", should_retry=True), 4),
+        (NodeFailure("node_failed", "no"), 1),
+        (BudgetExceeded("over_budget", "no"), 1),
+        (ValueError("a fault"), 1),
+    ],
+)
+async def test_what_is_sent_again(world, failure, requests):
+    script, error = await run(world, Retry(), [failure])
+    assert error is failure
+    assert len(script.requests) == requests
+    assert len(world.told(CallRetried)) == requests - 1
+    assert script.open == 0
+
+
+async def test_the_list_of_attempts(world):
+    _, error = await run(world, Retry(base=0, attempts=3), [failing()], [failing("rate_limited")], [failing("auth")])
+    assert error.attempts == (
+        "attempt 1: overloaded, waited 0.0 s",
+        "attempt 2: rate_limited, waited 0.0 s",
+        "attempt 3: auth",
+    )
+
+
+@given(st.integers(0, 10**6), st.floats(0, 100), st.floats(0, 100), st.integers(1, 20), st.booleans())
+def test_full_jitter_stays_below_its_bounds(seed, base, cap, count, throttled):
+    world = World()
+    failure = failing("rate_limited" if throttled else "overloaded")
+    wait = Retry(base=base, cap=cap).wait(failure, count, world.scope(seed))
+    least = max(base, 1.0) if throttled and base else base
+    assert 0 <= wait <= min(cap, least * 2 ** (count - 1))
+
+
+def test_full_jitter_uses_its_whole_range():
+    scope = World().scope(1)
+    waits = [Retry().wait(failing(), 4, scope) for _ in range(400)]
+    assert max(waits) > 3.8
+    assert min(waits) < 0.2
+    assert max(Retry().wait(failing(), 20, scope) for _ in range(400)) > 19
+
+
+@given(st.integers(0, 10**6), st.floats(0, 60))
+def test_retry_after_is_waited_for_and_a_little_more(seed, asked):
+    wait = Retry().wait(failing("rate_limited", retry_after=asked), 1, World().scope(seed))
+    assert asked <= wait <= 1.1 * asked + 0.1
+
+
+def test_waiters_with_the_same_retry_after_spread():
+    waits = sorted(Retry().wait(failing(retry_after=10.0), 1, World().scope(seed)) for seed in range(1000))
+    assert waits[-1] - waits[0] >= 0.1 * 10 * 0.9
+    assert max(b - a for a, b in pairwise(waits)) < 0.1
+
+
+@pytest.mark.parametrize(
+    ("asked", "waits"),
+    [(60.1, False), (math.inf, False), (1e308, False), (60.0, True), (0.0, True), (-5.0, True), (math.nan, True)],
+)
+async def test_odd_values_of_retry_after(world, asked, waits):
+    script, _ = await run(world, Retry(), [failing("rate_limited", retry_after=asked)], GOOD)
+    assert len(script.requests) == (2 if waits else 1)
+    assert all(0 <= slept <= 66.1 for slept in world.clock.slept)
+
+
+@pytest.mark.parametrize(("left", "requests"), [(5.0, 1), (30.0, 2), (None, 2)])
+async def test_no_wait_is_begun_that_cannot_end_in_time(world, left, requests):
+    deadline = None if left is None else world.clock.now() + left
+    script, _ = await run(world, Retry(), [failing(retry_after=10.0)], GOOD, deadline=deadline)
+    assert len(script.requests) == requests
+
+
+@pytest.mark.parametrize(
+    ("before", "restart", "expected"),
+    [
+        ([], False, [*GOOD]),
+        ([Meta("m"), Usage(1)], False, [Meta("m"), Usage(1), Restart("overloaded"), *GOOD]),
+        ([Text("a")], False, None),
+        ([Text("a")], True, [Text("a"), Restart("overloaded"), *GOOD]),
+    ],
+)
+async def test_after_the_first_delta(world, before, restart, expected):
+    script, result = await run(world, Retry(restart=restart), [*before, failing()], GOOD)
+    if expected is None:
+        assert isinstance(result, ProviderFailure)
+        assert len(script.requests) == 1
+    else:
+        assert result == expected
+
+
+async def test_a_restart_leaves_nothing_of_the_first_attempt(world):
+    script = world.script([Text("half"), failing()], GOOD)
+    call = Retry(restart=True).wrap(script, world.services)
+    assert (await reply(call, chat(), world.scope())).text == "ok"
+
+
+async def test_a_reader_who_leaves_closes_the_request(world):
+    script = world.script(GOOD)
+    deltas = Retry().wrap(script, world.services)(chat(), world.scope())
+    await anext(deltas)
+    assert script.open == 1
+    await deltas.aclose()
+    assert script.open == 0
+
+
+async def test_the_same_dice_give_the_same_waits():
+    slept = []
+    for _ in range(2):
+        world = World()
+        await run(world, Retry(), [failing()], seed=7)
+        slept.append(world.clock.slept)
+    assert slept[0] == slept[1]
+    generator = random.Random(7)
+    assert slept[0] == [generator.uniform(0, 0.5 * 2**n) for n in range(3)]
