@@ -1,0 +1,61 @@
+"""``kind: split``: a text in parts that a model can take."""
+
+from functools import partial
+from typing import ClassVar, Self, TypedDict, cast
+
+from pydantic import Field, model_validator
+
+from flowllm.core.node import Node
+from flowllm.core.scope import Scope
+from flowllm.text.split import By, split
+from flowllm.text.tokens import counter_for
+
+LARGE = 256 * 1024
+"""Characters from which the work is done in a thread."""
+
+
+class SplitPorts(TypedDict):
+    """The parts and, for each, what stands between it and the next one; both of one length.
+
+    Without overlap ``parts[0] + gaps[0] + parts[1] + ...`` is the text exactly; no part is empty, and
+    blanks before the first unit belong to the first part. An empty text has no parts.
+    """
+
+    parts: list[str]
+    gaps: list[str]
+
+
+class Split(Node):
+    """Splits a text at sentences, paragraphs or words, and packs them up to a number of tokens."""
+
+    summary: ClassVar[str] = "Split a text into parts."
+
+    by: By = Field(
+        default="paragraphs", description="The units that stay whole: sentences, paragraphs, or words (tokens)."
+    )
+    max_tokens: int | None = Field(
+        default=None,
+        ge=1,
+        description="Units are packed into a part while they fit, longer ones are split; absent: a part is a unit.",
+    )
+    overlap: int = Field(default=0, ge=0, description="Tokens, in whole units, that a part repeats of the one before.")
+    counted_for: str | None = Field(
+        default=None, alias="for", description="The model whose tokens are counted; unknown ones are estimated."
+    )
+
+    @model_validator(mode="after")
+    def _sizes(self) -> Self:
+        if self.by == "tokens" and self.max_tokens is None:
+            raise ValueError("by: tokens needs max_tokens")
+        if self.overlap and (self.max_tokens is None or self.overlap * 2 > self.max_tokens):
+            raise ValueError("overlap is at most half of max_tokens")
+        return self
+
+    async def run(self, scope: Scope, text: str) -> SplitPorts:
+        """Split the text."""
+        work = partial(self._split, text)
+        return cast("SplitPorts", await scope.run_in_thread(work)) if len(text) > LARGE else work()
+
+    def _split(self, text: str) -> SplitPorts:
+        found = split(text, self.by, self.max_tokens, self.overlap, counter_for(self.counted_for))
+        return {"parts": found.parts, "gaps": found.gaps}
