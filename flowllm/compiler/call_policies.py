@@ -1,0 +1,85 @@
+"""How calls are made: the pipeline's defaults under each node's own policies, checked."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from flowllm.compiler.findings import Findings, did_you_mean
+from flowllm.compiler.frames import Unit
+from flowllm.core.origin import Origin
+from flowllm.core.spec import PipelineSpec
+
+ANYWHERE = frozenset({"timeout"})
+"""Policies that every kind carries out."""
+
+
+class Policies:
+    """The policies of one pipeline's nodes."""
+
+    def __init__(self, spec: PipelineSpec, findings: Findings) -> None:
+        self._spec = spec
+        self._findings = findings
+        self._defaults = {
+            name: raw for name, raw in spec.policies.items()
+            if self._valid(name, raw, f"policies.{name}", spec.place(f"policies.{name}"))
+        }  # fmt: skip
+
+    def settle(self, unit: Unit) -> None:
+        """Give the unit what holds for it, and report what cannot."""
+        node, kind = unit.node, unit.kind
+        if kind is None or unit.each:
+            return
+        for name in node.policies:
+            place, where = node.place(name), f"{node.id}.{name}"
+            if not kind.calls and name not in ANYWHERE:
+                hint = "on regions only timeout and when_failed are allowed" if kind.control else ""
+                hint = hint or f"`{name}` belongs to nodes that ask a model"
+                message = f"`{node.kind}` cannot carry out the policy `{name}`"
+                self._findings.report("policy_not_allowed", message, where, place, hint)
+            else:
+                self._valid(name, node.policies[name], where, place)
+        unit.policies = merged(self._defaults, node.policies) if kind.calls else dict(node.policies)
+
+    def check_available(self, unit: Unit) -> None:
+        """Report policies of a step that can run which this version does not carry out."""
+        from flowllm.policies.chain import policy_model
+
+        for name, raw in unit.policies.items():
+            model = policy_model(name)
+            if raw in (None, False) or model is None or getattr(model, "available", True):
+                continue
+            own = name in unit.node.policies
+            where = f"{unit.id}.{name}" if own else f"policies.{name}"
+            place = unit.node.place(name) if own else self._spec.place(where)
+            message = f"the policy `{name}` is not available yet"
+            self._findings.report("not_available_yet", message, where, place, f"{name}: false")
+
+    def _valid(self, name: str, raw: object, where: str, origin: Origin) -> bool:
+        from flowllm.policies.chain import order, parse_policy, policy_model
+
+        if policy_model(name) is None:
+            hint = did_you_mean(name, order())
+            self._findings.report("unknown_field", f"there is no policy `{name}`", where, origin, hint)
+            return False
+        try:
+            parse_policy(name, raw)
+        except ValueError as error:
+            self._findings.report("bad_value", str(error), where, origin)
+            return False
+        return True
+
+
+def merged(defaults: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """A node's own policies over the defaults; parameters that it does not write stay."""
+    found = dict(defaults)
+    for name, raw in own.items():
+        before = found.get(name)
+        both = isinstance(raw, Mapping) and isinstance(before, Mapping)
+        found[name] = {**before, **raw} if both else raw  # type: ignore[dict-item]
+    return found
+
+
+def fallbacks(policies: Mapping[str, Any]) -> list[str]:
+    """The models that ``fallback`` names."""
+    raw = policies.get("fallback")
+    raw = raw.get("models") if isinstance(raw, Mapping) else raw
+    return [raw] if isinstance(raw, str) else [name for name in raw or () if isinstance(name, str)]

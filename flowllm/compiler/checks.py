@@ -1,0 +1,234 @@
+"""Types along the edges: what flows into a port against what the port takes, once the order is known."""
+
+from collections.abc import Iterator, Mapping
+
+from flowllm.compiler.findings import Findings, did_you_mean
+from flowllm.compiler.frames import INNER_FIELDS, Frame, Unit
+from flowllm.compiler.interface import output_ports
+from flowllm.compiler.scope import case_text
+from flowllm.compiler.types import ANY, NEVER, along, enumerated, fits, listed, named, of_value, options, record, union
+from flowllm.core.errors import Problem
+from flowllm.core.node import Port
+from flowllm.core.origin import Origin
+from flowllm.core.slot import Evaluable, Expression, Late, ListOf, Literal, MapOf, Path, Slot, Template
+from flowllm.core.spec import PipelineSpec, Schema
+from flowllm.text.paths import parse_path
+from flowllm.text.slots import constant, is_constant, references
+
+_LIST: Schema = {"type": "array"}
+_SCALAR_SWITCH = ("string", "integer", "number", "boolean", "null")
+
+
+class TypeCheck:
+    """Goes through the frames of one pipeline in order and fills in the types of ports."""
+
+    def __init__(self, spec: PipelineSpec, findings: Findings) -> None:
+        self._spec = spec
+        self._findings = findings
+        self._inputs: dict[str, Schema] = {name: given.schema for name, given in spec.inputs.items()}
+
+    def frame(self, frame: Frame) -> None:
+        """Check all units of a frame; frames inside are checked where their region stands."""
+        for unit in frame.order:
+            self._unit(unit)
+
+    def outputs(self, frame: Frame) -> dict[str, Schema]:
+        """The types of the pipeline's outputs; paths that lead nowhere are reported."""
+        found = {}
+        for name, slot in self._spec.outputs.items():
+            self._check_paths(slot, frame, f"outputs.{name}", self._spec.place(f"outputs.{name}"))
+            found[name] = self.of(slot, frame)
+        return found
+
+    def of(self, evaluable: Evaluable, frame: Frame) -> Schema:
+        """What is known of a slot's value."""
+        match evaluable:
+            case Path():
+                return self._path(evaluable, frame)
+            case Literal(value=value):
+                return of_value(value)
+            case ListOf(items=items):
+                return {"type": "array", "items": union(self.of(item, frame) for item in items)}
+            case MapOf(items=fields):
+                return record({name: self.of(slot, frame) for name, slot in fields.items()})
+            case Expression(source=source):
+                path = parse_path(source.strip())
+                return self._path(path, frame) if path else ANY
+            case Template():
+                return {"type": "string"}
+            case _:
+                return ANY
+
+    def _path(self, path: Path, frame: Frame) -> Schema:
+        found, _ = along(self._root(path.root, frame), path.steps)
+        return ANY if found is NEVER else listed(found, path.steps)
+
+    def _root(self, name: str, frame: Frame) -> Schema:
+        current: Frame | None = frame
+        while current is not None:
+            owner = current.owner
+            if owner is not None and owner.id == name and owner.each and name in current.units:
+                ports = current.units[name].ports
+                return ANY if ports is None else {"type": "object", "properties": dict(ports)}
+            if name in current.types:
+                return current.types[name]
+            if name in current.units:
+                ports = current.units[name].ports
+                return ANY if ports is None else {"type": "object", "properties": dict(ports)}
+            current = current.parent
+        return {"type": "object", "properties": self._inputs} if name == "inputs" else ANY
+
+    def _unit(self, unit: Unit) -> None:
+        if unit.body is not None:
+            self._body(unit)
+        elif unit.instance is not None and unit.control != "pipeline":
+            unit.ports = output_ports(unit, self._connected(unit), self._spec.schemas)
+        for place, evaluable, origin in _read_by(unit):
+            self._check_paths(evaluable, unit.frame, place, origin)
+        self._check_ports(unit)
+        if unit.control == "route":
+            self._check_cases(unit)
+
+    def _body(self, unit: Unit) -> None:
+        body = unit.body
+        assert body is not None
+        if unit.control == "map":
+            self._item(unit, body)
+        body.types.setdefault(unit.id, ANY)
+        self.frame(body)
+        for name, slot in body.outputs.items():
+            if not unit.each:
+                self._check_paths(slot, body, f"{unit.id}.{name}", unit.node.place(name))
+        if unit.instance is not None and "of" in body.outputs:
+            unit.ports = output_ports(unit, {"of": self.of(body.outputs["of"], body)}, self._spec.schemas)
+
+    def _item(self, unit: Unit, body: Frame) -> None:
+        field = "each" if unit.each else "over"
+        over = unit.node.each if unit.each else unit.node.fields.get("over")
+        if over is None:
+            return
+        given = self.of(over, unit.frame)
+        if given and fits(given, _LIST) is False:
+            message = f"`{field}` needs a list, and this is {named(given)}"
+            self._findings.report("type_mismatch", message, f"{unit.id}.{field}", unit.node.place(field))
+        item, _ = along(given, (None,))
+        name = next((name for name, ports in body.variables.items() if ports is None), "")
+        body.types[name] = ANY if item is NEVER else item
+
+    def _connected(self, unit: Unit) -> dict[str, Schema]:
+        frame = unit.frame
+        if unit.control != "route":
+            return {name: self.of(slot, frame) for name, slot in unit.node.ports.items()}
+        cases, default = unit.node.fields.get("cases"), unit.node.fields.get("default")
+        slots = cases.slots if isinstance(cases, Late) else {}
+        found = {f"cases.{name}": self.of(slot, frame) for name, slot in slots.items() if name in unit.reads.cases}
+        if default is not None and "" in unit.reads.cases:
+            found["default"] = self.of(default, frame)
+        return found
+
+    def _check_paths(self, evaluable: Evaluable, frame: Frame, where: str, place: Origin) -> None:
+        """Report paths through values that cannot have such a part."""
+        if isinstance(evaluable, Literal):
+            return
+        paths = [evaluable] if type(evaluable) is Path else [reference.path for reference in references(evaluable)]
+        for path in paths:
+            if len(path.steps) > 1 or (path.steps and path.root in frame.types):
+                self._check_path(path, frame, where, path.origin if path.origin.line else place)
+
+    def _check_path(self, path: Path, frame: Frame, where: str, origin: Origin) -> None:
+        whole = self._root(path.root, frame)
+        found, count = along(whole, path.steps)
+        if found is not NEVER or (count == 0 and path.root not in frame.types):
+            return
+        before = Path(path.root, path.steps[:count])
+        kind, _ = along(whole, path.steps[:count])
+        key = path.steps[count]
+        part = str(Path("", (key,)))
+        message = f"`{before}` is {named(kind)} and has no `{part}`"
+        self._findings.report("type_mismatch", message, where, origin, _path_hint(path, count, kind))
+
+    def _check_ports(self, unit: Unit) -> None:
+        kind = unit.kind
+        if kind is None or unit.each or unit.control in ("retry", "cache", "map", "route"):
+            return self._no_inputs(unit)
+        if kind.open_inputs:
+            return None
+        self.match(unit, kind.input_ports())
+        return None
+
+    def _no_inputs(self, unit: Unit) -> None:
+        if unit.node.ports and unit.kind is not None and not unit.each:
+            message = f"`{unit.node.kind}` takes nothing with `in`; it reads what its nodes read"
+            message = message if unit.is_region else f"`{unit.node.kind}` takes nothing with `in`"
+            self._findings.report("unknown_port", message, f"{unit.id}.in", unit.node.place("in"))
+
+    def match(self, unit: Unit, ports: Mapping[str, Port]) -> None:
+        """What is connected against what the ports take."""
+        node = unit.node
+        for name, slot in node.ports.items():
+            where, origin = f"{unit.id}.in", node.place(f"in.{name}")
+            if name not in ports:
+                message = f"`{node.kind}` takes no `{name}`"
+                self._findings.report("unknown_port", message, where, origin, did_you_mean(name, ports))
+            elif ports[name].schema:
+                self._fit(self.of(slot, unit.frame), ports[name].schema, f"{unit.id}.in.{name}", origin)
+        for name, port in ports.items():
+            if port.required and name not in node.ports:
+                hint = f"in: {{{name}: inputs.{name}}}"
+                self._findings.report(
+                    "missing_input", f"`{unit.id}` needs `{name}`", f"{unit.id}.in", node.origin, hint
+                )
+
+    def _fit(self, given: Schema, wanted: Schema, where: str, origin: Origin) -> None:
+        answer = fits(given, wanted)
+        if answer is False:
+            message = f"{named(wanted)} is needed, and this is {named(given)}"
+            self._findings.report("type_mismatch", message, where, origin)
+        elif answer is None and given:
+            message = f"whether this is {named(wanted)} is checked when it runs"
+            self._findings.add(Problem("unchecked_type", message, where, origin, severity="note"))
+
+    def _check_cases(self, unit: Unit) -> None:
+        fields = unit.node.fields
+        cases = fields.get("cases")
+        if not isinstance(cases, Late) or "default" in fields or unit.node.when_failed:
+            return
+        switch = fields.get("switch")
+        values = enumerated(self._switch(switch, unit.frame)) if switch is not None else None
+        missing = [case_text(value) for value in values or () if case_text(value) not in cases.slots]
+        if missing:
+            shown = ", ".join(f"`{value}`" for value in missing)
+            message = f"`{unit.id}` has no case for {shown} and no default"
+            origin, hint = unit.node.place("cases"), f'"{missing[0]}": {{const: null}}'
+            self._findings.report("case_missing", message, f"{unit.id}.cases", origin, hint)
+
+    def _switch(self, switch: Evaluable, frame: Frame) -> Schema:
+        return of_value(constant(switch)) if _is_constant(switch) else self.of(switch, frame)  # type: ignore[arg-type]
+
+
+def _is_constant(evaluable: Evaluable) -> bool:
+    return isinstance(evaluable, Slot) and is_constant(evaluable)
+
+
+def _read_by(unit: Unit) -> Iterator[tuple[str, Evaluable, Origin]]:
+    """Everything that a unit reads in its own frame, with its place."""
+    node = unit.node
+    if unit.each:
+        if node.each is not None:
+            yield f"{unit.id}.each", node.each, node.place("each")
+        return
+    for port, slot in node.ports.items():
+        yield f"{unit.id}.in", slot, node.place(f"in.{port}")
+    for name, evaluable in node.fields.items():
+        if unit.body is None or name not in INNER_FIELDS:
+            yield f"{unit.id}.{name}", evaluable, node.place(name)
+
+
+def _path_hint(path: Path, count: int, kind: Schema) -> str:
+    lists = [option for option in options(kind) if option.get("type") == "array"]
+    key = path.steps[count]
+    if lists and isinstance(key, str):
+        return f"every item's: `{Path(path.root, (*path.steps[:count], None, *path.steps[count:]))}`"
+    known = {name for option in options(kind) for name in option.get("properties", {})}
+    rest = str(Path("", path.steps[count + 1 :]))
+    return did_you_mean(str(key), known, f"{Path(path.root, path.steps[:count])}.", rest) if known else ""

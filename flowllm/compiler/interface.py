@@ -1,0 +1,131 @@
+"""A node against its kind: its parameters, what has to be written, and the ports that it has."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from flowllm.compiler.findings import Findings, did_you_mean
+from flowllm.compiler.frames import ITEM, REGIONS, Ports, Unit
+from flowllm.core.kinds import Kinds
+from flowllm.core.node import Node
+from flowllm.core.slot import Late, Literal
+from flowllm.core.spec import NodeSpec, PipelineSpec, Schema
+
+COMMON = (
+    "kind", "in", "each", "as", "at_once", "keep_going", "around", "after", "model", "when_failed",
+    "timeout", "attempt_timeout", "cache", "fallback", "retry", "limit",
+)  # fmt: skip
+NAMED = "schemas."
+
+
+def prepare(unit: Unit, spec: PipelineSpec, findings: Findings, kinds: Kinds) -> None:
+    """Make the unit's kind with its parameters and find the names of its ports."""
+    node, kind = unit.node, unit.kind
+    if kind is None:
+        if node.kind and not unit.each:
+            hint = did_you_mean(node.kind, kinds.names())
+            findings.report(
+                "unknown_kind", f"there is no kind `{node.kind}`", f"{node.id}.kind", node.place("kind"), hint
+            )
+        return
+    if unit.each:
+        unit.params = {**node.each_params, "as": node.each_params.get("as", ITEM)}
+    else:
+        if node.each is not None and unit.control in (*REGIONS, "route"):
+            message = f"`each` cannot stand on a {unit.control}"
+            hint = f"put a map around it: {{kind: map, over: ..., around: [{node.id}], of: {node.id}.value}}"
+            findings.report("each_on_region", message, f"{node.id}.each", node.place("each"), hint)
+        unit.params = _parameters(node, kind, spec, findings)
+        _check_written(node, kind, findings)
+    unit.instance = _made(unit, kind, findings)
+    if unit.instance is not None and unit.control != "pipeline":
+        unit.ports = output_ports(unit, {name: {} for name in _connected(unit)}, spec.schemas)
+
+
+def output_ports(unit: Unit, inputs: Mapping[str, Schema], schemas: Mapping[str, Schema]) -> Ports:
+    """The unit's ports, given what is known of what it reads."""
+    assert unit.instance is not None
+    if type(unit.instance).output_ports is not Node.output_ports:
+        return unit.instance.output_ports(inputs, schemas)
+    return unit.instance.output_ports({}, {})
+
+
+def _connected(unit: Unit) -> list[str]:
+    if unit.body is not None:
+        return ["of"]
+    if unit.control != "route":
+        return list(unit.node.ports)
+    cases = unit.node.fields.get("cases")
+    names = [f"cases.{name}" for name in cases.slots] if isinstance(cases, Late) else []
+    return [*names, "default"] if "default" in unit.node.fields else names
+
+
+def _parameters(node: NodeSpec, kind: type[Node], spec: PipelineSpec, findings: Findings) -> Mapping[str, Any]:
+    """The parameters with named schemas in place of their names."""
+    schema = node.params.get("schema")
+    found = dict(node.params)
+    if kind.control == "map":
+        found.setdefault("as", ITEM)
+    if isinstance(schema, str) and schema.startswith(NAMED):
+        name = schema.removeprefix(NAMED)
+        if name not in spec.schemas:
+            hint = did_you_mean(name, spec.schemas, NAMED)
+            place = node.place("schema")
+            findings.report("unknown_reference", f"unknown reference `{schema}`", f"{node.id}.schema", place, hint)
+        found["schema"] = spec.schemas.get(name, {})
+    return found
+
+
+def _check_written(node: NodeSpec, kind: type[Node], findings: Findings) -> None:
+    """Common keys that this kind has no use for, and evaluated fields that are missing."""
+    label = f"`{node.kind}`"
+    if node.around and kind.control not in ("retry", "cache", "map"):
+        message = f"{label} owns no nodes; `around` belongs to retry, cache and map"
+        findings.report("unknown_field", message, f"{node.id}.around", node.place("around"), "after: [id] only orders")
+    if node.model is not None and not kind.calls and "model" not in kind.model_fields:
+        message = f"{label} asks no model"
+        findings.report("unknown_field", message, f"{node.id}.model", node.place("model"))
+    for name in node.each_params if node.each is None and kind.control != "map" else ():
+        message = f"`{name}` goes with `each`, and `{node.id}` has none"
+        findings.report("unknown_field", message, f"{node.id}.{name}", node.place(name), "each: inputs.items")
+    written = {name for name, slot in node.fields.items() if not (isinstance(slot, Literal) and slot.value is None)}
+    written |= {*node.ports, *node.params}
+    if kind.control == "route":
+        written |= set(node.fields)
+    for must in kind.must:
+        names = must.split("|")
+        if not written.intersection(names):
+            message = f"`{node.id}` needs {' or '.join(f'`{name}`' for name in names)}"
+            findings.report("missing_field", message, node.id, node.origin, f"{names[0]}: ...")
+
+
+def _made(unit: Unit, kind: type[Node], findings: Findings) -> Node | None:
+    try:
+        return kind.model_validate(dict(unit.params))
+    except ValidationError as error:
+        for detail in error.errors(include_url=False, include_context=False):
+            _report(unit.node, kind, detail, findings)
+    return None
+
+
+def _report(node: NodeSpec, kind: type[Node], detail: Mapping[str, Any], findings: Findings) -> None:
+    """One finding of pydantic, in the words of the pipeline."""
+    names = [str(step) for step in detail["loc"]] or ["kind"]
+    where, origin = f"{node.id}.{'.'.join(names)}", node.place(".".join(names))
+    if detail["type"] == "extra_forbidden":
+        known = {info.alias or name for name, info in kind.model_fields.items()}
+        known = {*known, *COMMON} if len(names) == 1 else known
+        message = f"`{node.kind}` has no field `{names[-1]}`"
+        findings.report("unknown_field", message, where, origin, _near(names[-1], known))
+    elif detail["type"] == "missing":
+        findings.report("missing_field", f"`{node.id}` needs `{names[-1]}`", node.id, node.origin, f"{names[-1]}: ...")
+    else:
+        said = detail["msg"].removeprefix("Value error, ")
+        message = f"`{names[0]}`: {said[:1].lower()}{said[1:]}"
+        findings.report("bad_value", message, where, origin)
+
+
+def _near(word: str, known: set[str]) -> str:
+    hint = did_you_mean(word, known)
+    return hint if hint.startswith("did") else ""

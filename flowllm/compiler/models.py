@@ -1,0 +1,155 @@
+"""Which models a pipeline asks: aliases, groups and ``provider/model`` against the catalog."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from flowllm.compiler.findings import Findings, did_you_mean
+from flowllm.core.card import Catalog, ModelCard, ProviderCard
+from flowllm.core.origin import Origin
+from flowllm.core.spec import PipelineSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Where a model is named: ``where`` in the pipeline's words, ``task`` what it is asked for.
+
+    ``needs`` are capabilities; ``needed`` says whether the call can run at all.
+    """
+
+    where: str
+    origin: Origin
+    task: str = "chat"
+    needs: frozenset[str] = frozenset()
+    needed: bool = True
+
+
+@dataclass(slots=True)
+class Models:
+    """The model names of one pipeline. ``groups`` are those that its plan has to carry.
+
+    ``inherited`` is the model of the pipeline around, for calls that name none here.
+    """
+
+    spec: PipelineSpec
+    catalog: Catalog
+    findings: Findings
+    inherited: str | None = None
+    groups: dict[str, Any] = field(default_factory=dict)
+    used: set[str] = field(default_factory=set)
+
+    def default(self, task: str) -> tuple[str | None, str]:
+        """The model of a node that names none, and the top-level key that says so."""
+        if task == "chat":
+            return self.spec.model or self.inherited, "model"
+        return self.spec.embedder, "embedder"
+
+    def resolve(self, name: str, asked: Asked, *, keep_alias: bool = False) -> str | None:
+        """The ``provider/model`` or the group's name that ``name`` leads to; None when reported.
+
+        ``keep_alias`` puts an alias into the plan too, for a name that is only known when it runs.
+        """
+        seen = [name]
+        while isinstance(meaning := self.spec.models.get(name), str):
+            name = meaning
+            if name in seen:
+                self._circle([*seen, name])
+                return None
+            seen.append(name)
+        found = self._group(name, meaning, asked) if meaning is not None else self._model(name, asked)
+        if found is not None and keep_alias and seen[0] != found:
+            self.groups[seen[0]] = found
+        return found
+
+    def _circle(self, seen: list[str]) -> None:
+        place = self.spec.place(f"models.{seen[0]}")
+        message = f"the models {' -> '.join(seen)} name each other"
+        self.findings.report("cycle", message, f"models.{seen[0]}", place, f"{seen[0]}: openai/gpt-5-mini")
+
+    def _group(self, name: str, meaning: Any, asked: Asked) -> str | None:
+        where, place = f"models.{name}", self.spec.place(f"models.{name}")
+        among = meaning.get("among") if isinstance(meaning, Mapping) else None
+        if not isinstance(among, list) or not among or not all(isinstance(member, str) for member in among):
+            message = f"the group `{name}` lists its models in `among`"
+            hint = f"{name}: {{strategy: least_latency, among: [openai/gpt-5-mini, ollama/qwen3]}}"
+            self.findings.report("bad_value", message, where, place, hint)
+            return None
+        unknown = next((key for key in meaning if key not in ("strategy", "among")), None)
+        if unknown is not None:
+            hint = did_you_mean(str(unknown), ("strategy", "among"))
+            self.findings.report("unknown_field", f"a group has no `{unknown}`", f"{where}.{unknown}", place, hint)
+        if "strategy" in meaning and asked.needed:
+            message = f"`{asked.where}` asks the group `{name}`, and choosing by strategy is not available yet"
+            self.findings.report("not_available_yet", message, f"{where}.strategy", place, f"model: {among[0]}")
+        if name not in self.groups:
+            self.groups[name] = {}
+            members = [self.resolve(member, replace(asked, where=f"{where}.among", origin=place)) for member in among]
+            self.groups[name] = {**meaning, "among": [member for member in members if member is not None]}
+        return name
+
+    def _model(self, name: str, asked: Asked) -> str | None:
+        provider, slash, model = name.partition("/")
+        if not slash or not model:
+            hint = did_you_mean(name, self.spec.models) if self.spec.models else ""
+            hint = hint or f"a model is written provider/model, for example openai/{name or 'gpt-5-mini'}"
+            self.findings.report("unknown_model", f"there is no model `{name}`", asked.where, asked.origin, hint)
+            return None
+        card = self.catalog.providers.get(provider)
+        if card is None:
+            hint = did_you_mean(provider, self.catalog.providers, "", f"/{model}")
+            message = f"there is no provider `{provider}`"
+            self.findings.report("unknown_provider", message, asked.where, asked.origin, hint)
+            return None
+        return self._listed(name, card, model, asked)
+
+    def _listed(self, name: str, card: ProviderCard, model: str, asked: Asked) -> str | None:
+        entry = card.models.get(model)
+        if entry is None and not card.open_models:
+            hint = did_you_mean(model, card.models, f"{card.name}/")
+            message = f"`{card.name}` has no model `{model}`"
+            self.findings.report("unknown_model", message, asked.where, asked.origin, hint)
+            return None
+        if card.wire and asked.task not in card.wire:
+            message = f"`{card.name}` answers no {asked.task} requests"
+            self.findings.report("capability_mismatch", message, asked.where, asked.origin, self._others(asked.task))
+        elif entry is not None:
+            self._capable(name, entry, asked)
+        self.used.add(name)
+        return name
+
+    def _capable(self, name: str, entry: ModelCard, asked: Asked) -> None:
+        if asked.task not in entry.tasks:
+            what = f"answers no {asked.task} requests"
+        elif entry.supports is not None and asked.needs - entry.supports:
+            what = f"takes no {' and no '.join(sorted(asked.needs - entry.supports))}"
+        else:
+            return
+        message, hint = f"`{name}` {what}", self._others(asked.task)
+        self.findings.report("capability_mismatch", message, asked.where, asked.origin, hint)
+
+    def _others(self, task: str) -> str:
+        able = (
+            f"{card.name}/{entry.id}"
+            for card in self.catalog.providers.values()
+            for entry in card.models.values()
+            if task in entry.tasks
+        )
+        first = next(able, "")
+        return f"model: {first}" if first else ""
+
+
+def entries(names: set[str], catalog: Catalog) -> dict[str, Any]:
+    """What the catalog says of models, as far as it can change their answers; for the plan's digest."""
+    found: dict[str, Any] = {}
+    for name in sorted(names):
+        provider, _, model = name.partition("/")
+        card = catalog.providers[provider]
+        entry = card.models.get(model)
+        found[name] = {
+            "wire": dict(card.wire), "base_url": card.base_url, "headers": dict(card.headers),
+            "query": dict(card.query), "quirks": card.quirks,
+        }  # fmt: skip
+        if entry is not None:
+            supports = sorted(entry.supports) if entry.supports is not None else None
+            found[name]["model"] = [entry.id, entry.context, entry.output, supports, entry.quirks]
+    return found

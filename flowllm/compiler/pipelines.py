@@ -1,0 +1,53 @@
+"""What is declared at the top of a pipeline, and what a pipeline that uses another has to give it."""
+
+from collections.abc import Collection
+
+from flowllm.compiler.findings import Findings, did_you_mean
+from flowllm.compiler.frames import Unit
+from flowllm.core.spec import PipelineSpec
+
+_PLAIN = frozenset({"type", "default", "description", "title"})
+
+
+def check_written(spec: PipelineSpec, findings: Findings) -> None:
+    """The schemas of inputs and the named ones, and the output that ``print`` names."""
+    for name, given in spec.inputs.items():
+        _check_schema(dict(given.schema), f"inputs.{name}", spec, findings)
+    for name, schema in spec.schemas.items():
+        _check_schema(dict(schema), f"schemas.{name}", spec, findings)
+    if spec.print is not None and spec.print not in spec.outputs:
+        hint = did_you_mean(spec.print, spec.outputs)
+        findings.report("unknown_reference", f"there is no output `{spec.print}`", "print", spec.place("print"), hint)
+
+
+def _check_schema(schema: dict[str, object], where: str, spec: PipelineSpec, findings: Findings) -> None:
+    if not schema.keys() - _PLAIN and isinstance(schema.get("type", ""), str):
+        return
+    from flowllm.text.json_schema import check_schema
+
+    schema.pop("default", None)
+    for message in check_schema(schema):
+        findings.report("bad_schema", message, where, spec.place(where))
+
+
+def missing_inputs(spec: PipelineSpec, given: Collection[str], findings: Findings) -> None:
+    """Report declared inputs that a run would lack."""
+    for name, declared in spec.inputs.items():
+        if name not in given and "default" not in declared.schema:
+            hint = f"give it with -i {name}=... or -i {name}=@FILE"
+            message = f"the input `{name}` is not given"
+            findings.report("missing_input", message, f"inputs.{name}", declared.origin, hint)
+
+
+def check_inputs(unit: Unit, inner: PipelineSpec, findings: Findings) -> None:
+    """The names that are given to a sub-pipeline against those that it declares."""
+    node, use = unit.node, unit.node.params.get("use")
+    for name in node.ports:
+        if name not in inner.inputs:
+            message = f"`{use}` has no input `{name}`"
+            hint = did_you_mean(name, inner.inputs)
+            findings.report("unknown_input", message, f"{node.id}.in", node.place(f"in.{name}"), hint)
+    for name, declared in inner.inputs.items():
+        if name not in node.ports and "default" not in declared.schema:
+            message = f"`{use}` needs its input `{name}`"
+            findings.report("missing_input", message, f"{node.id}.in", node.place("in"), f"in: {{{name}: ...}}")
