@@ -15,6 +15,7 @@ import ssl
 import struct
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Self
 
 import orjson
 
@@ -55,7 +56,7 @@ class FaultServer:
     go: asyncio.Event = field(default_factory=asyncio.Event)
     gone: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def __aenter__(self) -> "FaultServer":
+    async def __aenter__(self) -> Self:
         self._tasks: set[asyncio.Task] = set()
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0, ssl=self.tls)
         self.port = self._server.sockets[0].getsockname()[1]
@@ -82,7 +83,7 @@ class FaultServer:
             await self._run(Connection(reader, writer, self), steps)
         except (ConnectionError, asyncio.CancelledError):
             pass
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001  tests look at what went wrong
             self.errors.append(error)
         finally:
             self.open -= 1

@@ -209,6 +209,13 @@ class Decoder:
             return ()
         chunk = self._chunk(frame)
         deltas: list[Delta] = []
+        try:
+            self._read(chunk, frame, deltas)
+        except (AttributeError, IndexError, KeyError, TypeError):
+            raise self._invalid(frame, "is not of the shape of a chat completion") from None
+        return deltas
+
+    def _read(self, chunk: dict[str, Any], frame: Frame, deltas: list[Delta]) -> None:
         if not self._model and chunk.get("model"):
             self._model = True
             deltas.append(Meta(model=str(chunk["model"])))
@@ -221,7 +228,6 @@ class Decoder:
                 deltas.append(usage_of(usage))
         if isinstance(chunk.get("citations"), list):
             deltas.append(Meta(citations=len(chunk["citations"])))
-        return deltas
 
     def finish(self) -> Iterable[Delta]:
         """The refusal where there was no text, and the end mark."""
