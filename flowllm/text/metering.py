@@ -91,7 +91,7 @@ def _counted(part: nodes.Expr) -> nodes.Expr:
 
 
 def _weight(loop: nodes.For) -> int:
-    size = sum(1 for part in loop.body for _ in part.find_all(nodes.Node))
+    size = sum(1 + sum(1 for _ in part.find_all(nodes.Node)) for part in loop.body)
     return 1 + size // _NODES_A_STEP
 
 

@@ -106,8 +106,6 @@ def look(value: Any, step: str | int) -> tuple[bool, Any]:
     """
     if isinstance(value, Mapping):
         return (True, value[step]) if step in value else (False, _no_key(value, step))
-    if value is None:
-        return False, f"is null and has no {_name(step)}"
     if isinstance(step, str) or not hasattr(value, "__getitem__"):
         return False, f"is {what(value)} and has no {_name(step)}"
     try:

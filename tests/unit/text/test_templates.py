@@ -231,6 +231,7 @@ def test_a_template_fails_at_its_line(source, line, message):
         ("{{ docs[i.n].text }}", [("i.n", 10, 19), ("docs", 10, 14)]),
         ("{{ docs['a b'].c }}", [("docs.a b.c", 10, 14)]),
         ("{{ docs[-1].c }}", [("docs", 10, 14)]),
+        ("{{ docs[1.5].c }}{{ dogs[true].c }}", [("docs", 10, 14), ("dogs", 10, 31)]),
         ("{{ (a.b | list)[0].c }}", [("a.b", 10, 15)]),
         ("{{ a | default(b.c) }}{{ d | join(e) is eq(f) }}",
          [("a", 10, 14), ("b.c", 10, 26), ("d", 10, 36), ("e", 10, 45), ("f", 10, 54)]),
