@@ -151,9 +151,13 @@ class _Choice:
 def _matrix(rows: Any) -> "NDArray[Any]":
     import numpy as np
 
-    matrix = np.asarray(rows, dtype=np.float32)
-    if matrix.ndim != 2:  # noqa: PLR2004  a matrix
-        raise NodeFailure("node_failed", "the vectors are not all of the same length")
+    matrix: NDArray[Any]
+    try:
+        matrix = np.asarray(rows, dtype=np.float32)
+    except (TypeError, ValueError):
+        matrix = np.zeros(0)
+    if matrix.ndim != 2 or not np.isfinite(matrix).all():  # noqa: PLR2004  a matrix
+        raise NodeFailure("node_failed", "the vectors are not lists of numbers of one length")
     return matrix
 
 

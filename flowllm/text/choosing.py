@@ -11,6 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -45,8 +46,9 @@ class Items:
     @cached_property
     def worth(self) -> "NDArray[Any]":
         """Scores from 0 to 1."""
-        low, high = float(self.scores.min()), float(self.scores.max())
-        return (self.scores - min(low, 0.0)) / ((high - min(low, 0.0)) or 1.0)
+        above = self.scores.clip(min=0.0)
+        worth: NDArray[Any] = above / (float(above.max()) or 1.0)
+        return worth
 
     @cached_property
     def _holders(self) -> dict[str, list[int]]:
@@ -75,7 +77,7 @@ def choose(items: Items, room: Room) -> list[int]:
     if not len(items.scores):
         return []
     taken = _greedy(items, room)
-    if _total(items, taken) >= room.least or len(taken) >= room.count:
+    if _total(items, taken) >= room.least or room.most == inf:
         return taken
     return _exchanged(items, room, taken) or _searched(items, room) or taken
 
