@@ -350,8 +350,11 @@ class HttpxTransport:
 
 class _HttpxBody:
     def __init__(self, response: "httpx.Response", request: HttpRequest, started: float) -> None:
+        import httpx
+
         self._response = response
-        self._chunks = response.aiter_raw()
+        assert isinstance(response.stream, httpx.AsyncByteStream)
+        self._chunks = aiter(response.stream)
         self._request = request
         self._started = started
 
