@@ -70,9 +70,7 @@ class _Loader:
         self._open: list[tuple[Path, str, str]] = []
         self._cycles: list[Problem] = []
 
-    def load(
-        self, text: str, real: Path, shown: str, overrides: Sequence[str] = (), use: str = ""
-    ) -> PipelineSpec:
+    def load(self, text: str, real: Path, shown: str, overrides: Sequence[str] = (), use: str = "") -> PipelineSpec:
         """One file; ``use`` is how the pipeline that uses it names it."""
         parsing = Parsing(self._rules.shapes, lambda path: self._read(path, real, shown))
         if not self._open:

@@ -131,9 +131,7 @@ class _Writer:
             self._parsing.wrong("bad_value", message, place, marks.text, f"{key}: {{name: inputs.name}}")
             return {}
         report = self._parsing.problems.append
-        return {
-            name: parse_slot(value, marks.at(name).place, where(name), report) for name, value in raw.items()
-        }
+        return {name: parse_slot(value, marks.at(name).place, where(name), report) for name, value in raw.items()}
 
     def _ids(self, key: str) -> tuple[str, ...]:
         raw, marks = self._raw[key], self._marks.at(key)

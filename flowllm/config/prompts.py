@@ -31,9 +31,7 @@ def parse_prompt(raw: object, marks: Marks, where: str, parsing: Parsing) -> Pro
     if not isinstance(raw, list):
         template = parse_template(raw, marks, where, parsing)
         return PromptTemplate((MessageTemplate("user", (template,)),))
-    messages = (
-        _message(item, marks.at(index), f"{where}[{index}]", parsing) for index, item in enumerate(raw)
-    )
+    messages = (_message(item, marks.at(index), f"{where}[{index}]", parsing) for index, item in enumerate(raw))
     return PromptTemplate(tuple(message for message in messages if message))
 
 
@@ -50,9 +48,7 @@ def _message(raw: object, marks: Marks, where: str, parsing: Parsing) -> Message
         return None
     if not isinstance(content, list):
         return MessageTemplate(role, (parse_template(content, inner, f"{where}.{role}", parsing),))
-    parts = (
-        _part(part, inner.at(index), f"{where}.{role}[{index}]", parsing) for index, part in enumerate(content)
-    )
+    parts = (_part(part, inner.at(index), f"{where}.{role}[{index}]", parsing) for index, part in enumerate(content))
     return MessageTemplate(role, tuple(part for part in parts if part))
 
 

@@ -1,8 +1,8 @@
 """Kinds that stand for every form of a field; nothing of them runs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from pydantic import Field
@@ -45,7 +45,7 @@ class Map(Node):
 
 class Validate(Node):
     rules: Lately = None
-    late_names = {"rules": ("value",)}
+    late_names: ClassVar[Mapping[str, tuple[str, ...]]] = {"rules": ("value",)}
 
 
 class Pipeline(Node):

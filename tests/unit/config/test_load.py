@@ -64,29 +64,101 @@ def test_defaults_and_overrides_have_their_places(loaded):
     [("retry@policies.retry=patient", 10), ("+retry@policies.retry=once", 1), ("++policies.retry={attempts: 3}", 3)],
 )
 def test_packaged_groups(loaded, word, attempts):
-    text = "nodes: {}\n" if word.startswith("+") else "defaults: [{retry@policies.retry: standard}, _self_]\nnodes: {}\n"
+    text = (
+        "nodes: {}\n" if word.startswith("+") else "defaults: [{retry@policies.retry: standard}, _self_]\nnodes: {}\n"
+    )
     assert loaded(text, word).policies["retry"]["attempts"] == attempts
 
 
 @pytest.mark.parametrize(
     ("text", "words", "code", "place", "message", "hint"),
     [
-        ("nodes: {ask: {kind: call}}", ["nodes.aks.k=1"], "unknown_reference", "command line: nodes.aks.k=1", "no node `aks`", "did you mean `nodes.ask`?"),
-        ("nodes: {}", ["nod.a=1"], "unknown_field", "command line: nod.a=1", "a pipeline has no `nod`", "did you mean `nodes`?"),
+        (
+            "nodes: {ask: {kind: call}}",
+            ["nodes.aks.k=1"],
+            "unknown_reference",
+            "command line: nodes.aks.k=1",
+            "no node `aks`",
+            "did you mean `nodes.ask`?",
+        ),
+        (
+            "nodes: {}",
+            ["nod.a=1"],
+            "unknown_field",
+            "command line: nod.a=1",
+            "a pipeline has no `nod`",
+            "did you mean `nodes`?",
+        ),
         ("nodes: {}", ["+nod.a=1"], "unknown_field", "command line: +nod.a=1", "has no `nod`", None),
-        ("inputs: {q: string}", ["inputs.q=hi"], "bad_override", "command line: inputs.q=hi", "takes no value", "input.q=hi"),
-        ("inputs: {q: string}", ["inputs.z.default=hi"], "unknown_input", "command line: inputs.z.default=hi", "no input `z`", None),
+        (
+            "inputs: {q: string}",
+            ["inputs.q=hi"],
+            "bad_override",
+            "command line: inputs.q=hi",
+            "takes no value",
+            "input.q=hi",
+        ),
+        (
+            "inputs: {q: string}",
+            ["inputs.z.default=hi"],
+            "unknown_input",
+            "command line: inputs.z.default=hi",
+            "no input `z`",
+            None,
+        ),
         ("vars: {t: 1}", ["vars.s=2"], "unknown_field", "command line: vars.s=2", "`vars` has no `s`", "known here: t"),
-        ("nodes: {}", ["hydra.searchpath=[x]"], "bad_override", "command line: hydra.searchpath=[x]", "`hydra` cannot be set", None),
+        (
+            "nodes: {}",
+            ["hydra.searchpath=[x]"],
+            "bad_override",
+            "command line: hydra.searchpath=[x]",
+            "`hydra` cannot be set",
+            None,
+        ),
         ("nodes: {}", ["hydra/job_logging=none"], "bad_override", None, "", None),
         ("nodes: {}", ["defaults=[]"], "bad_override", None, "cannot be set", None),
-        ("nodes: {a: {kind: call}}", ["nodes.a.prompt={{ x }}"], "bad_override", None, "needs quotes", "'nodes.a.prompt=\"{{ x }}\"'"),
-        ("nodes: {a: {kind: call}}", ["nodes.a.in.x=d.items[0].id"], "bad_override", None, "needs quotes", "'nodes.a.in.x=\"d.items[0].id\"'"),
-        ("vars: {m: 1}", ["vars.m=a,b"], "bad_override", None, "more than one value", "'vars.m=[a,b]' is a list; add -m to run once for each value"),
+        (
+            "nodes: {a: {kind: call}}",
+            ["nodes.a.prompt={{ x }}"],
+            "bad_override",
+            None,
+            "needs quotes",
+            "'nodes.a.prompt=\"{{ x }}\"'",
+        ),
+        (
+            "nodes: {a: {kind: call}}",
+            ["nodes.a.in.x=d.items[0].id"],
+            "bad_override",
+            None,
+            "needs quotes",
+            "'nodes.a.in.x=\"d.items[0].id\"'",
+        ),
+        (
+            "vars: {m: 1}",
+            ["vars.m=a,b"],
+            "bad_override",
+            None,
+            "more than one value",
+            "'vars.m=[a,b]' is a list; add -m to run once for each value",
+        ),
         ("nodes: {}", ["model"], "bad_override", None, "`name=value`", None),
         ("nodes: {}", ["~nodes.zz"], "bad_override", None, "does not exist", None),
-        ("defaults: [{retry@policies.retry: nope}]", [], "bad_value", "1:35", "no `retry/nope`", "known here: once, patient, standard"),
-        ("defaults: [{retry@policies.retry: once}]", ["retry@policies.retry=patent"], "bad_value", "command line: retry@policies.retry=patent", "no `retry/patent`", "did you mean `patient`?"),
+        (
+            "defaults: [{retry@policies.retry: nope}]",
+            [],
+            "bad_value",
+            "1:35",
+            "no `retry/nope`",
+            "known here: once, patient, standard",
+        ),
+        (
+            "defaults: [{retry@policies.retry: once}]",
+            ["retry@policies.retry=patent"],
+            "bad_value",
+            "command line: retry@policies.retry=patent",
+            "no `retry/patent`",
+            "did you mean `patient`?",
+        ),
         ("defaults: 3", [], "bad_value", "1:11", "`defaults` is a list", None),
         ("defaults: [retry/once]", [], "unknown_field", None, "a pipeline has no `retry`", "policies: {retry: ...}"),
         ('vars: {t: "${vars.u}"}', [], "bad_value", "1:12", "`${vars.u}` leads to nothing", None),
@@ -94,7 +166,14 @@ def test_packaged_groups(loaded, word, attempts):
         ('vars: {a: "${nope:1}"}', [], "bad_value", "1:12", "no resolver `nope`", None),
         ('vars: {a: "${oc.env:FLOWLLM_NOT_SET}"}', [], "bad_value", "1:12", "`FLOWLLM_NOT_SET` is not set", None),
         ('vars: {a: "${a b}"}', [], "bad_value", "1:12", "cannot be read", None),
-        ("nodes: {a: {kind: pipeline, use: acme/rank}}", [], "not_available_yet", "1:34", "libraries like `acme/rank`", None),
+        (
+            "nodes: {a: {kind: pipeline, use: acme/rank}}",
+            [],
+            "not_available_yet",
+            "1:34",
+            "libraries like `acme/rank`",
+            None,
+        ),
         ("nodes: {a: {kind: pipeline, use: ./no.yaml}}", [], "sub_pipeline", "1:34", "no such file", None),
         ("nodes: {a: {kind: pipeline, use: ../no.yaml}}", [], "sub_pipeline", "1:34", "outside the project", None),
         ("nodes: {a: {kind: prompt, file: ./no.md}}", [], "file_refused", "1:33", "no such file", None),
@@ -104,7 +183,7 @@ def test_packaged_groups(loaded, word, attempts):
         ("[1]", [], "bad_yaml", "1:1", "not a list", None),
         ("", [], "bad_yaml", "1:1", "not `null`", None),
     ],
-)  # fmt: skip
+)
 def test_problems(loaded, text, words, code, place, message, hint):
     found = next(p for p in loaded(text, *words).problems if p.code == code)
     assert code in CODES
@@ -167,7 +246,8 @@ def test_libraries_may_not(loaded, monkeypatch, text, code):
 
 def test_libraries_may_refer_and_have_dollars_in_prompts(loaded):
     spec = loaded(
-        'vars: {t: 0.5}\nnodes: {a: {kind: call, temperature: "${vars.t}", prompt: "${oc.env:HOME} ${x:y}"}}', trusted=False
+        'vars: {t: 0.5}\nnodes: {a: {kind: call, temperature: "${vars.t}", prompt: "${oc.env:HOME} ${x:y}"}}',
+        trusted=False,
     )
     assert spec.nodes["a"].params == {"temperature": 0.5}
     assert spec.nodes["a"].fields["prompt"].messages[0].parts[0].source == "${oc.env:HOME} ${x:y}"
@@ -219,20 +299,26 @@ outputs: {o: "{{ ask.text ~ '???' }}", "p": r.value}
 """
 
 
-@pytest.mark.parametrize("change", [("", "name=same"), ("defaults: [_self_]\n", None), ('description: "${name}"\n', None)])
+@pytest.mark.parametrize(
+    "change", [("", "name=same"), ("defaults: [_self_]\n", None), ('description: "${name}"\n', None)]
+)
 def test_with_and_without_hydra_the_spec_is_the_same(loaded, change):
     head, word = change
     fast = loaded(FAST_AND_SLOW)
     slow = loaded(head + FAST_AND_SLOW, *([word] if word else []))
     assert fast.problems == slow.problems == ()
-    assert {name: node.fields for name, node in fast.nodes.items()} == {name: node.fields for name, node in slow.nodes.items()}
+    assert {name: node.fields for name, node in fast.nodes.items()} == {
+        name: node.fields for name, node in slow.nodes.items()
+    }
     for name in ("name", "inputs", "outputs", "policies", "models"):
         left, right = getattr(fast, name), getattr(slow, name)
         assert _plain(left) == _plain(right)
 
 
 def _plain(value):
-    return {k: (v.schema if hasattr(v, "schema") else v) for k, v in value.items()} if isinstance(value, dict) else value
+    return (
+        {k: (v.schema if hasattr(v, "schema") else v) for k, v in value.items()} if isinstance(value, dict) else value
+    )
 
 
 def test_hydra_is_not_imported_for_a_plain_file(project):
@@ -241,7 +327,9 @@ def test_hydra_is_not_imported_for_a_plain_file(project):
         "import sys; from flowllm.config import load; from flowllm.core.kinds import Kinds; "
         "load(sys.argv[1], kinds=Kinds()); print('hydra' in sys.modules, 'omegaconf' in sys.modules)"
     )
-    done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(path)], capture_output=True, text=True, timeout=60, check=False
+    )
     assert done.stdout.split() == ["False", "False"], done.stderr
 
 
@@ -266,8 +354,8 @@ def test_dollars_elsewhere_are_typed(loaded, word):
     spec = loaded(
         "model: null\nvars: {list: [a, 1], path: inputs.q, t: 0.5}\n"
         "nodes:\n"
-        '  r: {kind: route, switch: {const: "${model}"}, cases: {x: {const: "${vars.list}"}}, default: "${vars.path}"}\n'
-        '  a: {kind: call, temperature: "${vars.t}", extra: "t=${vars.t}", in: {e: "{{ \'${x}\' }}"}}\n',
+        ' r: {kind: route, switch: {const: "${model}"}, cases: {x: {const: "${vars.list}"}}, default: "${vars.path}"}\n'
+        ' a: {kind: call, temperature: "${vars.t}", extra: "t=${vars.t}", in: {e: "{{ \'${x}\' }}"}}\n',
         *([word] if word else []),
     )
     route, ask = spec.nodes["r"], spec.nodes["a"]
@@ -299,7 +387,10 @@ def test_prompts_from_files(loaded):
 
 def test_sub_pipelines_are_relative_to_their_file(loaded):
     use = "nodes: {{d: {{kind: pipeline, use: {}}}}}\noutputs: {{o: d.o}}"
-    spec = loaded(use.format("./sub/one.yaml"), files={"sub/one.yaml": use.format("./two.yaml"), "sub/two.yaml": use.format("./one.yaml")})
+    spec = loaded(
+        use.format("./sub/one.yaml"),
+        files={"sub/one.yaml": use.format("./two.yaml"), "sub/two.yaml": use.format("./one.yaml")},
+    )
     two = spec.pipelines["./sub/one.yaml"].pipelines["./two.yaml"]
     assert two.file.endswith("sub/two.yaml")
     assert [str(p) for p in spec.problems] == [
@@ -313,13 +404,21 @@ def test_broken_sub_pipelines_are_reported_with_their_name(loaded):
 
 
 def test_folders_named_like_keys_are_no_groups(loaded):
-    spec = loaded("models: {a: x/y}\nnodes: {}", "models.b=c/d", files={"conf/models/a.yaml": "x: 1", "models/a.yaml": "x: 1"})
+    spec = loaded(
+        "models: {a: x/y}\nnodes: {}", "models.b=c/d", files={"conf/models/a.yaml": "x: 1", "models/a.yaml": "x: 1"}
+    )
     assert spec.models == {"a": "x/y", "b": "c/d"}
 
 
 def test_the_whole_list_comes_at_once(loaded):
     spec = loaded("nods: 1\nnodes: {a-b: {kind: call}, c: {}}\ninputs: {q: strin}", "foo=1", "nodes.zz.x=1")
-    assert {p.code for p in spec.problems} == {"unknown_field", "bad_name", "missing_field", "bad_schema", "unknown_reference"}
+    assert {p.code for p in spec.problems} == {
+        "unknown_field",
+        "bad_name",
+        "missing_field",
+        "bad_schema",
+        "unknown_reference",
+    }
     assert len(spec.problems) == 6
 
 

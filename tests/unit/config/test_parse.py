@@ -44,7 +44,11 @@ def _message(role, *texts):
         ({"kind": "route", "switch": "b.choice"}, "switch", Path("b", ("choice",))),
         ({"kind": "route", "cases": {"x": "b.c"}}, "cases", Late({"x": Path("b", ("c",))})),
         ({"kind": "validate", "rules": {"m": "{{ value }}"}}, "rules", Late({"m": Expression("value")}, ("value",))),
-        ({"kind": "retry", "of": {"t": "b.c", "n": [1]}}, "of", MapOf({"t": Path("b", ("c",)), "n": ListOf((Literal(1),))})),
+        (
+            {"kind": "retry", "of": {"t": "b.c", "n": [1]}},
+            "of",
+            MapOf({"t": Path("b", ("c",)), "n": ListOf((Literal(1),))}),
+        ),
         ({"kind": "map", "over": {"const": [1]}}, "over", Literal([1])),
     ],
 )
@@ -136,7 +140,7 @@ def problem(where, start, hint=None):
         ({"nodes": {"a": {}}}, "missing_field", "a", "`a` does not say its `kind`", "kind: call"),
         ({"nodes": {"a": {"kind": 3}}}, "bad_value", "a.kind", "`3` is not a kind", None),
         ({"nodes": {"1a": {"kind": "fake"}}}, "bad_name", "1a", "`1a` is no name", "write `n_1a`"),
-        ({"nodes": {"аsk": {"kind": "fake"}}}, "bad_name", "аsk", "is no name", None),
+        ({"nodes": {"\u0430sk": {"kind": "fake"}}}, "bad_name", "\u0430sk", "is no name", None),
         ({"nodes": {"é": {"kind": "fake"}}}, "bad_name", "é", "is no name", "write `e`"),
         ({"nodes": {"a\u200bb": {"kind": "fake"}}}, "bad_key", "nodes", "`a<U+200B>b` holds a character", None),
         ({"nodes": {"for": {"kind": "fake"}}}, "bad_name", "for", "templates use themselves", None),
@@ -201,7 +205,9 @@ def test_problems(parsed, mapping, code, where, message, hint):
 
 
 def test_no_word_is_lost_when_nothing_is_wrong(parsed):
-    assert parsed({"inputs": {"q": "string"}, "nodes": {"a": {"kind": "call", "prompt": "{{ inputs.q }}"}}}).problems == ()
+    assert (
+        parsed({"inputs": {"q": "string"}, "nodes": {"a": {"kind": "call", "prompt": "{{ inputs.q }}"}}}).problems == ()
+    )
 
 
 @pytest.mark.parametrize("value", [None, 3, "x", [1]])
