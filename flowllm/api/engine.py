@@ -46,5 +46,7 @@ def build_engine(environment: Environment, backends: Backends, options: RunOptio
         write_cache=options.write_cache and not options.rehearse,
     )
     if options.rehearse:
-        return Engine(environment.kinds, Rehearsal(environment.catalog), services)
+        from flowllm.api.rehearsed import rehearsed
+
+        return Engine(rehearsed(environment.kinds), Rehearsal(environment.catalog, backends), services)
     return Engine(environment.kinds, backends, services, check_model=backends.check)

@@ -4,7 +4,8 @@ A chat is answered with the first choice, the smallest value of its schema, or i
 tokens are estimated, and the answer counts as long as it may become. Nothing leaves this process.
 """
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Iterator, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +14,7 @@ import orjson
 from flowllm.core.card import Catalog, ModelCard
 from flowllm.core.delta import Delta, Finish, Meta, Scores, Text, Usage, Vectors
 from flowllm.core.request import Chat, Embed, Request, Rerank
-from flowllm.core.scope import Scope
+from flowllm.core.scope import Call, Scope
 from flowllm.text.tokens import count
 
 
@@ -29,13 +30,26 @@ class Rehearsed:
 
 @dataclass(slots=True)
 class Rehearsal:
-    """A `Call` that asks nobody; ``requests`` grows with every request."""
+    """A `Call` that asks nobody outside: providers of this process answer by ``local``, others are made up.
+
+    ``requests`` grows with every request that would leave.
+    """
 
     catalog: Catalog
+    local: Call
     requests: list[Rehearsed] = field(default_factory=list)
 
     async def __call__(self, request: Request, scope: Scope) -> AsyncGenerator[Delta, None]:
-        """Make up an answer."""
+        """The local answer, or one that is made up."""
+        if self._is_local(request.model):
+            async with aclosing(self.local(request, scope)) as deltas:
+                async for delta in deltas:
+                    yield delta
+            return
+        for delta in self._made_up(request, scope):
+            yield delta
+
+    def _made_up(self, request: Request, scope: Scope) -> Iterator[Delta]:
         tokens = sum(map(count, _texts(request)))
         bound = self._bound(request)
         self.requests.append(Rehearsed(scope.address, request.model, tokens, bound))
@@ -43,6 +57,10 @@ class Rehearsal:
         yield _answer(request)
         yield Usage(tokens, bound, estimated=True)
         yield Finish("stop")
+
+    def _is_local(self, model: str) -> bool:
+        card = self.catalog.providers.get(model.partition("/")[0])
+        return card is not None and card.local
 
     def _bound(self, request: Request) -> int | None:
         if not isinstance(request, Chat):

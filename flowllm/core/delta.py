@@ -147,7 +147,11 @@ class Fold:
                 self._finish = delta
             case Meta(model=model, request_id=request_id, citations=citations):
                 old = self._meta
-                self._meta = Meta(old.model or model, old.request_id or request_id, citations if citations is not None else old.citations)
+                self._meta = Meta(
+                    old.model or model,
+                    old.request_id or request_id,
+                    citations if citations is not None else old.citations,
+                )
             case Vectors(vectors=vectors):
                 self._vectors = vectors
             case Scores():

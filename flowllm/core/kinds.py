@@ -25,6 +25,11 @@ class Kinds:
         self._found: dict[str, type[Node] | None] = dict(registered or {})
         self._registered = frozenset(self._found)
 
+    def with_kinds(self, registered: "Mapping[str, type[Node]]") -> "Kinds":
+        """The same kinds, and these before all others."""
+        own = {name: self._found[name] for name in self._registered}
+        return Kinds({**own, **registered})  # type: ignore[dict-item]
+
     def find(self, name: str) -> "type[Node] | None":
         """The kind's class, or None when there is none of that name."""
         if name not in self._found:
@@ -52,7 +57,7 @@ def _built_in(name: str) -> "type[Node] | None":
 
 
 def _node_class(names: Mapping[str, object], module: str) -> "type[Node]":
-    from flowllm.core.node import Node  # noqa: PLC0415  pydantic is imported with the first kind
+    from flowllm.core.node import Node
 
     return next(o for o in names.values() if isinstance(o, type) and issubclass(o, Node) and o.__module__ == module)
 
