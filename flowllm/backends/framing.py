@@ -263,6 +263,11 @@ class Sniffed(_Counted):
         self.beats = self._inner.beats
         return frames
 
+    @property
+    def blank(self) -> bool:
+        """Whether nothing but blanks came."""
+        return self._inner is None
+
     def finish(self) -> Sequence[Frame]:
         """The frame that the end of the body completes, if any."""
         return self._inner.finish() if self._inner is not None else ()

@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 
 from flowllm.backends.auth import authorization, require_key
 from flowllm.backends.failures import request_id
-from flowllm.backends.framing import Frame, Limits, Sniffed
+from flowllm.backends.framing import Frame, Framing, Limits, Sniffed
 from flowllm.backends.http import CONNECT_SECONDS, HttpClient, HttpRequest, HttpResponse
 from flowllm.backends.wire import Decoder, HttpParts, Wire, find_wire
 from flowllm.core.card import Auth, ProviderCard
@@ -118,18 +118,19 @@ class _Provider:
             raise wire.decode_error(response.status, response.headers, await _error_body(response, waiting))
         if found := request_id(response.headers):
             yield (Meta(request_id=found),)
-        framing, decoder, received = Sniffed(self._limits), wire.decoder(request), False
-        while chunk := await _read(response, decoder, waiting):
-            received = received or not chunk.isspace()
-            yield _decoded(framing.feed(chunk), decoder, waiting)
-            if decoder.done:
-                break
-            waiting.heard(framing.beats)
-        if not received:
+        framing, decoder = Sniffed(self._limits), wire.decoder(request)
+        if waiting.stream:
+            while chunk := await _read(response, decoder, waiting):
+                yield _decoded(framing.feed(chunk), decoder, waiting)
+                if decoder.done:
+                    break
+                waiting.heard(framing.beats)
+            await _drain(response, waiting.clock)
+        else:
+            yield _decoded(await _read_whole(response, framing, waiting), decoder, waiting)
+        if framing.blank:
             raise ProviderFailure("empty_response", "the answer is empty")
         yield _decoded(framing.finish(), decoder, waiting)
-        if waiting.stream:
-            await _drain(response, waiting.clock)
         yield decoder.finish()
 
     def _told(self, failure: ProviderFailure, request: Request) -> ProviderFailure:
@@ -199,9 +200,21 @@ async def _read(response: HttpResponse, decoder: Decoder, waiting: _Waiting) -> 
         failure = found
     if decoder.complete and failure.code in _BROKEN:
         return b""
-    if waiting.stream and failure.code in _BROKEN - {"timeout"}:
+    if failure.code in _BROKEN - {"timeout"}:
         failure = ProviderFailure("stream_interrupted", failure.message)
     raise _with_text(failure, decoder)
+
+
+async def _read_whole(response: HttpResponse, framing: Framing, waiting: _Waiting) -> Iterable[Frame]:
+    """All frames of a body that is not a stream, under one timeout."""
+    frames: list[Frame] = []
+    try:
+        async with waiting.timeout():
+            while chunk := await response.read():
+                frames.extend(framing.feed(chunk))
+    except TimeoutError:
+        raise waiting.failure() from None
+    return frames
 
 
 async def _error_body(response: HttpResponse, waiting: _Waiting) -> bytes:
