@@ -19,7 +19,7 @@ def test_a_request_is_refused_once_the_limit_is_reached():
     budget.spend(Decimal("0.1"))
     budget.may_spend()
     budget.spend(Decimal("0.2"))
-    with pytest.raises(BudgetExceeded, match="0.3 USD are spent"):
+    with pytest.raises(BudgetExceeded, match=r"0\.3 USD are spent"):
         budget.may_spend()
 
 
