@@ -10,7 +10,14 @@ from flowllm.text.sandbox import ENVIRONMENT
 from flowllm.text.slots import compile_evaluable, problems
 
 PLACE = Origin("p.yaml", 1, 1)
-NAMES = {"q": "question", "m": {"k": [1, 2]}, "xs": list(range(1000)), "ys": list(range(100)), "long": "a" * 100_000, "none": None, "t": (1, 2)}
+NAMES = {
+    "q": "question",
+    "m": {"k": [1, 2]},
+    "xs": list(range(1000)),
+    "ys": list(range(100)),
+    "long": "a" * 100_000,
+    "t": (1, 2),
+}
 
 ESCAPES = [
     "{{ ''.__class__.__mro__[1].__subclasses__() }}",
