@@ -1,0 +1,47 @@
+"""`flowllm graph`: the picture of a pipeline as text, drawn without any service."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from flowllm.cli.options import Command, Overrides, Pipeline
+
+if TYPE_CHECKING:
+    from flowllm.cli.render import Screen
+
+DRAWINGS = ("tree", "mermaid", "dot", "json")
+
+
+def _known(value: str) -> str:
+    if value not in DRAWINGS:
+        raise typer.BadParameter(f"`{value}` is none of {', '.join(DRAWINGS)}")
+    return value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Graph(Command):
+    """Draw a pipeline: a tree for people, Mermaid or DOT for pages, JSON for programs."""
+
+    pipeline: Pipeline
+    overrides: Overrides = None
+    drawing: Annotated[
+        str, typer.Option("--as", metavar="|".join(DRAWINGS), help="How to draw it.", callback=_known)
+    ] = "tree"
+
+    def carry_out(self, screen: "Screen") -> int:
+        """Print the drawing."""
+        from flowllm.cli.opening import open_flow
+        from flowllm.compiler import explain
+
+        flow = open_flow(self.pipeline, self.overrides)
+        flow.check(strict=self.strict)
+        if self.as_json or self.drawing == "json":
+            screen.json(explain.json_graph(flow.compiled))
+        else:
+            draw = {"tree": explain.tree, "mermaid": explain.mermaid, "dot": explain.dot}[self.drawing]
+            screen.text(draw(flow.compiled))
+        return 0
+
+
+COMMAND = Graph

@@ -1,0 +1,33 @@
+"""Commands that come with their features. They are known, say so, and end with 2."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from flowllm.cli.options import Command
+
+if TYPE_CHECKING:
+    from flowllm.cli.render import Screen
+
+NAMES = ("lib", "test", "replay", "batch", "runs", "resume", "why", "explain", "pull", "export", "serve")
+
+
+def _command(name: str) -> type[Command]:
+    @dataclass(frozen=True, slots=True, kw_only=True)
+    class Later(Command):
+        """Not available yet."""
+
+        words: Annotated[list[str] | None, typer.Argument()] = None
+
+        def carry_out(self, screen: "Screen") -> int:
+            """Say that the command is to come."""
+            from flowllm.core.errors import UsageError
+
+            hint = "`flowllm --help` lists the commands of this version"
+            raise UsageError("not_available_yet", f"`flowllm {name}` is not available yet", hint=hint)
+
+    return Later
+
+
+COMMANDS = {name: _command(name) for name in NAMES}

@@ -1,0 +1,173 @@
+"""The command `flowllm`: parse the words, carry the command out, turn every end into an exit status.
+
+    0 ok    1 a node failed    2 bad pipeline, input or usage    3 set-up    4 provider failure
+    5 output not valid    6 budget    130 / 143 interrupted
+
+When whoever reads stdout leaves (``flowllm run ... | head``) the command ends quietly with 1. Help,
+``--version`` and completion import nothing but typer.
+"""
+
+import importlib
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from types import FrameType
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from flowllm.cli import later
+from flowllm.cli.options import Command, Manner, OwnOptionsFirst
+
+SINGLE = ("run", "check", "plan", "graph", "schema", "init", "doctor")
+GROUPS = ("cache", "keys", "models", "providers")
+
+
+class Stopped(BaseException):
+    """SIGTERM came."""
+
+
+def version(asked: bool) -> None:
+    """Print the version and end."""
+    if asked:
+        from flowllm import __version__
+
+        print(f"flowllm {__version__}")
+        raise typer.Exit
+
+
+def root(
+    show_version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", callback=version, is_eager=True)
+    ] = False,
+) -> None:
+    """Declarative LLM pipelines: YAML in, a checked plan, a run with places in every error."""
+
+
+def application() -> typer.Typer:
+    """All commands."""
+    app = typer.Typer(name="flowllm", rich_markup_mode=None, no_args_is_help=True, pretty_exceptions_enable=False)
+    names = ", ".join(later.NAMES)
+    app.callback(
+        epilog=f"Exit status: 0 ok, 1 a node failed, 2 bad pipeline, input or usage, 3 set-up, 4 provider, "
+        f"5 output not valid, 6 budget, 130 interrupted. Not available yet: {names}."
+    )(root)
+    for name in SINGLE:
+        module = importlib.import_module(f"flowllm.cli.{name}")
+        app.command(name, cls=OwnOptionsFirst)(module.COMMAND)
+    for name in GROUPS:
+        module = importlib.import_module(f"flowllm.cli.{name}")
+        app.add_typer(_group(module.COMMANDS), name=name, help=module.HELP)
+    for name, command in later.COMMANDS.items():
+        app.command(name, cls=OwnOptionsFirst, hidden=True, context_settings={"ignore_unknown_options": True})(command)
+    return app
+
+
+def _group(commands: dict[str, type[Command]]) -> typer.Typer:
+    group = typer.Typer(rich_markup_mode=None, no_args_is_help=True)
+    for name, command in commands.items():
+        group.command(name, cls=OwnOptionsFirst)(command)
+    # Without a callback a group of one command would be that command.
+    group.callback()(lambda: None)
+    return group
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status; ``words`` default to the command line."""
+    words = list(sys.argv[1:] if words is None else words)
+    _speak_utf8()
+    _catch_termination()
+    try:
+        status = _carry_out(words)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _silence(sys.stdout)
+        return 1
+    except KeyboardInterrupt:
+        _last_word("interrupted")
+        return 130
+    except Stopped:
+        _last_word("terminated")
+        return 143
+    return status
+
+
+def _carry_out(words: list[str]) -> int:
+    try:
+        command = typer.main.get_command(application()).main(words, prog_name="flowllm", standalone_mode=False)
+    except typer.TyperException as error:
+        return _misused(words, error)
+    except typer.Abort:
+        raise KeyboardInterrupt from None
+    if not isinstance(command, Command):
+        return int(command or 0)
+    return _guarded(command)
+
+
+def _guarded(command: Command) -> int:
+    from flowllm.cli.render import Screen
+    from flowllm.core.errors import FlowError, UsageError
+
+    screen = Screen(Manner.of(command))
+    try:
+        if command.record:
+            raise UsageError("not_available_yet", "`--record` is not available yet", hint="leave it out")
+        if command.needs_logs:
+            screen.start_logs(command.log_level, as_json=command.log_json)
+        return command.carry_out(screen)
+    except FlowError as error:
+        return screen.failure(error)
+    except BrokenPipeError:
+        raise
+    except Exception as error:  # noqa: BLE001  the last place that can say it without a traceback
+        return screen.fault(error)
+
+
+def _misused(words: list[str], error: typer.TyperException) -> int:
+    """A command line that does not parse; no words at all ask for help."""
+    from flowllm.cli.render import Screen
+    from flowllm.core.errors import UsageError
+
+    context: Any = getattr(error, "ctx", None)
+    if type(error).__name__ == "NoArgsIsHelpError":
+        print(error.format_message())
+        return 0 if not words else 2
+    path = context.command_path if context is not None else "flowllm"
+    message = error.format_message().strip().rstrip(".")
+    message = message[:1].lower() + message[1:]
+    return Screen(Manner.guessed(words)).failure(UsageError("bad_usage", message, hint=f"{path} --help"))
+
+
+def _speak_utf8() -> None:
+    """Text is UTF-8 whatever the locale says; what cannot be encoded is shown escaped."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
+
+
+def _catch_termination() -> None:
+    def stop(number: int, frame: FrameType | None) -> NoReturn:
+        raise Stopped
+
+    try:
+        signal.signal(signal.SIGTERM, stop)
+    except ValueError:
+        # Only the main thread may; another thread leaves the signal to it.
+        return
+
+
+def _last_word(line: str) -> None:
+    try:
+        sys.stdout.flush()
+        print(f"flowllm: {line}", file=sys.stderr, flush=True)
+    except OSError:
+        _silence(sys.stdout)
+
+
+def _silence(stream: Any) -> None:
+    """Point a broken stream to nowhere, so that the interpreter does not complain when it flushes it."""
+    try:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    except (OSError, ValueError):
+        return

@@ -1,0 +1,86 @@
+"""`flowllm models`: the models that are known by name, their windows and prices."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from flowllm.cli.options import Command
+
+if TYPE_CHECKING:
+    from flowllm.api import Environment
+    from flowllm.cli.render import Screen
+    from flowllm.core.card import ModelCard
+
+HELP = "Show models: list."
+UNKNOWN = "?"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListModels(Command):
+    """List the models that are known. Prices are US dollars for a million tokens."""
+
+    words: Annotated[
+        list[str] | None, typer.Argument(metavar="WORD", help="Only models whose name holds every word.")
+    ] = None
+
+    def carry_out(self, screen: "Screen") -> int:
+        """Print one row a model."""
+        from flowllm.cli.opening import here
+        from flowllm.cli.tables import table
+
+        words = [word.lower() for word in self.words or ()]
+        rows = [row for row in model_rows(here()) if all(w in row["model"].lower() for w in words)]
+        if self.as_json:
+            screen.json({"models": rows})
+            return 0
+        names = ("model", "tasks", "context", "output", "input $", "output $", "supports")
+        screen.text(table([names, *map(_cells, rows)], right=frozenset({2, 3, 4, 5})))
+        return 0
+
+
+def model_rows(environment: "Environment") -> Iterator[dict[str, Any]]:
+    """What is known of each model; None is unknown."""
+    for name, provider in environment.catalog.providers.items():
+        for model, card in provider.models.items():
+            yield {"model": f"{name}/{model}", **_facts(card)}
+        if not provider.models:
+            yield {"model": f"{name}/...", **_facts(None)}
+
+
+def _facts(card: "ModelCard | None") -> dict[str, Any]:
+    if card is None:
+        return dict.fromkeys(("tasks", "context", "output", "supports", "price", "checked"))
+    return {
+        "tasks": sorted(card.tasks),
+        "context": card.context,
+        "output": card.output,
+        "supports": None if card.supports is None else sorted(card.supports),
+        "price": None if card.price is None else {name: f"{price:f}" for name, price in card.price.items()},
+        "checked": card.checked or None,
+    }
+
+
+def _cells(row: dict[str, Any]) -> tuple[str, ...]:
+    price = row["price"] or {}
+    return (
+        row["model"],
+        _listed(row["tasks"]),
+        _number(row["context"]),
+        _number(row["output"]),
+        price.get("input", UNKNOWN),
+        price.get("output", UNKNOWN),
+        _listed(row["supports"]),
+    )
+
+
+def _listed(words: list[str] | None) -> str:
+    return UNKNOWN if words is None else ", ".join(words)
+
+
+def _number(value: int | None) -> str:
+    return UNKNOWN if value is None else str(value)
+
+
+COMMANDS = {"list": ListModels}

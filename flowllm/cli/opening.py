@@ -1,0 +1,96 @@
+"""From words of the command line to a loaded pipeline."""
+
+import sys
+from collections.abc import Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from flowllm.api import Environment, Flow
+from flowllm.core.errors import UsageError
+from flowllm.core.spec import InputSpec
+
+
+def open_flow(pipeline: str, overrides: Sequence[str] | None = None, mock: str | None = None) -> Flow:
+    """Load a pipeline; ``mock`` names a file with rules for mock models."""
+    from flowllm.config import project_of
+
+    file = find_pipeline(pipeline)
+    environment = Environment(project=project_of(file.resolve()), mock=read_rules(mock) if mock else ())
+    return Flow.load(file, tuple(overrides or ()), environment=environment)
+
+
+def here() -> Environment:
+    """The environment of the working folder."""
+    from flowllm.config import project_of
+
+    return Environment(project=project_of(Path.cwd() / "pipeline.yaml"))
+
+
+def find_pipeline(name: str) -> Path:
+    """The file that ``name`` means: a file as typed, else one of those that came with flowllm."""
+    path = Path(name).expanduser()
+    if path.exists():
+        return path
+    from flowllm.config import packaged
+
+    inside = packaged("pipelines")
+    word = name.removeprefix("pipelines/").removesuffix(".yaml")
+    shipped = inside / f"{word}.yaml"
+    if word.isidentifier() and shipped.is_file():
+        return shipped
+    raise UsageError("file_refused", f"`{name}` was not read: there is no such file", hint=_near(path, inside))
+
+
+def _near(path: Path, shipped: Path) -> str:
+    here = path.parent.glob("*.yaml") if path.parent.is_dir() else ()
+    candidates = [str(file) for file in here if not file.name.endswith(".test.yaml")]
+    near = get_close_matches(str(path), candidates, n=1)
+    if near:
+        return f"did you mean `{near[0]}`?"
+    names = sorted(file.stem for file in shipped.glob("*.yaml") if not file.name.endswith(".test.yaml"))
+    return f"with flowllm come {', '.join(names)}" if names else "flowllm init DIRECTORY writes one"
+
+
+def read_rules(file: str) -> list[Any]:
+    """The rules of a file: a list, or a mapping that holds them under ``mock``."""
+    from flowllm.config import load_yaml, read_text_file
+
+    value, _ = load_yaml(read_text_file(file), file)
+    rules = value.get("mock") if isinstance(value, dict) else value
+    if not isinstance(rules, list):
+        hint = '- {match: "(?i)hello", reply: Hi there}'
+        raise UsageError("bad_value", f"`{file}` holds no list of mock rules", hint=hint)
+    return rules
+
+
+def read_inputs(flow: Flow, words: Sequence[str] | None) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Inputs given with ``-i`` and, where none is given, samples; the names of those that took their sample."""
+    from flowllm.config import parse_inputs
+
+    given = parse_inputs(flow.spec.inputs, tuple(words or ()), sys.stdin.buffer if sys.stdin else None)
+    known = {**given, **flow.given}
+    sampled = {
+        name: _sample(flow, spec)
+        for name, spec in flow.spec.inputs.items()
+        if name not in known and spec.sample is not None
+    }
+    return {**sampled, **given}, tuple(sampled)
+
+
+def _sample(flow: Flow, spec: InputSpec) -> Any:
+    sample = spec.sample or {}
+    if "file" not in sample:
+        return sample.get("const")
+    from flowllm.config import read_text_file
+
+    text = read_text_file(str(sample["file"]), under=flow.environment.project, base=flow.spec.folder)
+    if spec.schema.get("type") == "string":
+        return text
+    from flowllm.text.strict_json import InvalidJson, loads
+
+    try:
+        return loads(text)
+    except InvalidJson as error:
+        message = f"the sample of `{spec.name}` is no JSON: {error}"
+        raise UsageError("bad_value", message, hint=f"-i {spec.name}=@FILE gives another", origin=spec.origin) from None

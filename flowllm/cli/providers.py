@@ -1,0 +1,63 @@
+"""`flowllm providers`: which providers are installed, and which of them could be asked now."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from flowllm.cli.options import Command
+
+if TYPE_CHECKING:
+    from flowllm.api import Environment
+    from flowllm.cli.render import Screen
+    from flowllm.core.card import ProviderCard
+
+HELP = "Show providers: list."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListProviders(Command):
+    """List the providers of this project and of flowllm."""
+
+    def carry_out(self, screen: "Screen") -> int:
+        """Print one row a provider."""
+        from flowllm.cli.opening import here
+        from flowllm.cli.tables import table
+
+        rows = list(provider_rows(here()))
+        if self.as_json:
+            screen.json({"providers": rows})
+            return 0
+        cells = [(r["name"], ", ".join(r["tasks"]), str(r["models"]), r["key"], r["base_url"]) for r in rows]
+        screen.text(table([("provider", "tasks", "models", "key", "address"), *cells], right=frozenset({2})))
+        return 0
+
+
+def provider_rows(environment: "Environment") -> Iterator[dict[str, Any]]:
+    """What is known of each provider; ``key`` says where its key was found, never the key."""
+    for name, card in environment.catalog.providers.items():
+        yield {
+            "name": name,
+            "tasks": sorted(card.wire) or ["chat"],
+            "models": len(card.models),
+            "open_models": card.open_models,
+            "key": key_state(environment, card),
+            "base_url": card.base_url,
+            "docs": card.docs,
+            "file": card.origin.file,
+        }
+
+
+def key_state(environment: "Environment", card: "ProviderCard") -> str:
+    """``not needed``, the place and the end of the key that was found, or the variable that is not set."""
+    from flowllm.backends.auth import masked
+
+    if card.auth.scheme == "none":
+        return "not needed"
+    found = environment.keys.find(card.auth)
+    if found is not None:
+        return f"{masked(found[0])} ({found[1]})"
+    name = " or ".join(f"${variable}" for variable in card.auth.env) or "a key"
+    return f"{name} is not set" + ("" if card.auth.required else " (not required)")
+
+
+COMMANDS = {"list": ListProviders}

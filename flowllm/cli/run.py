@@ -1,0 +1,225 @@
+"""`flowllm run`: one run, a rehearsal, or a sweep."""
+
+import time
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+import typer
+
+from flowllm.cli import completion
+from flowllm.cli.options import Command, Mock, Overrides, Pipeline
+
+if TYPE_CHECKING:
+    from flowllm.api import Flow, FlowResult, RunOptions
+    from flowllm.cli.render import Screen
+
+SHORT = 200
+"""Characters up to which an output beside the shown one is told on stderr."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run(Command):
+    """Run a pipeline. Its output goes to stdout, everything else to stderr."""
+
+    pipeline: Pipeline
+    overrides: Overrides = None
+    inputs: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--input", "-i", metavar="NAME=VALUE", help="An input: name=value, name=@file, name=@-, @row.json."
+        ),
+    ] = None
+    events: Annotated[bool, typer.Option("--events", help="Print what happens as JSON lines.")] = False
+    stream: Annotated[
+        bool | None, typer.Option("--stream/--no-stream", help="Show text as it comes (default: on a terminal).")
+    ] = None
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Ask no model; show calls, tokens and cost.")] = False
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Neither read nor write the cache.")] = False
+    refresh: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ADDRESS", help="Ask again at this step (ask, docs[3]/ask).", autocompletion=completion.nodes
+        ),
+    ] = None
+    max_cost: Annotated[str | None, typer.Option(metavar="DOLLARS", help="End the run before it costs more.")] = None
+    timeout: Annotated[str | None, typer.Option(metavar="TIME", help="End the run after this time (90s, 5m).")] = None
+    multirun: Annotated[
+        bool, typer.Option("--multirun", "-m", help="Run once for each combination of values (model=a,b).")
+    ] = False
+    mock: Mock = None
+
+    needs_logs: ClassVar[bool] = True
+
+    def carry_out(self, screen: "Screen") -> int:
+        """Run in the manner asked for."""
+        if self.multirun:
+            from flowllm.cli.sweep import sweep
+
+            return sweep(self, screen)
+        from flowllm.cli.opening import open_flow
+
+        flow = open_flow(self.pipeline, self.overrides, self.mock)
+        inputs = self.read_inputs(flow, screen)
+        if self.dry_run:
+            from flowllm.cli.rehearse import rehearse
+
+            return rehearse(self, flow, inputs, screen)
+        return self._run(flow, inputs, screen)
+
+    def read_inputs(self, flow: "Flow", screen: "Screen") -> dict[str, Any]:
+        """The inputs; warnings and samples that are used are said on stderr."""
+        from flowllm.cli.opening import read_inputs
+
+        inputs, used = read_inputs(flow, self.inputs)
+        missing = [n for n, spec in flow.spec.inputs.items() if n not in inputs and "default" not in spec.schema]
+        if self.strict or any(name not in flow.given for name in missing):
+            flow.check(inputs, strict=self.strict)
+        warnings = flow.compiled.warnings
+        if warnings and not self.quiet:
+            screen.problems(warnings)
+        for name in used:
+            screen.note(f"input `{name}` is the pipeline's sample; give your own with -i {name}=@FILE")
+        return inputs
+
+    def _run(self, flow: "Flow", inputs: dict[str, Any], screen: "Screen") -> int:
+        from flowllm.api.result import shown_output
+        from flowllm.cli.interrupts import run_async
+
+        began = time.monotonic()
+        plain_stdout = not (self.as_json or self.events)
+        streams = plain_stdout and shown_output(flow.plan) is not None
+        streams = streams and (screen.on_terminal if self.stream is None else self.stream)
+        with Watching(self, flow, screen, streams=streams) as watching:
+            options = self.options(watching.readers)
+            if streams:
+                result = run_async(_streamed(flow, inputs, options, screen))
+            else:
+                result = run_async(flow.arun(inputs, options))
+        self._show(result, screen, streamed=streams, seconds=time.monotonic() - began)
+        return 0
+
+    def options(self, readers: tuple[Any, ...] = ()) -> "RunOptions":
+        """How the run is made, from the options given."""
+        from flowllm.api import RunOptions
+
+        return RunOptions(
+            readers=readers,
+            refresh=tuple(self.refresh or ()),
+            timeout=_seconds(self.timeout),
+            read_cache=not self.no_cache,
+            write_cache=not self.no_cache,
+            max_cost=_dollars(self.max_cost),
+            rehearse=self.dry_run,
+        )
+
+    def _show(self, result: "FlowResult", screen: "Screen", *, streamed: bool, seconds: float) -> None:
+        if self.as_json:
+            screen.json(result.to_data())
+        elif not (self.events or streamed):
+            screen.text(result.text)
+        for name, value in result.outputs.items():
+            if name != result.shown and result.shown is not None and _is_short(value):
+                screen.note(f"{name}: {_words(value)}")
+        summary = result.summary.text()
+        screen.note(f"{summary}, {seconds:.1f} s" if summary else f"no calls, {seconds:.1f} s")
+
+
+async def _streamed(flow: "Flow", inputs: dict[str, Any], options: "RunOptions", screen: "Screen") -> "FlowResult":
+    from flowllm.core.delta import Restart
+
+    async with flow.astream(inputs, options) as stream:
+        async for piece in stream:
+            if isinstance(piece, Restart):
+                screen.restart(piece.reason)
+            else:
+                screen.piece(piece.text)
+        result = await stream.result()
+    screen.end_pieces()
+    return result
+
+
+class Watching:
+    """The readers of a run's events: progress on a terminal, ``--events``, the log, and what is said of streams."""
+
+    def __init__(self, command: Run, flow: "Flow", screen: "Screen", *, streams: bool) -> None:
+        self._screen = screen
+        self._progress: Any = None
+        readers: list[Any] = [self._tell]
+        if command.events:
+            from flowllm.sinks.events_json import EventLines
+
+            write = screen.errors.write if command.as_json else screen.line
+            readers.append(EventLines(write, screen.redactor.exact))
+        if screen.event_log is not None:
+            readers.append(screen.event_log)
+        if not (command.quiet or streams or command.events):
+            self._progress = progress(flow, screen)
+            readers += [self._progress] if self._progress else []
+        self.readers = tuple(readers)
+
+    def __enter__(self) -> "Watching":
+        if self._progress is not None:
+            self._progress.__enter__()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._progress is not None:
+            self._progress.__exit__(*error)
+
+    def _tell(self, event: Any) -> None:
+        name = type(event).__name__
+        if name == "StreamHeld":
+            self._screen.note(f"`{event.output}` is shown when it is complete: {event.reason}")
+        elif name == "ModelChosen":
+            self._screen.note(f"{event.address}: {event.model} answers ({event.reason})")
+        elif name == "Warned":
+            self._screen.note(f"warning[{event.code}]: {event.message}")
+
+
+def progress(flow: "Flow", screen: "Screen") -> Any:
+    """What draws the run on a terminal; nothing where stderr is none."""
+    if not screen.errors.isatty():
+        return None
+    try:
+        from flowllm.sinks.progress import Progress
+    except ImportError:
+        return None
+    return Progress(flow.plan, screen.errors, screen.redactor.clean)
+
+
+def _is_short(value: Any) -> bool:
+    return value is None or isinstance(value, bool | int | float) or (isinstance(value, str) and len(value) <= SHORT)
+
+
+def _words(value: Any) -> str:
+    return value if isinstance(value, str) else {None: "null", True: "true", False: "false"}.get(value, str(value))
+
+
+def _seconds(text: str | None) -> float | None:
+    if text is None:
+        return None
+    from flowllm.core.durations import seconds
+    from flowllm.core.errors import UsageError
+
+    try:
+        return seconds(text)
+    except ValueError:
+        raise UsageError("bad_usage", f"`{text}` is no length of time", hint="--timeout 90s") from None
+
+
+def _dollars(text: str | None) -> Decimal | None:
+    if text is None:
+        return None
+    from flowllm.core.errors import UsageError
+
+    try:
+        amount = Decimal(text.removeprefix("$"))
+    except InvalidOperation:
+        amount = Decimal("NaN")
+    if not amount.is_finite() or amount < 0:
+        raise UsageError("bad_usage", f"`{text}` is no amount of dollars", hint="--max-cost 1.00")
+    return amount
+
+
+COMMAND = Run

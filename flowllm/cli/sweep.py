@@ -1,0 +1,130 @@
+"""`flowllm run -m`: one run for each combination of values, in one event loop, and a table of what came out."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from flowllm.api import Flow, FlowResult
+from flowllm.cli.formats import as_data
+from flowllm.cli.interrupts import run_async
+from flowllm.cli.opening import open_flow, read_inputs
+from flowllm.cli.render import problems_of
+from flowllm.cli.tables import table
+from flowllm.core.errors import FlowError, UsageError
+
+if TYPE_CHECKING:
+    from flowllm.cli.render import Screen
+    from flowllm.cli.run import Run
+
+AT_ONCE = 8
+LIMIT = 10_000
+SHOWN = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Combination:
+    """One run of a sweep: the words that set it apart, and what came of it."""
+
+    words: tuple[str, ...]
+    result: FlowResult | None
+    error: FlowError | None
+    seconds: float
+
+    def to_data(self) -> dict[str, Any]:
+        """One item of the list that ``--json`` prints."""
+        row: dict[str, Any] = {"overrides": list(self.words), "seconds": round(self.seconds, 3)}
+        if self.result is not None:
+            return row | self.result.to_data()
+        assert self.error is not None
+        return row | {"errors": [as_data(problem) for problem in problems_of(self.error)], "exit": self.error.exit}
+
+
+def sweep(command: "Run", screen: "Screen") -> int:
+    """Run every combination; a failing one stops no other. The status is the worst one's."""
+    from flowllm.config import expand_sweep
+
+    combinations = expand_sweep(tuple(command.overrides or ()))
+    if len(combinations) > LIMIT:
+        message = f"{len(combinations)} combinations are more than {LIMIT}"
+        raise UsageError("bad_usage", message, hint="sweep over fewer values")
+    if command.dry_run or command.events:
+        raise UsageError("bad_usage", "-m takes neither --dry-run nor --events", hint="leave one of them out")
+    varying = _varying(combinations)
+    rows = run_async(_run_all(command, combinations, varying, screen))
+    if command.as_json:
+        screen.json([row.to_data() for row in rows])
+    else:
+        screen.text(_table(rows))
+    for row in rows:
+        if row.error is not None:
+            screen.problems(problems_of(row.error))
+    return max((row.error.exit for row in rows if row.error is not None), default=0)
+
+
+async def _run_all(
+    command: "Run", combinations: Sequence[list[str]], varying: Sequence[int], screen: "Screen"
+) -> list[Combination]:
+    places = asyncio.Semaphore(AT_ONCE)
+    # What comes through stdin can be read once: the first combination's inputs serve all.
+    read: dict[str, Any] = {}
+
+    async def one(words: list[str]) -> Combination:
+        async with places:
+            return await _run_one(command, words, tuple(words[i] for i in varying), read, screen)
+
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(one(words)) for words in combinations]
+    return [task.result() for task in tasks]
+
+
+async def _run_one(
+    command: "Run", words: list[str], apart: tuple[str, ...], read: dict[str, Any], screen: "Screen"
+) -> Combination:
+    began = time.monotonic()
+    try:
+        flow = open_flow(command.pipeline, words, command.mock)
+        if "inputs" not in read:
+            read["inputs"] = command.read_inputs(flow, screen)
+        result = await flow.arun(_fitting(flow, read["inputs"]), command.options())
+    except FlowError as error:
+        return Combination(apart, None, error, time.monotonic() - began)
+    return Combination(apart, result, None, time.monotonic() - began)
+
+
+def _fitting(flow: Flow, inputs: dict[str, Any]) -> dict[str, Any]:
+    """The inputs that were read; what an override gives wins."""
+    return {name: value for name, value in inputs.items() if name not in flow.given}
+
+
+def _varying(combinations: Sequence[list[str]]) -> list[int]:
+    """The places of the words that are not the same in all combinations."""
+    columns = list(zip(*combinations, strict=True))
+    return [i for i, column in enumerate(columns) if len(set(column)) > 1]
+
+
+def _table(rows: Sequence[Combination]) -> str:
+    outputs = list(dict.fromkeys(name for row in rows if row.result for name in row.result.outputs))
+    names = [word.partition("=")[0] for word in rows[0].words] if rows else []
+    head = [*names, *outputs, "cost", "seconds", "status"]
+    body = [[*(word.partition("=")[2] for word in row.words), *_cells(row, outputs)] for row in rows]
+    return table([head, *body], right=frozenset({len(head) - 3, len(head) - 2}))
+
+
+def _cells(row: Combination, outputs: Sequence[str]) -> list[str]:
+    seconds = f"{row.seconds:.2f}"
+    if row.result is None:
+        assert row.error is not None
+        return [*("" for _ in outputs), "", seconds, row.error.code]
+    cost = row.result.cost
+    values = [_short(row.result.outputs.get(name)) for name in outputs]
+    return [*values, "unknown" if cost is None else f"${cost:f}", seconds, "ok"]
+
+
+def _short(value: Any) -> str:
+    import json
+
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    text = " ".join(text.split())
+    return text if len(text) <= SHOWN else text[: SHOWN - 1] + "\N{HORIZONTAL ELLIPSIS}"
