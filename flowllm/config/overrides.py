@@ -6,6 +6,7 @@ nothing could read is refused with the word itself as its place.
 
 import itertools
 import json
+import math
 import re
 import shlex
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -18,6 +19,9 @@ from flowllm.core.errors import Problem, UsageError
 from flowllm.core.origin import Origin
 
 _WORD = re.compile(r"(?P<sign>\+\+|\+|~)?(?P<key>[^=]*)(?:=(?P<value>.*))?", re.DOTALL)
+SWEEP = 10_000
+"""The most combinations that words may give."""
+
 _FIXED = frozenset({"defaults", "flowllm", "hydra"})
 
 
@@ -83,8 +87,15 @@ def provider_settings(words: Iterable[str]) -> dict[str, dict[str, Any]]:
 
 
 def expand_sweep(words: Sequence[str]) -> list[list[str]]:
-    """Every combination of what the words sweep over (``a=1,2``, ``range()``, ``choice()``), in order."""
-    return [list(one) for one in itertools.product(*map(_choices, words))]
+    """Every combination of what the words sweep over (``a=1,2``, ``range()``, ``choice()``), in order.
+
+    Raises `UsageError` (bad_override) for words that are broken or give more than `SWEEP` combinations.
+    """
+    choices = [list(itertools.islice(_choices(word), SWEEP + 1)) for word in words]
+    if math.prod(map(len, choices)) > SWEEP:
+        message = f"the words give more than {SWEEP} combinations"
+        raise UsageError("bad_override", message, hint="sweep over fewer values")
+    return [list(one) for one in itertools.product(*choices)]
 
 
 def parse_overrides(words: Iterable[str], groups: Collection[str], report: Report) -> list[Override]:
@@ -211,7 +222,7 @@ def _corrected(word: str) -> str:
     return shlex.quote(fixed)
 
 
-def _choices(word: str) -> list[str]:
+def _choices(word: str) -> Iterable[str]:
     match = _match(word)
     value = match["value"]
     if value is None or not any(mark in value for mark in ",("):
@@ -220,7 +231,7 @@ def _choices(word: str) -> list[str]:
     if not parsed.is_sweep_override():
         return [word]
     head = f"{match['sign'] or ''}{match['key']}"
-    return [f"{head}={one}" for one in parsed.sweep_string_iterator()]
+    return (f"{head}={one}" for one in parsed.sweep_string_iterator())
 
 
 def _input_word(word: str) -> str:

@@ -18,6 +18,13 @@ _PLAIN = re.compile(r"\$\{\.*[A-Za-z_][\w.\[\]]*\}")
 _RESOLVER = re.compile(r"\$\{\s*([A-Za-z_][\w.]*)\s*:")
 _HEADER = re.compile(r"\s*#\s*@\s*\w+")
 
+_SHORTEST = 20
+_SECRET = re.compile(
+    r"\b(?:sk-[A-Za-z0-9_-]{24,}|AIza[A-Za-z0-9_-]{35}|AKIA[A-Z0-9]{16}|gh[pousr]_[A-Za-z0-9]{36}"
+    r"|gsk_[A-Za-z0-9]{40,}|hf_[A-Za-z0-9]{30,}|xox[abprs]-[A-Za-z0-9-]{20,})\b"
+    r"|-----BEGIN [A-Z ]*PRIVATE KEY-----"
+)
+
 Steps = tuple[str | int, ...]
 
 
@@ -36,6 +43,7 @@ def strings(value: Any, steps: Steps = ()) -> Iterator[tuple[Steps, str]]:
 def check_file(value: Any, marks: Marks, text: str, report: Report, *, trusted: bool) -> None:
     """Report keys, headers and defaults that no file of this kind may have."""
     _check_header(text, marks, report)
+    _check_secrets(value, marks, report)
     _check_keys(value, marks, report, trusted=trusted)
     if isinstance(value, dict):
         for key in ("hydra", "@package"):
@@ -56,6 +64,16 @@ def check_resolvers(value: Any, marks: Marks, report: Report) -> None:
         where = ".".join(map(str, steps))
         place = marks.at(*steps).text
         report(Problem("untrusted_resolver", f"{message} not allowed in this file", where, place, hint))
+
+
+def _check_secrets(value: Any, marks: Marks, report: Report) -> None:
+    """Report what looks like a key of a known provider; the message does not repeat it."""
+    for steps, text in strings(value):
+        if len(text) >= _SHORTEST and _SECRET.search(text):
+            where = ".".join(map(str, steps))
+            hint = "flowllm keys set NAME keeps it out of files; remove it here and replace the key"
+            message = "a secret stands in this file"
+            report(Problem("literal_secret", message, where, marks.at(*steps).text, hint))
 
 
 def _check_header(text: str, marks: Marks, report: Report) -> None:

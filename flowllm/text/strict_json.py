@@ -53,7 +53,7 @@ def _check_depth(source: str) -> None:
     if source.count("[") + source.count("{") <= DEPTH:
         return
     depth = 0
-    for match in re.finditer(r'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]', source, re.DOTALL):
+    for match in re.finditer(r'"(?:[^"\\]|\\.)*+"?|[\[{]|[\]}]', source, re.DOTALL):
         word = match[0]
         depth += 1 if word in "[{" else -1 if word in "]}" else 0
         if depth > DEPTH:
@@ -91,9 +91,7 @@ def _shown(text: str) -> str:
     return json.dumps(short)
 
 
-_DECODER = json.JSONDecoder(
-    object_pairs_hook=_pairs, parse_constant=_constant, parse_float=_float, parse_int=_integer
-)
+_DECODER = json.JSONDecoder(object_pairs_hook=_pairs, parse_constant=_constant, parse_float=_float, parse_int=_integer)
 
 
 def _refuse_surrogates(value: Any) -> None:

@@ -466,3 +466,24 @@ def test_defaults_in_circles(loaded, text):
     except FlowError:
         return
     assert found
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        "sk-proj-" + "a1B2" * 10,
+        "AIza" + "x" * 35,
+        "AKIA" + "A1" * 8,
+        "ghp_" + "a" * 36,
+        "-----BEGIN RSA PRIVATE KEY-----",
+    ],
+)
+def test_secrets_in_files_are_found_and_not_repeated(loaded, secret):
+    found = loaded(f'vars: {{k: "Bearer {secret}"}}').problems[0]
+    assert (found.code, found.where, found.origin.column) == ("literal_secret", "vars.k", 12)
+    assert secret not in found.message + found.hint
+
+
+@pytest.mark.parametrize("text", ["sk-short", "ask-the-user-for-more-details-please-now", "task_sk", "sk-" + "x" * 10])
+def test_words_that_only_look_like_secrets(loaded, text):
+    assert loaded(f'vars: {{k: "{text}"}}').problems == ()

@@ -65,6 +65,12 @@ def test_sweeps(words, runs):
     assert expand_sweep(words) == runs
 
 
+@pytest.mark.parametrize("words", [["a=range(0,1000000000)"], ["a=range(0,200)", "b=range(0,200)"]])
+def test_sweeps_have_an_end(words):
+    with pytest.raises(UsageError, match="more than 10000"):
+        expand_sweep(words)
+
+
 @pytest.mark.parametrize(
     ("word", "hint"),
     [
