@@ -95,12 +95,8 @@ class Redactor:
         opened = None if exact else _OPEN.search(text)
         if opened is not None:
             place = min(place, opened.start())
-        moved = True
-        while moved:
-            inside = [start for start, end in self.spans(text, exact=exact) if start < place < end]
-            moved = bool(inside)
-            place = min([place, *inside])
-        return place
+        inside = (start for start, end in self.spans(text, exact=exact) if start < place < end)
+        return min([place, *inside])
 
 
 class Stream:
