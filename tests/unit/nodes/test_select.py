@@ -158,6 +158,11 @@ async def test_blank_items_are_never_taken_and_no_items_give_none():
     assert (await take(Select(), [], 5, rows=[])) == {"items": [], "scores": [], "indexes": []}
 
 
+@pytest.mark.parametrize("items", [["rope knot", "rope sail", "rope mast"], ["rope sail", "rope mast", "rope knot"]])
+async def test_ties_are_broken_by_content(items):
+    assert (await take(Select(k=2), items))["items"] == ["rope knot", "rope mast"]
+
+
 async def test_equal_items_count_once_and_the_first_stands_for_them():
     assert (await take(Select(k=5), ["b", "a", "b"]))["indexes"] in ([0, 1], [1, 0])
 
