@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 
 from flowllm.compiler.findings import Findings, did_you_mean
 from flowllm.compiler.frames import INNER_FIELDS, Frame, Unit
-from flowllm.compiler.interface import output_ports
+from flowllm.compiler.interface import depends_on_inputs, output_ports
 from flowllm.compiler.scope import case_text
 from flowllm.compiler.types import ANY, NEVER, along, enumerated, fits, listed, named, of_value, options, record, union
 from flowllm.core.errors import Problem
@@ -64,24 +64,22 @@ class TypeCheck:
         return ANY if found is NEVER else listed(found, path.steps)
 
     def _root(self, name: str, frame: Frame) -> Schema:
+        """What is known of everything under one name."""
         current: Frame | None = frame
         while current is not None:
             owner = current.owner
-            if owner is not None and owner.id == name and owner.each and name in current.units:
-                ports = current.units[name].ports
-                return ANY if ports is None else {"type": "object", "properties": dict(ports)}
-            if name in current.types:
+            if name in current.types and not (owner is not None and owner.each and name in current.units):
                 return current.types[name]
             if name in current.units:
                 ports = current.units[name].ports
-                return ANY if ports is None else {"type": "object", "properties": dict(ports)}
+                return ANY if ports is None else {"type": "object", "properties": ports}
             current = current.parent
         return {"type": "object", "properties": self._inputs} if name == "inputs" else ANY
 
     def _unit(self, unit: Unit) -> None:
         if unit.body is not None:
             self._body(unit)
-        elif unit.instance is not None and unit.control != "pipeline":
+        elif unit.control != "pipeline" and depends_on_inputs(unit):
             unit.ports = output_ports(unit, self._connected(unit), self._spec.schemas)
         for place, evaluable, origin in _read_by(unit):
             self._check_paths(evaluable, unit.frame, place, origin)
@@ -133,7 +131,7 @@ class TypeCheck:
         paths = [evaluable] if type(evaluable) is Path else [reference.path for reference in references(evaluable)]
         for path in paths:
             if len(path.steps) > 1 or (path.steps and path.root in frame.types):
-                self._check_path(path, frame, where, path.origin if path.origin.line else place)
+                self._check_path(path, frame, where, path.origin if path.origin.line or path.origin.note else place)
 
     def _check_path(self, path: Path, frame: Frame, where: str, origin: Origin) -> None:
         whole = self._root(path.root, frame)

@@ -71,9 +71,9 @@ def _circle_through(graph: "nx.DiGraph[str]", first: str) -> list[str]:
 
     if graph.has_edge(first, first):
         return [first]
-    back: dict[str, list[str]] = nx.shortest_path(graph, target=first)
-    onward = min(graph.successors(first), key=lambda other: (len(back[other]), other))
-    return [first, *back[onward][:-1]]
+    far: dict[str, int] = nx.single_source_shortest_path_length(graph.reverse(copy=False), first)
+    onward = min(graph.successors(first), key=lambda other: (far[other], other))
+    return [first, *nx.shortest_path(graph, onward, first)[:-1]]
 
 
 def _shown(circle: list[str]) -> str:

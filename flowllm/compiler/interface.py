@@ -43,10 +43,15 @@ def prepare(unit: Unit, spec: PipelineSpec, findings: Findings, kinds: Kinds) ->
         unit.ports = output_ports(unit, {name: {} for name in _connected(unit)}, spec.schemas)
 
 
+def depends_on_inputs(unit: Unit) -> bool:
+    """Whether the types of the unit's ports can follow from those of what it reads."""
+    return unit.instance is not None and type(unit.instance).output_ports is not Node.output_ports
+
+
 def output_ports(unit: Unit, inputs: Mapping[str, Schema], schemas: Mapping[str, Schema]) -> Ports:
     """The unit's ports, given what is known of what it reads."""
     assert unit.instance is not None
-    if type(unit.instance).output_ports is not Node.output_ports:
+    if depends_on_inputs(unit):
         return unit.instance.output_ports(inputs, schemas)
     return unit.instance.output_ports({}, {})
 

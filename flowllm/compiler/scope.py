@@ -101,9 +101,10 @@ class Scopes:
             return self._outputs_of(unit)
         if not unit.is_wrapped:
             self._after(unit)
-        for port, slot in node.ports.items():
-            if type(slot) is not Literal:
-                self._read(slot, replace(site, where=f"{unit.id}.in", origin=node.place(f"in.{port}")))
+        if node.ports:
+            into = Site(frame, f"{unit.id}.in", unit.reads.needs, unit, origin=node.place("in"))
+            for slot in node.ports.values():
+                self._read(slot, into)
         if isinstance(node.model, Expression):
             self._read(node.model, replace(site, where=f"{unit.id}.model"))
         if node.fields:
@@ -183,7 +184,7 @@ class Scopes:
         """Resolve everything that one slot, template or prompt reads."""
         if type(evaluable) is Path:
             if evaluable.root not in site.local:
-                self._look_up(evaluable, evaluable.origin if evaluable.origin.line else site.origin, site)
+                self._look_up(evaluable, _place(evaluable.origin, site), site)
             return
         if type(evaluable) is Literal:
             return
@@ -192,7 +193,7 @@ class Scopes:
         self._check_own_names(evaluable, site)
         for reference in references(evaluable):
             if reference.path.root not in site.local:
-                origin = reference.origin if reference.origin.line else site.origin
+                origin = _place(reference.origin, site)
                 self._look_up(reference.path, origin, site)
 
     def _check_own_names(self, evaluable: Evaluable, site: Site) -> None:
@@ -336,6 +337,10 @@ class Scopes:
         members = {*region.node.around, reader.id}
         ordered = [name for name in self._spec.nodes if name in members]
         return f"{region.id}: {{around: [{', '.join(ordered)}]}}"
+
+
+def _place(origin: Origin, site: Site) -> Origin:
+    return origin if origin.line or origin.note else site.origin
 
 
 def _capture(path: Path, crossed: list[Unit]) -> None:

@@ -73,6 +73,8 @@ def _with_defs(part: Any, whole: Schema) -> Schema:
 
 def step(schema: Schema, key: str | int | None) -> Schema:
     """The type one step further in; `NEVER` where no value of this type has such a part."""
+    if schema.get("type") == "object" and key in schema.get("properties", ()):
+        return _property(schema, str(key))
     parts = [_step(option, key) for option in options(schema) if option.get("type") != "null"]
     possible = [part for part in parts if part is not NEVER]
     return union(possible) if possible else NEVER
@@ -102,7 +104,7 @@ def along(schema: Schema, steps: Iterable[str | int | None]) -> tuple[Schema, in
     """The type of one value at the end of a path, and how many steps were possible."""
     count = 0
     for key in steps:
-        schema = step(schema, key)
+        schema = step(schema, key) if schema else ANY
         if schema is NEVER:
             return NEVER, count
         count += 1
