@@ -38,6 +38,17 @@ def pattern(checker: Any, wanted: str, instance: Any, schema: Any) -> Found:
         yield ValidationError("pattern")
 
 
+def properties(checker: Any, listed: Mapping[str, Any], instance: Any, schema: Any) -> Found:
+    """`properties`; a key whose schema is false is named."""
+    if not isinstance(instance, dict):
+        return
+    for name, inner in listed.items():
+        if name in instance and inner is False:
+            yield ValidationError("false", validator="false", path=[name])
+        elif name in instance:
+            yield from checker.descend(instance[name], inner, path=name, schema_path=name)
+
+
 def pattern_properties(checker: Any, patterns: Mapping[str, Any], instance: Any, schema: Any) -> Found:
     """`patternProperties`."""
     if not isinstance(instance, dict):
@@ -84,6 +95,7 @@ def canonical(value: Any) -> Hashable:
 
 
 KEYWORDS: Mapping[str, Keyword] = {
+    "properties": properties,
     "pattern": pattern,
     "patternProperties": pattern_properties,
     "additionalProperties": additional_properties,

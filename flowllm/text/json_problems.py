@@ -118,7 +118,8 @@ def _length(instance: Any) -> str:
 
 
 _SENTENCES: Mapping[str, Callable[[Any], str]] = {
-    "None": lambda e: "is not allowed here",
+    "false": lambda e: "is not allowed here",
+    "None": lambda e: "nothing is allowed here",
     "type": _type,
     "required": _required,
     "additionalProperties": _additional,

@@ -2,7 +2,7 @@
 
 Only strict JSON counts. Lists and objects are looked for in the order of the text, whatever stands
 around them; a number, string or word counts only when it is the whole text or a whole fence. The
-time is linear in the text: where a value breaks off, the search goes on behind the break.
+time is linear in the text: where a value breaks off, the search goes on there.
 """
 
 import json
@@ -86,8 +86,14 @@ def _end_of(text: str, start: int) -> tuple[bool, int]:
         except json.JSONDecodeError as error:
             cut = error.pos > len(piece) - _LONGEST_WORD or error.msg.startswith("Unterminated string")
             if not cut or start + size >= len(text):
-                return False, start + max(error.pos, 1)
+                return False, start + _behind(piece, error.pos)
         size *= 4
+
+
+def _behind(piece: str, broken: int) -> int:
+    """Where to look on: at the break, or inside the string before it, for its quote may be one of prose."""
+    before = piece[:broken].rstrip()
+    return max(1, before.rfind('"', 0, -1) + 1 if before.endswith('"') else broken)
 
 
 def _fenced_scalars(text: str) -> Iterator[Any]:

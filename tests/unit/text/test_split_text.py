@@ -1,0 +1,85 @@
+"""Parts and gaps are the text, and parts fit."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flowllm.text.split import split
+
+
+class Characters:
+    exact = True
+
+    def __init__(self):
+        self.read = 0
+
+    def count(self, text):
+        self.read += len(text)
+        return len(text)
+
+
+def woven(found):
+    return "".join(part + gap for part, gap in zip(found.parts, found.gaps, strict=True))
+
+
+texts = st.text(st.sampled_from("ab .!\n\t-é漢。"), max_size=150) | st.text(max_size=40)
+kinds = st.sampled_from(["sentences", "paragraphs", "tokens"])
+
+
+@given(texts, kinds, st.none() | st.integers(1, 40))
+def test_parts_and_gaps_are_the_text(text, by, limit):
+    found = split(text, by, limit, counter=Characters())
+    assert woven(found) == text
+    assert all(found.parts)
+    leading = len(text) - len(text.lstrip())
+    if limit and leading == 0:
+        assert all(len(part) <= limit for part in found.parts)
+
+
+@given(texts, kinds, st.integers(4, 40), st.integers(1, 10))
+def test_with_overlap_parts_follow_one_another_and_miss_nothing(text, by, limit, overlap):
+    overlap = min(overlap, limit // 2)
+    found = split(text, by, limit, overlap, counter=Characters())
+    reached, begun = 0, -1
+    for part in found.parts:
+        start = next(
+            i for i in range(max(0, begun + 1), len(text)) if text.startswith(part, i) and i + len(part) > reached
+        )
+        assert start <= reached or not text[reached:start].strip()
+        begun, reached = start, start + len(part)
+    assert not text[reached:].strip()
+
+
+@pytest.mark.parametrize(
+    ("by", "limit", "overlap", "text", "parts", "gaps"),
+    [
+        ("paragraphs", None, 0, "One.\nTwo.\n\n \nThree.\n", ["One.\nTwo.", "Three."], ["\n\n \n", "\n"]),
+        ("paragraphs", None, 0, "\n\nA\n\n  B", ["\n\nA", "  B"], ["\n\n", ""]),
+        ("paragraphs", 12, 0, "One.\n\nTwo.\n\nThree.", ["One.\n\nTwo.", "Three."], ["\n\n", ""]),
+        ("paragraphs", 10, 0, "Aa bb. Cc dd. Ee.", ["Aa bb.", "Cc dd. Ee."], [" ", ""]),
+        ("sentences", None, 0, "Hi there. Go on!", ["Hi there.", "Go on!"], [" ", ""]),
+        ("tokens", 7, 0, "one two three", ["one two", "three"], [" ", ""]),
+        ("tokens", 3, 0, "abcdefgh", ["ab", "cd", "ef", "gh"], ["", "", "", ""]),
+        ("tokens", 11, 4, "one two three four", ["one two", "two three", "four"], [" ", " ", ""]),
+        ("tokens", 9, 0, "", [], []),
+        ("paragraphs", None, 0, " \n ", [" \n "], [""]),
+    ],
+)
+def test_split(by, limit, overlap, text, parts, gaps):
+    found = split(text, by, limit, overlap, counter=Characters())
+    assert found.parts == parts
+    if not overlap:
+        assert found.gaps == gaps
+
+
+def test_counting_is_linear():
+    counter = Characters()
+    text = "Some words of a sentence here. " * 3_000
+    split(text, "tokens", 400, 100, counter=counter)
+    assert counter.read < 12 * len(text)
+
+
+@pytest.mark.parametrize("by", ["sentences", "paragraphs", "tokens"])
+@pytest.mark.parametrize("text", [" " * 300_000, "a" * 300_000, "\n " * 150_000, "a" + " " * 300_000 + "b"])
+def test_long_runs_end(by, text):
+    assert woven(split(text, by, 1_000)) == text
