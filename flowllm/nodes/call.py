@@ -242,11 +242,12 @@ def _checked_value(text: str, shape: Schema) -> Any:
     from flowllm.text.json_scan import read_json
     from flowllm.text.json_schema import validator
 
+    errors_of = validator(shape)
     try:
-        value = read_json(text)
+        value = read_json(text, lambda candidate: not errors_of(candidate))
     except ValueError as error:
         raise BadOutput(f"the answer is not JSON: {error}", code="invalid_json", value=text) from None
-    errors = validator(shape)(value)
+    errors = errors_of(value)
     if errors:
         raise BadOutput("; ".join(errors), value=value, errors=errors)
     return value

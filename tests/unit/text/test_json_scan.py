@@ -1,6 +1,7 @@
 """Where the JSON is in what models write: a corpus of forms, and texts made to be slow."""
 
 import json
+from contextlib import suppress
 
 import pytest
 from hypothesis import given
@@ -128,10 +129,8 @@ def test_any_value_is_found_in_prose(before, value, after):
 
 @given(st.text(st.sampled_from('{}[]",:\\ a1`\n'), max_size=200))
 def test_anything_is_read_or_refused(text):
-    try:
-        read_json(text)
-    except InvalidJson as error:
-        assert len(str(error)) < 300
+    with suppress(InvalidJson):
+        json.dumps(read_json(text), allow_nan=False)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,243 @@
+"""What a call sends, what it gives, and what it refuses."""
+
+import pytest
+from pydantic import ValidationError
+
+from flowllm.core.delta import Finish, Meta, Reasoning, Restart, Text, ToolCall, Usage
+from flowllm.core.errors import BadOutput, Failure
+from flowllm.core.event import DeltaReceived
+from flowllm.core.request import Image, Sampling, Tool
+from flowllm.core.scope import Scope
+from flowllm.nodes.call import Call
+
+HI = [{"role": "user", "content": "hi"}]
+SCHEMA = {"type": "object", "required": ["n"], "properties": {"n": {"type": "integer"}}}
+
+
+class Model:
+    """Answers with deltas and keeps what it was asked."""
+
+    def __init__(self, *deltas):
+        self.deltas = deltas
+        self.requests = []
+        self.closed = 0
+
+    async def __call__(self, request, scope):
+        self.requests.append(request)
+        try:
+            for delta in self.deltas:
+                if isinstance(delta, Exception):
+                    raise delta
+                yield delta
+        finally:
+            self.closed += 1
+
+
+async def ask(deltas, params=None, **inputs):
+    model = Model(*deltas)
+    inputs = inputs or {"prompt": HI}
+    ports = await Call.model_validate(params or {}).run(scope=Scope(call=model), model="acme/m", **inputs)
+    return ports, model.requests[0]
+
+
+async def test_ports_of_a_plain_answer():
+    deltas = [Meta(model="m-2"), Text("a"), Reasoning("why"), Text("b"), Usage(input=3, output=2), Finish("stop")]
+    ports, request = await ask(deltas)
+    assert ports == {
+        "text": "ab",
+        "messages": [*HI, {"role": "assistant", "content": "ab"}],
+        "tool_calls": [],
+        "reasoning": "why",
+        "usage": {
+            "input": 3,
+            "output": 2,
+            "cached_input": None,
+            "cache_write": None,
+            "reasoning": None,
+            "estimated": False,
+        },
+        "finish": "stop",
+        "model": "m-2",
+    }
+    assert (request.model, request.stream, request.schema) == ("acme/m", True, None)
+
+
+async def test_without_news_of_model_and_usage():
+    ports, _ = await ask([Text("a")])
+    assert (ports["model"], ports["usage"], ports["finish"], ports["reasoning"]) == ("acme/m", None, None, None)
+
+
+async def test_parameters_reach_the_request():
+    params = {
+        "temperature": 0.5, "top_p": 0.9, "max_output_tokens": 7, "stop": "END", "seed": 1, "reasoning": "low",
+        "tools": [{"name": "look", "description": "d", "parameters": {"type": "object"}}], "extra": {"x": 1},
+    }  # fmt: skip
+    _, request = await ask([Text("a")], params)
+    assert request.sampling == Sampling(0.5, 0.9, 7, ("END",), 1)
+    assert request.tools == (Tool("look", "d", {"type": "object"}),)
+    assert (request.reasoning, request.extra) == ("low", {"x": 1})
+
+
+def roles(request):
+    return " ".join(f"{m.role}:{m.text}" for m in request.messages)
+
+
+SYSTEM, ASK = {"role": "system", "content": "s"}, {"role": "user", "content": "q"}
+
+
+@pytest.mark.parametrize(
+    ("params", "inputs", "expected"),
+    [
+        ({}, {"prompt": [SYSTEM, ASK]}, "system:s user:q"),
+        ({}, {"messages": HI}, "user:hi"),
+        ({}, {"prompt": [SYSTEM, ASK], "messages": HI}, "system:s user:hi user:q"),
+        ({"choices": ["a", "b"]}, {"prompt": [SYSTEM, ASK]}, "system:s system:Answer with exactly one of: a, b user:q"),
+        ({"choices": ["a", "b"]}, {"prompt": HI}, "system:Answer with exactly one of: a, b user:hi"),
+    ],
+)
+async def test_messages_sent(params, inputs, expected):
+    _, request = await ask([Text("a")], params, **inputs)
+    assert roles(request) == expected
+
+
+async def test_nothing_to_send_fails():
+    with pytest.raises(Failure, match="no message to send"):
+        await ask([Text("a")], None, prompt=[])
+
+
+@pytest.mark.parametrize(
+    ("images", "expected"),
+    [
+        ("https://example.org/a.png", (Image(url="https://example.org/a.png"),)),
+        ("data:image/png;base64,AAAA", (Image(media_type="image/png", data="AAAA"),)),
+        ({"media_type": "image/webp", "data": "BB"}, (Image(media_type="image/webp", data="BB"),)),
+        (
+            ["https://a.example/1", {"url": "https://a.example/2"}],
+            (Image("https://a.example/1"), Image("https://a.example/2")),
+        ),
+        (None, ()),
+        ([], ()),
+    ],
+)
+async def test_images_join_the_last_user_message(images, expected):
+    _, request = await ask(
+        [Text("a")], None, prompt=[ASK, {"role": "assistant", "content": "x"}, ASK, SYSTEM], images=images
+    )
+    assert request.messages[2].parts[1:] == expected
+    assert all(len(m.parts) == 1 for i, m in enumerate(request.messages) if i != 2)
+
+
+@pytest.mark.parametrize(
+    "image", ["http://example.org/a", "file:///etc/passwd", "/etc/passwd", "data:text/html;base64,AA", 3, {}]
+)
+async def test_other_images_are_refused(image):
+    with pytest.raises(Failure, match="an image is"):
+        await ask([Text("a")], None, prompt=HI, images=image)
+
+
+@pytest.mark.parametrize(
+    ("said", "choice"),
+    [
+        ("complaint", "complaint"),
+        ("Complaint.", "complaint"),
+        ('"INVOICE"\n', "invoice"),
+        ("**C++**", "C++"),
+        (" c ", "C"),
+    ],
+)
+async def test_choice(said, choice):
+    ports, request = await ask([Text(said)], {"choices": ["invoice", "complaint", "C", "C++"]})
+    assert ports["choice"] == choice
+    assert request.schema is None
+
+
+@pytest.mark.parametrize("said", ["", "neither", "invoice or complaint", "not invoice", "invoices"])
+async def test_another_answer_than_a_choice_is_bad_output(said):
+    with pytest.raises(BadOutput, match="none of the choices invoice, complaint") as caught:
+        await ask([Text(said)], {"choices": ["invoice", "complaint"]})
+    assert (caught.value.code, caught.value.value) == ("bad_output", said)
+
+
+@pytest.mark.parametrize("said", ['{"n": 1}', 'Here:\n```json\n{"n": 1}\n```', 'Using {} I get {"n": 1}.'])
+async def test_value(said):
+    ports, request = await ask([Text(said)], {"schema": SCHEMA})
+    assert ports["value"] == {"n": 1}
+    assert request.schema == SCHEMA
+
+
+@pytest.mark.parametrize(
+    ("said", "finish", "code", "value", "words"),
+    [
+        ("no", "stop", "invalid_json", "no", "the answer is not JSON: the text holds no list or object"),
+        ('{"n": 1, "n": 2}', "stop", "invalid_json", '{"n": 1, "n": 2}', "twice"),
+        ('{"n": "x"}', "stop", "bad_output", {"n": "x"}, "$.n: expected integer, got string"),
+        ('{"n": 1', "length", "bad_output", '{"n": 1', "cut at max_output_tokens"),
+    ],
+)
+async def test_bad_values(said, finish, code, value, words):
+    with pytest.raises(BadOutput) as caught:
+        await ask([Text(said), Finish(finish)], {"schema": SCHEMA})
+    assert words in caught.value.message
+    assert (caught.value.code, caught.value.value) == (code, value)
+
+
+async def test_tool_calls_stand_in_place_of_a_value():
+    tools = [{"name": "look"}]
+    deltas = [ToolCall(0, "id1", "look", '{"a"'), ToolCall(0, arguments=": 1}"), Finish("tool_calls")]
+    ports, _ = await ask(deltas, {"schema": SCHEMA, "tools": tools})
+    assert ports["tool_calls"] == [{"id": "id1", "name": "look", "arguments": '{"a": 1}'}]
+    assert ports["messages"][-1]["tool_calls"] == ports["tool_calls"]
+    assert "value" not in ports
+
+
+async def test_deltas_are_shown_as_they_come():
+    events = []
+    model = Model(Text("a"), Restart("other"), Text("b"))
+    ports = await Call().run(scope=Scope("ask", events.append, model), model="m", prompt=HI)
+    assert ports["text"] == "b"
+    assert [(type(e), e.address, e.delta) for e in events] == [(DeltaReceived, "ask", d) for d in model.deltas]
+    events.clear()
+    await Call().run(scope=Scope("ask", events.append, model, observed=False), model="m", prompt=HI)
+    assert events == []
+
+
+async def test_the_stream_is_closed_when_the_reader_fails():
+    model = Model(Text("a"), Text("b"))
+
+    def fail(event):
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        await Call().run(scope=Scope(emit=fail, call=model), model="m", prompt=HI)
+    assert model.closed == 1
+
+
+@pytest.mark.parametrize(
+    ("params", "inputs", "ports"),
+    [
+        ({}, {}, {"value": None, "choice": None}),
+        ({"schema": SCHEMA}, {}, {"value": SCHEMA, "choice": None}),
+        ({"schema": "schemas.rec"}, {}, {"value": {"type": "null"}}),
+        ({"choices": ["a"]}, {}, {"choice": {"type": "string", "enum": ["a"]}, "value": None}),
+    ],
+)
+def test_output_ports(params, inputs, ports):
+    found = Call.model_validate(params).output_ports(inputs, {"rec": {"type": "null"}})
+    assert {name: found.get(name) for name in ports} == ports
+    assert {"text", "messages", "tool_calls", "reasoning", "usage", "cost", "finish", "model"} <= set(found)
+
+
+def test_input_ports():
+    assert set(Call.input_ports()) == {"messages"}
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"temperature": 3}, {"temperature": "hot"}, {"top_p": 0}, {"max_output_tokens": 0}, {"temperatur": 1},
+        {"choices": ["a", "A."]}, {"choices": ["a", ""]}, {"reasoning": "huge"}, {"tools": [{"name": "a b"}]},
+    ],
+)  # fmt: skip
+def test_bad_parameters(params):
+    with pytest.raises(ValidationError):
+        Call.model_validate(params)
