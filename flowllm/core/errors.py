@@ -27,12 +27,16 @@ Severity = Literal["error", "warning", "note"]
 
 @dataclass(frozen=True, slots=True)
 class Code:
-    """One stable word for one way to fail."""
+    """One stable word for one way to fail.
+
+    ``retryable`` says that a repeated request may help, ``attempts`` after how many in all it never does.
+    """
 
     name: str
     meaning: str
     retryable: bool = False
     severity: Severity = "error"
+    attempts: int | None = None
 
 
 _WRITTEN = {
@@ -109,16 +113,18 @@ _RUN = {
 }
 _PROVIDER = {
     "connect_error": "the server was not reached",
-    "dns_error": "the server's name was not resolved",
     "rate_limited": "the provider asks to slow down",
     "overloaded": "the provider is overloaded",
     "server_error": "the provider failed",
     "protocol_error": "the answer broke the rules of HTTP",
     "stream_interrupted": "a stream ended before its end mark",
     "truncated": "a body that is shorter than announced",
-    "invalid_response": "an answer that is not what the provider documents",
     "empty_response": "an answer without content",
     "conflict": "the provider asks for a repetition",
+}
+_PROVIDER_TWICE = {
+    "dns_error": "the server's name was not resolved",
+    "invalid_response": "an answer that is not what the provider documents",
 }
 _PROVIDER_FINAL = {
     "tls_error": "the server's certificate is not accepted",
@@ -137,16 +143,15 @@ _PROVIDER_FINAL = {
 
 
 def _registry() -> Mapping[str, Code]:
-    codes: dict[str, Code] = {}
-    for table, severity, retryable in (
-        (_NOTES, "note", False),
-        (_WRITTEN | _SETUP | _RUN | _PROVIDER_FINAL, "error", False),
-        (_WARNINGS, "warning", False),
-        (_PROVIDER, "error", True),
-    ):
-        for name, meaning in table.items():
-            codes.setdefault(name, Code(name, meaning, retryable, severity))  # type: ignore[arg-type]
-    return MappingProxyType(codes)
+    codes = [Code(name, meaning, severity="note") for name, meaning in _NOTES.items()]
+    codes += [Code(name, meaning) for name, meaning in (_WRITTEN | _SETUP | _RUN | _PROVIDER_FINAL).items()]
+    codes += [Code(name, meaning, severity="warning") for name, meaning in _WARNINGS.items()]
+    codes += [Code(name, meaning, retryable=True) for name, meaning in _PROVIDER.items()]
+    codes += [Code(name, meaning, retryable=True, attempts=2) for name, meaning in _PROVIDER_TWICE.items()]
+    found: dict[str, Code] = {}
+    for code in codes:
+        found.setdefault(code.name, code)
+    return MappingProxyType(found)
 
 
 CODES = _registry()

@@ -17,15 +17,13 @@ from pydantic import Field
 
 from flowllm.core.delta import Delta, Meta, Restart, Usage
 from flowllm.core.durations import Duration
-from flowllm.core.errors import Failure, ProviderFailure
+from flowllm.core.errors import CODES, Failure, ProviderFailure
 from flowllm.core.event import CallRetried
 from flowllm.core.policy import Policy, Services
 from flowllm.core.request import Request
 from flowllm.core.scope import Call, Scope
 
 THROTTLED_BASE = 1.0
-ASKED_ONCE_MORE = frozenset({"dns_error", "invalid_response"})
-"""Failures that seldom pass: one more attempt at most."""
 UNSEEN = (Meta, Usage)
 """Deltas that no reader is shown."""
 
@@ -74,7 +72,7 @@ class Retry(Policy):
 
     def _next(self, failure: Failure, scope: Scope, tried: list[str]) -> float | None:
         """Seconds until the next attempt; None when there is to be none."""
-        most = 2 if failure.code in ASKED_ONCE_MORE else self.attempts
+        most = CODES[failure.code].attempts or self.attempts
         count = len(tried) + 1
         if not failure.retryable or count >= min(most, self.attempts):
             return None
