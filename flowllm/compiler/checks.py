@@ -149,9 +149,11 @@ class TypeCheck:
         kind = unit.kind
         if kind is None or unit.each or unit.control in ("retry", "cache", "map", "route"):
             return self._no_inputs(unit)
-        if kind.open_inputs:
-            return None
-        self.match(unit, kind.input_ports())
+        if unit.plan is not None:
+            ports = {name: Port(schema, required=False) for name, schema in unit.plan.inputs.items()}
+            return self._fit_ports(unit, ports)
+        if not kind.open_inputs:
+            self._match(unit, kind.input_ports())
         return None
 
     def _no_inputs(self, unit: Unit) -> None:
@@ -160,22 +162,26 @@ class TypeCheck:
             message = message if unit.is_region else f"`{unit.node.kind}` takes nothing with `in`"
             self._findings.report("unknown_port", message, f"{unit.id}.in", unit.node.place("in"))
 
-    def match(self, unit: Unit, ports: Mapping[str, Port]) -> None:
+    def _match(self, unit: Unit, ports: Mapping[str, Port]) -> None:
         """What is connected against what the ports take."""
         node = unit.node
-        for name, slot in node.ports.items():
-            where, origin = f"{unit.id}.in", node.place(f"in.{name}")
+        for name in node.ports:
             if name not in ports:
-                message = f"`{node.kind}` takes no `{name}`"
-                self._findings.report("unknown_port", message, where, origin, did_you_mean(name, ports))
-            elif ports[name].schema:
-                self._fit(self.of(slot, unit.frame), ports[name].schema, f"{unit.id}.in.{name}", origin)
+                message, origin = f"`{node.kind}` takes no `{name}`", node.place(f"in.{name}")
+                self._findings.report("unknown_port", message, f"{unit.id}.in", origin, did_you_mean(name, ports))
+        self._fit_ports(unit, ports)
         for name, port in ports.items():
             if port.required and name not in node.ports:
                 hint = f"in: {{{name}: inputs.{name}}}"
                 self._findings.report(
                     "missing_input", f"`{unit.id}` needs `{name}`", f"{unit.id}.in", node.origin, hint
                 )
+
+    def _fit_ports(self, unit: Unit, ports: Mapping[str, Port]) -> None:
+        for name, slot in unit.node.ports.items():
+            if name in ports and ports[name].schema:
+                origin = unit.node.place(f"in.{name}")
+                self._fit(self.of(slot, unit.frame), ports[name].schema, f"{unit.id}.in.{name}", origin)
 
     def _fit(self, given: Schema, wanted: Schema, where: str, origin: Origin) -> None:
         answer = fits(given, wanted)

@@ -6,6 +6,7 @@ from flowllm.compiler.findings import Findings, did_you_mean
 from flowllm.compiler.frames import Unit
 from flowllm.core.spec import PipelineSpec
 
+_TYPES = ("string", "integer", "number", "boolean", "array", "object", "null")
 _PLAIN = frozenset({"type", "default", "description", "title"})
 
 
@@ -21,7 +22,9 @@ def check_written(spec: PipelineSpec, findings: Findings) -> None:
 
 
 def _check_schema(schema: dict[str, object], where: str, spec: PipelineSpec, findings: Findings) -> None:
-    if not schema.keys() - _PLAIN and isinstance(schema.get("type", ""), str):
+    if not schema.keys() - _PLAIN and schema.get("type", "string") in _TYPES:
+        return
+    if any(problem.code == "bad_schema" and problem.where.startswith(where) for problem in spec.problems):
         return
     from flowllm.text.json_schema import check_schema
 
