@@ -100,7 +100,10 @@ def test_a_path_gives_its_value(text, value):
         ("chunks[0]", "`chunks[0]`: `chunks` has no item [0]; its keys are `parts`, `items`, `none`, `empty`"),
         ("chunks[].x", "`chunks[].x`: `chunks` is a mapping, not a list"),
         ("word[].x", "`word[].x`: `word` is a text, not a list"),
-        ("inputs.docs[].title", "`inputs.docs[].title`: `inputs.docs[]` has no `title`; its keys are `id`, `text`, `tags`"),
+        (
+            "inputs.docs[].title",
+            "`inputs.docs[].title`: `inputs.docs[]` has no `title`; its keys are `id`, `text`, `tags`",
+        ),
     ],
 )
 def test_a_missing_part_is_named(text, message):

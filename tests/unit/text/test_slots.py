@@ -204,7 +204,13 @@ PNG = {"media_type": "image/png", "data": "aGk="}
     ],
 )  # fmt: skip
 def test_a_prompt_gives_messages(messages, made):
-    names = {"a": "x", "none_": None, "url": "https://e.example/i.png", "data": "data:image/png;base64,aGk=", "mapping": PNG}
+    names = {
+        "a": "x",
+        "none_": None,
+        "url": "https://e.example/i.png",
+        "data": "data:image/png;base64,aGk=",
+        "mapping": PNG,
+    }
     assert compile_evaluable(PromptTemplate(tuple(messages)))(names) == made
 
 
