@@ -1,7 +1,7 @@
 """`flowllm cache`: what is kept of earlier answers."""
 
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -53,7 +53,11 @@ class Clear(Command):
 
     def carry_out(self, screen: "Screen") -> int:
         """Clear; a cache of another version is removed unread."""
-        count = self._clear_some(screen) if self.older_than or self.model else _erase()
+        count = self._clear_some(screen) if self.older_than or self.model else None
+        if count is None:
+            from flowllm.backends.store import erase
+
+            erase()
         if self.as_json:
             screen.json({"removed": count})
         screen.note("the cache is empty" if count is None else f"{count} entries are forgotten")
@@ -99,12 +103,6 @@ class Explain(Command):
         return 0
 
 
-def _erase() -> None:
-    from flowllm.backends.store import erase
-
-    erase()
-
-
 def _entry_data(entry: "Entry") -> dict[str, Any]:
     return {
         "key": entry.key,
@@ -118,7 +116,7 @@ def _entry_data(entry: "Entry") -> dict[str, Any]:
 
 
 def _moment(stamp: float) -> str:
-    return datetime.fromtimestamp(stamp, timezone.utc).isoformat(timespec="seconds")
+    return datetime.fromtimestamp(stamp, UTC).isoformat(timespec="seconds")
 
 
 COMMANDS = {"stats": Stats, "clear": Clear, "explain": Explain}

@@ -4,11 +4,15 @@ Completion must be quick, so a pipeline's file is not parsed: its keys are read 
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from flowllm.core.card import ProviderCard
 
 LARGEST = 1024 * 1024
 _KEY = re.compile(r"( *)([A-Za-z_][\w-]*):(?:\s|$)(.*)")
@@ -152,11 +156,12 @@ def _models() -> list[str]:
     return sorted(f"{name}/{model}" for name, card in catalog.items() for model in (card.models or ["..."]))
 
 
-def _catalog() -> "dict[str, object]":
+def _catalog() -> "dict[str, ProviderCard]":
     from flowllm.catalog import load_catalog, packaged_providers
     from flowllm.config import load_yaml
 
-    def read(path: Path) -> object:
-        return load_yaml(path.read_text("utf-8"), str(path))[0]
+    def read(path: Path) -> Mapping[str, Any]:
+        found: Mapping[str, Any] = load_yaml(path.read_text("utf-8"), str(path))[0]
+        return found
 
     return dict(load_catalog((Path("providers"), packaged_providers()), read).providers)

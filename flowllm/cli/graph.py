@@ -32,15 +32,11 @@ class Graph(Command):
     def carry_out(self, screen: "Screen") -> int:
         """Print the drawing."""
         from flowllm.cli.opening import open_flow
-        from flowllm.compiler import explain
+        from flowllm.compiler import draw
 
         flow = open_flow(self.pipeline, self.overrides)
         flow.check(strict=self.strict)
-        if self.as_json or self.drawing == "json":
-            screen.json(explain.json_graph(flow.compiled))
-        else:
-            draw = {"tree": explain.tree, "mermaid": explain.mermaid, "dot": explain.dot}[self.drawing]
-            screen.text(draw(flow.compiled))
+        screen.text(draw.FORMATS["json" if self.as_json else self.drawing](flow.plan))
         return 0
 
 

@@ -77,7 +77,7 @@ def main(words: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status; ``words`` default to the command line."""
     words = list(sys.argv[1:] if words is None else words)
     _speak_utf8()
-    _catch_termination()
+    before = _catch_termination()
     try:
         status = _carry_out(words)
         sys.stdout.flush()
@@ -90,6 +90,9 @@ def main(words: Sequence[str] | None = None) -> int:
     except Stopped:
         _last_word("terminated")
         return 143
+    finally:
+        if before is not None:
+            signal.signal(signal.SIGTERM, before)
     return status
 
 
@@ -110,9 +113,9 @@ def _guarded(command: Command) -> int:
     from flowllm.core.errors import FlowError, UsageError
 
     screen = Screen(Manner.of(command))
+    if command.record:
+        return screen.failure(UsageError("not_available_yet", "`--record` is not available yet", hint="leave it out"))
     try:
-        if command.record:
-            raise UsageError("not_available_yet", "`--record` is not available yet", hint="leave it out")
         if command.needs_logs:
             screen.start_logs(command.log_level, as_json=command.log_json)
         return command.carry_out(screen)
@@ -146,15 +149,16 @@ def _speak_utf8() -> None:
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")
 
 
-def _catch_termination() -> None:
+def _catch_termination() -> Any:
+    """Make SIGTERM raise `Stopped`; what stood there before, to be put back."""
+
     def stop(number: int, frame: FrameType | None) -> NoReturn:
         raise Stopped
 
     try:
-        signal.signal(signal.SIGTERM, stop)
+        return signal.signal(signal.SIGTERM, stop)
     except ValueError:
-        # Only the main thread may; another thread leaves the signal to it.
-        return
+        return None  # only the main thread may; another one leaves the signal to it
 
 
 def _last_word(line: str) -> None:

@@ -52,6 +52,16 @@ def _near(path: Path, shipped: Path) -> str:
     return f"with flowllm come {', '.join(names)}" if names else "flowllm init DIRECTORY writes one"
 
 
+def usable_model(environment: Environment) -> str:
+    """A hint that names the override for a provider whose key is there. It is the user who chooses."""
+    for name, card in environment.catalog.providers.items():
+        found = environment.keys.find(card.auth) if card.auth.required else None
+        model = next((model.id for model in card.models.values() if "chat" in model.tasks), None)
+        if found is not None and model is not None:
+            return f"a key for {name} was found ({found[1]}): model={name}/{model} would use it"
+    return ""
+
+
 def read_rules(file: str) -> list[Any]:
     """The rules of a file: a list, or a mapping that holds them under ``mock``."""
     from flowllm.config import load_yaml, read_text_file

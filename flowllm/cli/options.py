@@ -4,9 +4,10 @@ A command is a frozen dataclass: its fields are its arguments and options, its d
 ``carry_out`` its work. It imports what it needs in there, so that help and completion import nothing.
 """
 
+import itertools
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import typer
 
@@ -77,8 +78,8 @@ COMMON = tuple(Command.__dataclass_fields__)
 class OwnOptionsFirst(typer.core.TyperCommand):
     """A command whose help lists what is its own before what all commands have."""
 
-    def get_params(self, ctx: typer.Context) -> "list[typer.CallbackParam]":  # type: ignore[override]
-        """The parameters in the order of the help."""
+    def get_params(self, ctx: Any) -> list[Any]:
+        """The parameters in the order of the help. ``ctx`` and the items are typer's own, which it does not name."""
         return sorted(super().get_params(ctx), key=lambda parameter: parameter.name in COMMON)
 
 
@@ -94,7 +95,7 @@ class Manner:
     @classmethod
     def guessed(cls, words: list[str]) -> "Manner":
         """From words that may not parse."""
-        following = dict(zip(words, words[1:], strict=False))
+        following = dict(itertools.pairwise(words))
         form = next((word.removeprefix("--format=") for word in words if word.startswith("--format=")), "")
         form = form or following.get("--format", "text")
         return cls("--json" in words, form if form in FORMATS else "text", debug="--debug" in words)

@@ -8,8 +8,9 @@ from flowllm.cli.options import Command, Overrides, Pipeline
 
 if TYPE_CHECKING:
     from flowllm.cli.render import Screen
-    from flowllm.core.plan import Plan, Step
+    from flowllm.compiler.explain import Outlined
 
+HEAD = ("step", "kind", "reads", "runs", "model", "policies, outermost first")
 STRUCK = "\N{COMBINING LONG STROKE OVERLAY}"
 
 
@@ -31,66 +32,30 @@ class ShowPlan(Command):
 
             screen.json(to_json(flow.plan))
         else:
-            screen.text("\n".join(_lines(flow.plan)))
+            from flowllm.cli.tables import table
+            from flowllm.compiler.explain import outline
+
+            what = outline(flow.plan)
+            screen.text(table([HEAD, *_rows(what.steps, "")]))
+            screen.note(f"{what.name or 'pipeline'}, digest {what.digest[:12]}, outputs: {', '.join(what.outputs)}")
         if findings and not self.quiet:
             screen.problems(findings)
         return 0
 
 
-def _lines(plan: "Plan") -> Iterator[str]:
-    yield f"{plan.name or 'pipeline'}  {plan.digest[:12]}".rstrip()
-    yield from _frame(plan, "  ")
-    yield "outputs: " + ", ".join(plan.outputs)
+def _rows(steps: "tuple[Outlined, ...]", margin: str) -> Iterator[tuple[str, ...]]:
+    for step in steps:
+        kind = " ".join([step.kind, *step.details])
+        name = struck_out(step.id) if step.runs == "never" else step.id
+        yield margin + name, kind, _reads(step), step.runs, " or ".join(step.models), " > ".join(step.policies)
+        for case in step.dropped:
+            yield f"{margin}  {struck_out(case)}", "case", "", "never", "", ""
+        yield from _rows(step.inner, margin + "  ")
 
 
-def _frame(plan: "Plan", margin: str) -> Iterator[str]:
-    for step in plan.steps:
-        yield margin + _step(plan, step)
-        yield from (f"{margin}    {line}" for line in _cases(plan, step))
-        if step.body is not None:
-            yield from _frame(step.body, margin + "  | ")
-
-
-def _step(plan: "Plan", step: "Step") -> str:
-    parts = [f"{step.id}: {step.kind}"]
-    models = step.models or ((step.model,) if step.model else ())
-    parts += [" or ".join(models)] if models else []
-    policies = _policies(step)
-    parts += [" > ".join(policies)] if policies else []
-    needs = [plan.steps[i].id for i in step.needs]
-    parts += ["after " + ", ".join(needs)] if needs else []
-    parts += ["when it fails: " + ", ".join(step.rescue.ports)] if step.rescue else []
-    return "  ".join(parts)
-
-
-def _policies(step: "Step") -> list[str]:
-    from flowllm.policies.chain import order
-
-    known = [name for name in order() if name in step.policies]
-    return [f"{name} {_short(step.policies[name])}".rstrip() for name in known]
-
-
-def _short(value: object) -> str:
-    if value in ({}, True):
-        return ""
-    if isinstance(value, dict):
-        return "(" + ", ".join(f"{key} {item}" for key, item in value.items()) + ")"
-    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
-
-
-def _cases(plan: "Plan", step: "Step") -> Iterator[str]:
-    for case in step.cases:
-        yield _case(plan, step, case, repr(case))
-    if step.default is not None:
-        yield _case(plan, step, "", "default")
-    for case in step.folded:
-        name = "default" if not case else repr(case)
-        yield f"{struck_out(name)}  (never chosen)"
-
-
-def _case(plan: "Plan", step: "Step", case: str, shown: str) -> str:
-    needs = ", ".join(plan.steps[i].id for i in step.lazy.get(case, ()))
-    return f"{shown}" + (f" -> {needs}" if needs else "")
+def _reads(step: "Outlined") -> str:
+    names = [link.source.rpartition("/")[2] + (f" ({link.label})" if link.label else "") for link in step.links]
+    return ", ".join(names)
 
 
 def struck_out(text: str) -> str:

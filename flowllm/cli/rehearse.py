@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from flowllm.core.delta import Usage
+from flowllm.core.errors import Failure
 from flowllm.core.event import CallFinished, Cost, Event
 from flowllm.sinks.ledger import node_of
 
@@ -60,7 +61,11 @@ def rehearse(command: "Run", flow: "Flow", inputs: dict[str, Any], screen: "Scre
         if isinstance(event, CallFinished):
             seen.append(event)
 
-    run_async(flow.arun(inputs, command.options((read,))))
+    try:
+        run_async(flow.arun(inputs, command.options((read,))))
+    except Failure as failure:
+        # Answers that are made up may not be good enough for what follows.
+        screen.note(f"the rehearsal ended at {failure.address or 'its start'}: {failure.message}")
     rows = list(estimates(flow.plan, seen, pricing_of(flow.environment.catalog)))
     total = totalled(rows)
     if command.as_json:

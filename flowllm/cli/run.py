@@ -3,7 +3,7 @@
 import time
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
 import typer
 
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from flowllm.api import Flow, FlowResult, RunOptions
     from flowllm.cli.render import Screen
 
+TOLD = frozenset({"StreamHeld", "ModelChosen", "Warned", "CallRetried", "StepRescued"})
+"""Events that a person is told of while the live tree or the streamed text goes on."""
 SHORT = 200
 """Characters up to which an output beside the shown one is told on stderr."""
 
@@ -57,7 +59,8 @@ class Run(Command):
             from flowllm.cli.sweep import sweep
 
             return sweep(self, screen)
-        from flowllm.cli.opening import open_flow
+        from flowllm.cli.opening import open_flow, usable_model
+        from flowllm.core.errors import SetupError
 
         flow = open_flow(self.pipeline, self.overrides, self.mock)
         inputs = self.read_inputs(flow, screen)
@@ -65,7 +68,12 @@ class Run(Command):
             from flowllm.cli.rehearse import rehearse
 
             return rehearse(self, flow, inputs, screen)
-        return self._run(flow, inputs, screen)
+        try:
+            return self._run(flow, inputs, screen)
+        except SetupError as error:
+            if error.code == "no_model":
+                error.hint = usable_model(flow.environment) or error.hint
+            raise
 
     def read_inputs(self, flow: "Flow", screen: "Screen") -> dict[str, Any]:
         """The inputs; warnings and samples that are used are said on stderr."""
@@ -90,7 +98,7 @@ class Run(Command):
         plain_stdout = not (self.as_json or self.events)
         streams = plain_stdout and shown_output(flow.plan) is not None
         streams = streams and (screen.on_terminal if self.stream is None else self.stream)
-        with Watching(self, flow, screen, streams=streams) as watching:
+        with Watching(self, screen, streams=streams) as watching:
             options = self.options(watching.readers)
             if streams:
                 result = run_async(_streamed(flow, inputs, options, screen))
@@ -140,12 +148,12 @@ async def _streamed(flow: "Flow", inputs: dict[str, Any], options: "RunOptions",
 
 
 class Watching:
-    """The readers of a run's events: progress on a terminal, ``--events``, the log, and what is said of streams."""
+    """The readers of a run's events: progress, ``--events``, the log. They are closed on leaving."""
 
-    def __init__(self, command: Run, flow: "Flow", screen: "Screen", *, streams: bool) -> None:
+    def __init__(self, command: Run, screen: "Screen", *, streams: bool) -> None:
         self._screen = screen
         self._progress: Any = None
-        readers: list[Any] = [self._tell]
+        readers: list[Any] = []
         if command.events:
             from flowllm.sinks.events_json import EventLines
 
@@ -153,39 +161,34 @@ class Watching:
             readers.append(EventLines(write, screen.redactor.exact))
         if screen.event_log is not None:
             readers.append(screen.event_log)
-        if not (command.quiet or streams or command.events):
-            self._progress = progress(flow, screen)
-            readers += [self._progress] if self._progress else []
+        elif not command.quiet:
+            readers += self._progress_readers(streams=streams)
         self.readers = tuple(readers)
 
-    def __enter__(self) -> "Watching":
-        if self._progress is not None:
-            self._progress.__enter__()
+    def _progress_readers(self, *, streams: bool) -> list[Any]:
+        """A live tree would draw over text that streams to the same terminal; then only what matters is told."""
+        from flowllm.sinks.progress import is_live, progress_for
+
+        live = is_live(self._screen.errors)
+        if live and streams and self._screen.on_terminal:
+            return [self._tell]
+        self._progress = progress_for(self._screen.errors, self._screen.redactor.clean)
+        return [self._progress, self._tell] if live else [self._progress]
+
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: object) -> None:
         if self._progress is not None:
-            self._progress.__exit__(*error)
+            self._progress.close()
 
     def _tell(self, event: Any) -> None:
-        name = type(event).__name__
-        if name == "StreamHeld":
-            self._screen.note(f"`{event.output}` is shown when it is complete: {event.reason}")
-        elif name == "ModelChosen":
-            self._screen.note(f"{event.address}: {event.model} answers ({event.reason})")
-        elif name == "Warned":
-            self._screen.note(f"warning[{event.code}]: {event.message}")
+        from flowllm.sinks.progress import lines_for
 
-
-def progress(flow: "Flow", screen: "Screen") -> Any:
-    """What draws the run on a terminal; nothing where stderr is none."""
-    if not screen.errors.isatty():
-        return None
-    try:
-        from flowllm.sinks.progress import Progress
-    except ImportError:
-        return None
-    return Progress(flow.plan, screen.errors, screen.redactor.clean)
+        if type(event).__name__ in TOLD:
+            say = self._screen.note if self._progress is None else self._progress.write
+            for line in lines_for(event):
+                say(line)
 
 
 def _is_short(value: Any) -> bool:

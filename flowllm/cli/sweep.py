@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from flowllm.api import Flow, FlowResult
 from flowllm.cli.formats import as_data
 from flowllm.cli.interrupts import run_async
-from flowllm.cli.opening import open_flow, read_inputs
+from flowllm.cli.opening import open_flow
 from flowllm.cli.render import problems_of
 from flowllm.cli.tables import table
 from flowllm.core.errors import FlowError, UsageError
