@@ -254,10 +254,10 @@ class _Session:
 class _Connector(aiohttp.TCPConnector):
     """Notes in the context that a request got a new connection and not a kept one."""
 
-    async def _create_connection(self, *args: Any, **named: Any) -> Any:
+    async def _create_connection(self, req: Any, traces: Any, timeout: Any) -> Any:  # noqa: ASYNC109
         if (fresh := _fresh.get()) is not None:
             fresh.append(True)
-        return await super()._create_connection(*args, **named)
+        return await super()._create_connection(req, traces, timeout)
 
 
 @lru_cache(256)

@@ -133,7 +133,10 @@ JSON = st.recursive(
 )
 
 
-@given(JSON, st.booleans())
+MESSAGES = JSON.map(lambda found: {"choices": [{"delta": found, "message": found}]})
+
+
+@given(JSON | MESSAGES, st.booleans())
 def test_any_json_gives_deltas_or_a_typed_failure(data, whole):
     decoder = Decoder()
     try:
