@@ -1,7 +1,5 @@
 """Paths: what is one, what it reads, and what is said when it cannot."""
 
-# ruff: noqa: E501  rows of tables stay on one line
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
