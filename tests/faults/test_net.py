@@ -56,7 +56,7 @@ async def test_N2_name_not_resolved(provider, reason):
     with mock.patch.object(asyncio.BaseEventLoop, "getaddrinfo", refuse):
         outcome = await provider.ask("http://nowhere.example/v1")
     assert outcome.code == "dns_error"
-    assert "nowhere.example (gaierror while connecting" in str(outcome.failure)
+    assert "nowhere.example was not resolved (gaierror while connecting" in str(outcome.failure)
 
 
 async def test_N2_slow_names_are_bounded_by_the_connect_timeout(provider):
