@@ -149,9 +149,9 @@ class Flow:
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
         """What a notebook shows: the graph."""
-        from flowllm.compiler.explain import mermaid, tree
+        from flowllm.compiler.draw import mermaid, tree
 
-        return {"text/plain": tree(self.compiled), "text/markdown": f"```mermaid\n{mermaid(self.compiled)}\n```"}
+        return {"text/plain": tree(self.plan), "text/markdown": f"```mermaid\n{mermaid(self.plan)}\n```"}
 
 
 def _runtime_options(options: RunOptions, ledger: Ledger) -> Options:
