@@ -4,7 +4,7 @@ Items stay whole. The result does not depend on where an item stands: equal item
 the first, and ties are broken by content.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import inf
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
@@ -13,6 +13,7 @@ from pydantic import Field
 from flowllm.core.errors import NodeFailure
 from flowllm.core.node import Node
 from flowllm.core.scope import Scope
+from flowllm.core.spec import Schema
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -48,6 +49,11 @@ class Select(Node):
         description="From 0, only the score counts, to 1, only unlikeness; above 0 near-copies are taken once.",
     )
     order: Literal["rank", "input"] = Field(default="rank", description="Best first, or as the items came.")
+
+    def output_ports(self, inputs: Mapping[str, Schema], schemas: Mapping[str, Schema]) -> dict[str, Schema]:
+        """``items`` are of the type that came in."""
+        known = inputs.get("items", {}).get("items", {})
+        return {**super().output_ports(inputs, schemas), "items": {"type": "array", "items": known}}
 
     async def run(
         self, scope: Scope, vectors: Any, items: list[Any], query: Any = None, budget: float | None = None

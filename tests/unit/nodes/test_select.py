@@ -200,6 +200,8 @@ def test_ports_and_fields_are_as_documented():
     ports = {name: port.required for name, port in Select.input_ports().items()}
     assert ports == {"vectors": True, "items": True, "query": False, "budget": False}
     assert set(Select().output_ports({}, {})) == {"items", "scores", "indexes"}
+    known = {"items": {"type": "array", "items": {"type": "string"}}}
+    assert Select().output_ports(known, {})["items"] == known["items"]
     assert all(info.description for info in Select.model_fields.values())
 
 
