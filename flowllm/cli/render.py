@@ -10,6 +10,7 @@ import re
 import sys
 import traceback
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TextIO
 
 from flowllm.cli.excerpt import Excerpts, coloured, plain, relative
@@ -182,7 +183,8 @@ class Screen:
 def problems_of(error: FlowError) -> tuple[Problem, ...]:
     """What an error has to say, as problems."""
     if isinstance(error, PipelineInvalid):
-        return error.problems
+        # With --strict a warning is among what stopped the work.
+        return tuple(replace(found, severity="error") for found in error.problems)
     where = f"step {error.address}" if isinstance(error, Failure) and error.address else ""
     return (Problem(error.code, error.message, where, error.origin, error.hint),)
 

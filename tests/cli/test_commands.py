@@ -1,0 +1,199 @@
+"""The commands around `run`."""
+
+import json
+import shlex
+import stat
+
+import pytest
+
+from flowllm.cli.init import TEMPLATES
+from flowllm.cli.later import NAMES
+from flowllm.cli.main import GROUPS, SINGLE
+
+REAL = "abc123-not-a-real-key-4242"
+
+
+def test_help_lists_every_command_and_what_is_to_come(flowllm):
+    shown = flowllm("--help").out
+    assert all(f"\n  {name} " in shown for name in (*SINGLE, *GROUPS))
+    assert all(name in shown and f"\n  {name} " not in shown for name in NAMES)
+    assert flowllm().out == shown
+
+
+def test_the_version(flowllm):
+    assert flowllm("--version").out == "flowllm 0.1.0\n"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_commands_to_come_say_so(flowllm, name):
+    outcome = flowllm(name, "anything", "--some=thing")
+    assert outcome.status == 2
+    assert f"`flowllm {name}` is not available yet" in outcome.err
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
+def test_the_command_that_init_prints_works_offline(flowllm, template):
+    written = flowllm("init", "a new folder", "--template", template)
+    assert written.status == 0
+    words = shlex.split(written.out)
+    assert words[0] == "flowllm"
+    ran = flowllm(*words[1:], "--json")
+    assert ran.status == 0, ran.err
+    assert all(ran.data["outputs"].values())
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
+def test_templates_are_without_fault_and_fit_their_schema(flowllm, folder, template):
+    import jsonschema
+
+    from flowllm.config import load_yaml
+
+    flowllm("init", ".", "--template", template)
+    assert flowllm("check", f"{template}.yaml", "--strict").status == 0
+    text = (folder / f"{template}.yaml").read_text()
+    assert text.startswith("# yaml-language-server: $schema=./schema.json")
+    jsonschema.Draft202012Validator(json.loads((folder / "schema.json").read_text())).validate(load_yaml(text)[0])
+
+
+def test_init_writes_over_nothing(flowllm, folder):
+    (folder / "blank.yaml").write_text("mine")
+    refused = flowllm("init", ".", "--template", "blank")
+    assert refused.status == 2
+    assert (folder / "blank.yaml").read_text() == "mine"
+    assert flowllm("init", ".", "--template", "blank", "--force").status == 0
+    assert flowllm("init", ".", "--template", "poem").status == 2
+
+
+def test_keys_are_read_from_stdin_kept_and_never_shown(flowllm, monkeypatch, tmp_path):
+    import io
+
+    monkeypatch.setattr("sys.stdin", io.StringIO(REAL + "\n"))
+    shown = [flowllm("keys", "set", "OPENAI_API_KEY")]
+    path = flowllm("keys", "path").out.strip()
+    assert path.startswith(str(tmp_path))
+    assert stat.S_IMODE((tmp_path / "config/flowllm/keys.json").stat().st_mode) == 0o600
+    shown += [flowllm("keys", "list"), flowllm("keys", "list", "--json"), flowllm("providers", "list"), flowllm("doctor")]
+    assert all(outcome.status == 0 for outcome in shown)
+    assert all(REAL not in outcome.out + outcome.err for outcome in shown)
+    assert "OPENAI_API_KEY" in shown[1].out
+    assert "(keys)" in shown[3].out
+    assert flowllm("keys", "remove", "OPENAI_API_KEY").status == 0
+    assert flowllm("keys", "list", "--json").data == {"keys": []}
+
+
+def test_a_key_that_is_found_names_a_model_and_chooses_none(flowllm, echo, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", REAL)
+    outcome = flowllm("run", echo, "-i", "text=x", "model=null")
+    assert outcome.status == 3
+    assert "model=openai/" in outcome.err
+    assert REAL not in outcome.err
+
+
+def test_doctor_reports_and_breaks_on_a_clash(flowllm, monkeypatch):
+    report = flowllm("doctor", "--json")
+    assert (report.status, report.data["ok"]) == (0, True)
+    topics = {row["topic"] for row in report.data["findings"]}
+    assert topics >= {"python", "packages", "extras", "providers", "keys", "cache", "folders", "terminal"}
+
+    from flowllm.cli import doctor
+
+    version = doctor._version
+    monkeypatch.setattr(doctor, "_version", lambda name: "9.9" if name == "flowllm" else version(name))
+    broken = flowllm("doctor")
+    assert broken.status == 3
+    assert "another project" in broken.out
+
+
+def test_doctor_finds_a_cache_of_another_version(flowllm, tmp_path):
+    (tmp_path / "cache/answers").mkdir(parents=True)
+    (tmp_path / "cache/answers/VERSION").write_text("flowllm cache 99")
+    broken = flowllm("doctor")
+    assert broken.status == 3
+    assert "flowllm cache clear" in broken.out
+    assert flowllm("cache", "clear").status == 0
+    assert flowllm("doctor").status == 0
+
+
+@pytest.mark.parametrize("command", [("models", "list"), ("providers", "list")])
+def test_what_is_installed(flowllm, command):
+    assert "mock" in flowllm(*command).out
+    assert len(next(iter(flowllm(*command, "--json").data.values()))) > 3
+
+
+def test_models_are_filtered_by_words(flowllm):
+    names = [row["model"] for row in flowllm("models", "list", "gpt", "mini", "--json").data["models"]]
+    assert names
+    assert all("gpt" in name and "mini" in name for name in names)
+
+
+def test_a_provider_of_the_project_is_listed(flowllm, folder):
+    (folder / "providers").mkdir()
+    (folder / "providers/acme.yaml").write_text(
+        "name: acme\nbase_url: https://api.acme.example/v1\nwire: {chat: openai_chat}\nauth: {scheme: bearer, env: ACME_API_KEY}\n"
+    )
+    assert "$ACME_API_KEY is not set" in flowllm("providers", "list").out
+
+
+ROUTED = """\
+flowllm: 1
+name: routed
+model: mock/echo
+nodes:
+  a: {kind: call, prompt: a, timeout: 5s, cache: {ttl: 1d}, retry: {attempts: 2}}
+  b: {kind: call, prompt: b}
+  r: {kind: route, switch: {const: "${model}"}, cases: {"null": b.text}, default: a.text}
+outputs: {o: r.value}
+"""
+
+
+def test_plan_shows_policies_in_order_and_strikes_out_what_never_runs(flowllm, folder):
+    (folder / "routed.yaml").write_text(ROUTED)
+    shown = flowllm("plan", "routed.yaml").out
+    row = next(line for line in shown.splitlines() if line.startswith("a "))
+    order = ["timeout", "cache", "single-flight", "retry", "meter"]
+    assert sorted(order, key=row.index) == order
+    assert "n\u0336u\u0336l\u0336l\u0336" in shown
+    assert "mock/echo" in row
+
+
+def test_plan_as_json_is_the_plan(flowllm, folder):
+    from flowllm.compiler.plan_json import from_json
+
+    (folder / "routed.yaml").write_text(ROUTED)
+    plan = from_json(flowllm("plan", "routed.yaml", "--json").data)
+    assert [step.id for step in plan.steps][-1] == "r"
+
+
+@pytest.mark.parametrize(
+    ("drawing", "begins"), [("tree", "routed"), ("mermaid", "flowchart"), ("dot", "digraph"), ("json", "{")]
+)
+def test_graph(flowllm, folder, drawing, begins):
+    (folder / "routed.yaml").write_text(ROUTED)
+    assert flowllm("graph", "routed.yaml", "--as", drawing).out.startswith(begins)
+
+
+def test_the_schema_knows_every_kind_and_takes_interpolations(flowllm, folder):
+    import jsonschema
+
+    from flowllm.core.kinds import Kinds
+
+    schema = flowllm("schema").data
+    assert set(Kinds().names()) <= set(schema["$defs"])
+    jsonschema.Draft202012Validator.check_schema(schema)
+    valid = jsonschema.Draft202012Validator(schema).is_valid
+
+    def pipeline(**node):
+        return {"flowllm": 1, "nodes": {"a": node}, "outputs": {"o": "a.text"}}
+
+    assert valid(pipeline(kind="call", prompt="x", temperature=0.5))
+    assert valid(pipeline(kind="call", prompt="x", temperature="${vars.t}"))
+    assert not valid(pipeline(kind="call", prompt="x", temperature="hot"))
+    assert not valid(pipeline(kind="call", prompt="x", temperatur=1))
+    assert not valid(pipeline(kind="cal"))
+    assert not valid({**pipeline(kind="call", prompt="x"), "outptus": {}})
+
+
+def test_the_schema_of_one_kind(flowllm):
+    schema = flowllm("schema", "--kind", "call").data
+    assert schema["properties"]["kind"] == {"const": "call"}
+    assert {"prompt", "temperature", "schema", "cache", "retry", "each"} <= set(schema["properties"])
