@@ -4,6 +4,7 @@ from collections.abc import Collection
 
 from flowllm.compiler.findings import Findings, did_you_mean
 from flowllm.compiler.frames import Unit
+from flowllm.core.origin import Origin
 from flowllm.core.spec import PipelineSpec
 
 _TYPES = ("string", "integer", "number", "boolean", "array", "object", "null")
@@ -11,17 +12,23 @@ _PLAIN = frozenset({"type", "default", "description", "title"})
 
 
 def check_written(spec: PipelineSpec, findings: Findings) -> None:
-    """The schemas of inputs and the named ones, and the output that ``print`` names."""
+    """The schemas of inputs, the named ones and those on nodes, and the output that ``print`` names."""
     for name, given in spec.inputs.items():
-        _check_schema(dict(given.schema), f"inputs.{name}", spec, findings)
+        _check_schema(dict(given.schema), f"inputs.{name}", spec.place(f"inputs.{name}"), spec, findings)
     for name, schema in spec.schemas.items():
-        _check_schema(dict(schema), f"schemas.{name}", spec, findings)
+        _check_schema(dict(schema), f"schemas.{name}", spec.place(f"schemas.{name}"), spec, findings)
+    for node in spec.nodes.values():
+        written = node.params.get("schema")
+        if isinstance(written, dict):
+            _check_schema(dict(written), f"{node.id}.schema", node.place("schema"), spec, findings)
     if spec.print is not None and spec.print not in spec.outputs:
         hint = did_you_mean(spec.print, spec.outputs)
         findings.report("unknown_reference", f"there is no output `{spec.print}`", "print", spec.place("print"), hint)
 
 
-def _check_schema(schema: dict[str, object], where: str, spec: PipelineSpec, findings: Findings) -> None:
+def _check_schema(
+    schema: dict[str, object], where: str, origin: Origin, spec: PipelineSpec, findings: Findings
+) -> None:
     if not schema.keys() - _PLAIN and schema.get("type", "string") in _TYPES:
         return
     if any(problem.code == "bad_schema" and problem.where.startswith(where) for problem in spec.problems):
@@ -30,7 +37,7 @@ def _check_schema(schema: dict[str, object], where: str, spec: PipelineSpec, fin
 
     schema.pop("default", None)
     for message in check_schema(schema):
-        findings.report("bad_schema", message, where, spec.place(where))
+        findings.report("bad_schema", message, where, origin)
 
 
 def missing_inputs(spec: PipelineSpec, given: Collection[str], findings: Findings) -> None:

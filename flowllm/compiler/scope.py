@@ -24,24 +24,6 @@ RETRY_FAILURE = ("attempts", "code", "error", "last", "problem")
 INPUTS = "inputs"
 
 
-@dataclass(frozen=True, slots=True)
-class Site:
-    """Where something is read: ``into`` collects the units of ``frame`` that it reads.
-
-    ``own`` is the unit whose name stands for its failure (in a `when_failed`), ``local`` are names
-    that the reader brings itself, ``case`` is set where only a route's case reads.
-    """
-
-    frame: Frame
-    where: str
-    into: set[str]
-    reader: Unit | None = None
-    own: Unit | None = None
-    local: frozenset[str] = frozenset()
-    case: bool = False
-    origin: Origin = field(default_factory=Origin)
-
-
 class Scopes:
     """Resolves all references of one pipeline. ``sound`` False: the regions cannot be, so only names are checked."""
 
@@ -52,6 +34,8 @@ class Scopes:
         self._findings = findings
         self._sound = sound
         self._derived = set(_lost_names(spec, root))
+        misread = any(problem.code == "unknown_field" for problem in spec.problems)
+        self._no_nodes, self._no_inputs = misread and not spec.nodes, misread and not spec.inputs
         self._units = {unit.id: unit for unit in every_unit(root) if not unit.is_wrapped}
         self._items: dict[str, list[Frame]] = {}
         for frame in inner_frames(root):
@@ -67,29 +51,6 @@ class Scopes:
         for name, slot in self._spec.outputs.items():
             place = self._spec.place(f"outputs.{name}")
             self._read(slot, Site(self._root, f"outputs.{name}", self._root.roots, origin=place))
-
-    def _check_items(self) -> None:
-        for name, frames in self._items.items():
-            for frame in frames:
-                self._check_item(name, frame)
-
-    def _check_item(self, name: str, frame: Frame) -> None:
-        owner = frame.owner
-        assert owner is not None
-        what = self._hidden_by(name, frame)
-        if what and self._sound:
-            self._findings.report(
-                "as_hides", f"the item `{name}` of `{owner.id}` hides {what}",
-                f"{owner.id}.as", owner.node.place("as"), f"as: {owner.id}_{name}",
-            )  # fmt: skip
-
-    def _hidden_by(self, name: str, frame: Frame) -> str:
-        if name in self._units:
-            return f"the node `{name}`"
-        if name == INPUTS:
-            return "the pipeline's inputs"
-        outer = next((f.owner for f in self._items[name] if f is not frame and f.owner and frame.inside(f.owner)), None)
-        return f"the item of `{outer.id}`" if outer else ""
 
     def _resolve_unit(self, unit: Unit) -> None:
         node, frame = unit.node, unit.frame
@@ -240,103 +201,6 @@ class Scopes:
         if path.steps and path.steps[0] not in unit.ports:
             self._no_port(path, unit, origin, site)
 
-    def _case_outside(self, unit: Unit, crossed: list[Unit], origin: Origin, site: Site) -> None:
-        region = crossed[-1]
-        around = ", ".join([*region.node.around, unit.id])
-        message = f"`{unit.id}` stands outside `{region.id}`, so it always runs, whatever is chosen"
-        self._findings.report(
-            "case_outside_region", message, site.where, origin, f"{region.id}: {{around: [{around}]}}"
-        )
-
-    def _no_port(self, path: Path, unit: Unit, origin: Origin, site: Site) -> None:
-        ports, step = unit.ports or {}, path.steps[0]
-        inner = unit.body.units[unit.id].ports if unit.each and unit.body else None
-        if unit.each and isinstance(step, str) and (inner is None or step in inner):
-            word = str(Path(unit.id, ("items", None, *path.steps)))
-            message = f"`{unit.id}` has no port `{step}`; it has `each`: write `{word}`"
-            hint = word
-        else:
-            names = sorted(ports)
-            shown = f"`{step}`" if isinstance(step, str) else f"`{str(path)[len(unit.id) :]}`"
-            message = f"`{unit.id}` has no port {shown}; it has {', '.join(names) or 'none'}"
-            near = closest(str(step), names)
-            hint = f"did you mean `{Path(unit.id, (near, *path.steps[1:]))}`?" if near else ""
-        self._findings.report("unknown_port", message, site.where, origin, hint)
-
-    def _variable(self, path: Path, frame: Frame, origin: Origin, site: Site) -> None:
-        ports, owner = frame.variables[path.root], frame.owner
-        if ports is None or not path.steps or path.steps[0] in ports or owner is None:
-            return
-        inside = f"inside it has {', '.join(sorted(ports)) or 'no ports'}"
-        outside = owner.ports or {}
-        wrapped = owner.body.units[owner.id].ports if owner.each and owner.body else None
-        own = path.steps[0] in outside or (owner.each and (wrapped is None or path.steps[0] in wrapped))
-        hint = f"did you mean `{path.root}.{near}`?" if (near := closest(str(path.steps[0]), ports)) else ""
-        if own:
-            message = f"`{path}` is not known inside `{owner.id}`; {inside}"
-            self._findings.report("own_value_inside", message, site.where, origin, hint)
-        else:
-            self._findings.report(
-                "unknown_port", f"`{owner.id}` has no port `{path.steps[0]}` here; {inside}", site.where, origin, hint
-            )
-
-    def _own_failure(self, path: Path, origin: Origin, site: Site) -> None:
-        unit = site.own
-        assert unit is not None
-        known = RETRY_FAILURE if unit.control == "retry" else FAILURE
-        if unit.is_wrapped and path.steps[:1] == ("index",):
-            return
-        if path.steps and path.steps[0] not in known:
-            message = (
-                f"`{unit.id}` has no port `{path.steps[0]}` in its own when_failed; there it has {', '.join(known)}"
-            )
-            hint = f"did you mean `{unit.id}.{closest(str(path.steps[0]), known) or 'error'}`?"
-            self._findings.report("unknown_port", message, site.where, origin, hint)
-
-    def _input(self, path: Path, origin: Origin, site: Site) -> None:
-        if path.steps and path.steps[0] not in self._spec.inputs:
-            rest = str(Path("", path.steps[1:]))
-            hint = did_you_mean(str(path.steps[0]), self._spec.inputs, f"{INPUTS}.", rest)
-            self._findings.report("unknown_reference", f"unknown reference `{path}`", site.where, origin, hint)
-
-    def _not_found(self, path: Path, origin: Origin, site: Site) -> None:
-        root = path.root
-        if root in self._units:
-            if self._sound:
-                self._inside(self._units[root], origin, site)
-        elif root in self._items:
-            if self._sound:
-                owners = ", ".join(sorted(frame.owner.id for frame in self._items[root] if frame.owner))
-                message = f"`{root}` is known only inside {owners}"
-                self._findings.report(
-                    "out_of_scope", message, site.where, origin, self._join_hint(self._items[root][0].owner, site)
-                )
-        elif root not in self._derived:
-            known = {*self._units, *(name for f in _outward(site.frame) for name in f.variables), INPUTS}
-            hint = did_you_mean(root, known, "", str(Path("", path.steps)))
-            if root in self._spec.inputs:
-                hint = f"did you mean `{INPUTS}.{path}`?"
-            self._findings.report("unknown_reference", f"unknown reference `{path}`", site.where, origin, hint)
-
-    def _inside(self, target: Unit, origin: Origin, site: Site) -> None:
-        region = target.frame.owner
-        while region is not None and region.frame.owner is not None and not site.frame.inside(region.frame.owner):
-            region = region.frame.owner
-        assert region is not None
-        ports = ", ".join(f"{region.id}.{port}" for port in sorted(region.ports or ()))
-        message = f"`{target.id}` is inside `{region.id}`; outside read {ports}"
-        self._findings.report("inside_a_region", message, site.where, origin, self._join_hint(region, site))
-
-    def _join_hint(self, region: Unit | None, site: Site) -> str:
-        """The whole ``around`` list with which the reader would stand inside the region."""
-        reader = site.reader
-        if region is None or reader is None or region.each:
-            return ""
-        while reader.frame is not region.frame and reader.frame.owner is not None:
-            reader = reader.frame.owner
-        members = {*region.node.around, reader.id}
-        ordered = [name for name in self._spec.nodes if name in members]
-        return f"{region.id}: {{around: [{', '.join(ordered)}]}}"
 
 
 def _place(origin: Origin, site: Site) -> Origin:
@@ -346,23 +210,6 @@ def _place(origin: Origin, site: Site) -> Origin:
 def _capture(path: Path, crossed: list[Unit]) -> None:
     for region in crossed:
         region.reads.captures[path] = None
-
-
-def _outward(frame: Frame) -> Iterator[Frame]:
-    current: Frame | None = frame
-    while current is not None:
-        yield current
-        current = current.parent
-
-
-def _lost_names(spec: PipelineSpec, root: Frame) -> Iterator[str]:
-    """Names that are unknown only because of a fault that is reported elsewhere."""
-    for name in (*spec.nodes, *spec.inputs):
-        if not name.isidentifier():
-            yield from re.split(r"\W+", name)
-    for unit in every_unit(root):
-        if (unit.kind is None and unit.node.around) or (unit.node.each is not None and unit.body is not None):
-            yield from (ITEM, str(unit.node.params.get("as", ITEM)), str(unit.node.each_params.get("as", ITEM)))
 
 
 def case_text(value: object) -> str:
