@@ -5,23 +5,21 @@ captured by every region in between, and the outermost of them, which stands in 
 read, needs it. Reading a frame's own variable makes no edge.
 """
 
-import re
-from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import replace
 
 import orjson
 
 from flowllm.compiler.advice import ReadPaths
-from flowllm.compiler.findings import Findings, closest, did_you_mean
-from flowllm.compiler.frames import INNER_FIELDS, ITEM, Frame, Unit, every_unit, inner_frames
+from flowllm.compiler.diagnosis import INPUTS, Diagnosis, Site
+from flowllm.compiler.findings import Findings, did_you_mean
+from flowllm.compiler.frames import INNER_FIELDS, Frame, Unit, every_unit
 from flowllm.core.origin import Origin
-from flowllm.core.slot import Evaluable, Expression, Late, Literal, Path, PromptTemplate, Template
+from flowllm.core.slot import Evaluable, Expression, Late, Literal, Path, Slot
 from flowllm.core.spec import PipelineSpec
 from flowllm.text.slots import constant, is_constant, own_names, problems, references
 
-FAILURE = ("code", "error")
-RETRY_FAILURE = ("attempts", "code", "error", "last", "problem")
-INPUTS = "inputs"
+CASES = ("cases", "default")
 
 
 class Scopes:
@@ -33,19 +31,12 @@ class Scopes:
         self._root = root
         self._findings = findings
         self._sound = sound
-        self._derived = set(_lost_names(spec, root))
-        misread = any(problem.code == "unknown_field" for problem in spec.problems)
-        self._no_nodes, self._no_inputs = misread and not spec.nodes, misread and not spec.inputs
-        self._units = {unit.id: unit for unit in every_unit(root) if not unit.is_wrapped}
-        self._items: dict[str, list[Frame]] = {}
-        for frame in inner_frames(root):
-            for name, ports in frame.variables.items():
-                if ports is None:
-                    self._items.setdefault(name, []).append(frame)
+        self._diagnosis = Diagnosis(spec, root, findings, sound=sound)
+        self._units = self._diagnosis.units
 
     def resolve(self) -> None:
         """Fill in what every unit and every frame's outputs read."""
-        self._check_items()
+        self._diagnosis.items()
         for unit in every_unit(self._root):
             self._resolve_unit(unit)
         for name, slot in self._spec.outputs.items():
@@ -80,16 +71,12 @@ class Scopes:
         site = replace(site, local=frozenset(node.ports)) if opened else site
         if unit.body is not None:
             self._outputs_of(unit)
-        for name, evaluable in node.fields.items():
-            place = replace(site, where=f"{unit.id}.{name}", origin=node.place(name))
-            if unit.body is not None and name in INNER_FIELDS:
-                continue
-            if unit.control == "route" and name in ("cases", "default"):
-                self._case(unit, name, evaluable, place)
-            else:
-                self._read(evaluable, place)
         if unit.control == "route":
-            self._fold(unit)
+            self._cases(unit, site)
+        for name, evaluable in node.fields.items():
+            apart = name in INNER_FIELDS if unit.body is not None else unit.control == "route" and name in CASES
+            if not apart:
+                self._read(evaluable, replace(site, where=f"{unit.id}.{name}", origin=node.place(name)))
 
     def _outputs_of(self, unit: Unit) -> None:
         body = unit.body
@@ -100,25 +87,17 @@ class Scopes:
                 continue
             self._read(slot, Site(body, f"{unit.id}.{name}", body.roots, origin=unit.node.place(name)))
 
-    def _case(self, unit: Unit, name: str, evaluable: Evaluable, site: Site) -> None:
-        slots = {"": evaluable} if name == "default" else evaluable.slots if isinstance(evaluable, Late) else {}
+    def _cases(self, unit: Unit, site: Site) -> None:
+        """What each case reads; those that a constant switch can never choose make no edges."""
+        slots = cases_of(unit)
+        chosen = _chosen(unit, slots)
         for key, slot in slots.items():
-            into = unit.reads.cases.setdefault(key, set())
-            where = f"{unit.id}.cases.{key}" if key else site.where
-            self._read(
-                slot, replace(site, where=where, into=into, case=True, origin=unit.node.place(where.partition(".")[2]))
-            )
-
-    def _fold(self, unit: Unit) -> None:
-        """Drop the cases that a constant switch can never choose."""
-        switch = unit.node.fields.get("switch")
-        if switch is None or isinstance(switch, Late | Template | PromptTemplate) or not is_constant(switch):
-            return
-        chosen, cases = case_text(constant(switch)), unit.reads.cases
-        chosen = chosen if chosen in cases else ""
-        for key in [key for key in cases if key != chosen]:
-            unit.reads.folded |= cases.pop(key)
-            unit.folded = (*unit.folded, key)
+            field = f"cases.{key}" if key else "default"
+            dead = chosen is not None and key != chosen
+            into = unit.reads.folded if dead else unit.reads.cases.setdefault(key, set())
+            place = unit.node.place(field)
+            self._read(slot, replace(site, where=f"{unit.id}.{field}", into=into, case=True, dead=dead, origin=place))
+        unit.folded = tuple(key for key in slots if key not in unit.reads.cases)
 
     def _rescue(self, unit: Unit) -> None:
         node = unit.node
@@ -169,47 +148,64 @@ class Scopes:
     def _look_up(self, path: Path, origin: Origin, site: Site) -> None:
         root, frame = path.root, site.frame
         if site.own is not None and root == site.own.id:
-            return self._own_failure(path, origin, site)
+            return self._diagnosis.own_failure(path, origin, site)
         crossed: list[Unit] = []
         current: Frame | None = frame
         while current is not None:
             if root in current.variables:
                 self._read_paths.keep(path, site.reader, None)
-                self._variable(path, current, origin, site)
-                return _capture(path, crossed)
+                self._diagnosis.variable(path, current, origin, site)
+                return _capture(path, crossed, site)
             if root in current.units:
                 return self._found(path, current.units[root], crossed, origin, site)
             if current.owner is not None:
                 crossed.append(current.owner)
             current = current.parent
         if root == INPUTS:
-            self._input(path, origin, site)
-            return _capture(path, crossed)
-        return self._not_found(path, origin, site)
+            self._diagnosis.undeclared(path, origin, site)
+            return _capture(path, crossed, site)
+        return self._diagnosis.not_found(path, origin, site)
 
     def _found(self, path: Path, unit: Unit, crossed: list[Unit], origin: Origin, site: Site) -> None:
         self._read_paths.keep(path, site.reader, unit)
         if not crossed:
             site.into.add(unit.id)
+        elif site.dead:
+            crossed[-1].reads.folded.add(unit.id)
         else:
-            _capture(path, crossed)
+            _capture(path, crossed, site)
             crossed[-1].reads.needs.add(unit.id)
             if site.case:
-                self._case_outside(unit, crossed, origin, site)
+                self._diagnosis.case_outside(unit, crossed, origin, site)
         if unit.ports is None or (unit.body is not None and not self._sound):
             return
         if path.steps and path.steps[0] not in unit.ports:
-            self._no_port(path, unit, origin, site)
-
+            self._diagnosis.no_port(path, unit, origin, site)
 
 
 def _place(origin: Origin, site: Site) -> Origin:
     return origin if origin.line or origin.note else site.origin
 
 
-def _capture(path: Path, crossed: list[Unit]) -> None:
-    for region in crossed:
+def _capture(path: Path, crossed: list[Unit], site: Site) -> None:
+    for region in () if site.dead else crossed:
         region.reads.captures[path] = None
+
+
+def cases_of(unit: Unit) -> dict[str, Slot]:
+    """A route's slots by case; the default's key is empty."""
+    cases, default = unit.node.fields.get("cases"), unit.node.fields.get("default")
+    found = dict(cases.slots) if isinstance(cases, Late) else {}
+    return {**found, "": default} if isinstance(default, Slot) else found
+
+
+def _chosen(unit: Unit, slots: Mapping[str, Slot]) -> str | None:
+    """The case that a constant switch chooses; None where only a run can tell."""
+    switch = unit.node.fields.get("switch")
+    if not isinstance(switch, Slot) or not is_constant(switch):
+        return None
+    text = case_text(constant(switch))
+    return text if text in slots else ""
 
 
 def case_text(value: object) -> str:
