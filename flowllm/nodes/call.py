@@ -102,6 +102,13 @@ class Call(Node):
             raise ValueError("choices must differ by more than case and punctuation")
         return choices
 
+    @field_validator("shape")
+    @classmethod
+    def _schema(cls, shape: Any) -> Any:
+        if shape is None or isinstance(shape, Mapping | bool) or str(shape).startswith("schemas."):
+            return shape
+        raise ValueError("`schema` is schemas.NAME or a JSON Schema")
+
     @field_validator("stop", mode="before")
     @classmethod
     def _several(cls, stop: Any) -> Any:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar, Literal, TypedDict, cast
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from flowllm.core.errors import BadOutput, Failure
 from flowllm.core.node import Lately, LateValues, Node
@@ -57,6 +57,13 @@ class Validate(Node):
     if_bad: Literal["fail", "pass"] = Field(
         default="fail", description="`pass` gives a bad value with `ok: false` instead of failing."
     )
+
+    @field_validator("shape")
+    @classmethod
+    def _schema(cls, shape: Any) -> Any:
+        if shape is None or isinstance(shape, Mapping | bool) or str(shape).startswith("schemas."):
+            return shape
+        raise ValueError("`schema` is schemas.NAME or a JSON Schema")
 
     def output_ports(self, inputs: Mapping[str, Schema], schemas: Mapping[str, Schema]) -> dict[str, Schema]:
         """``value`` is what the schema says, else of the type that came in."""

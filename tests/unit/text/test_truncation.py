@@ -69,6 +69,7 @@ LINE = "One two three. Four five six. Seven eight nine."
         ("sliding_window", 35, "… Four five six. Seven eight nine."),
         ("smart", 40, "One two three.… Seven eight nine."),
         ("head", 100, LINE),
+        ("sliding_window", 12, "…eight nine."),
     ],
 )
 def test_what_of_a_text_is_kept(keep, limit, expected):
@@ -175,6 +176,16 @@ TALK = chat("s0", "u1", "a1", "u2", "a2", "u3", "a3", "u4")
 )
 def test_which_turns_are_kept(keep, room, expected):
     cut = truncate_messages(TALK, 3 + room * 6, keep, counter=Counts(len))
+    assert " ".join(m["content"] for m in cut.messages) == expected
+
+
+@pytest.mark.parametrize(
+    ("keep", "expected"),
+    [("sliding_window", "u3 a3 u4"), ("tail", "u3 a3 u4"), ("head", "u1 a1 u4"), ("smart", "u1 a1 u3 a3 u4")],
+)
+def test_only_smart_goes_on_behind_a_turn_that_does_not_fit(keep, expected):
+    messages = chat("u1", "a1", "u2" + "x" * 50, "u3", "a3", "u4")
+    cut = truncate_messages(messages, 3 + 6 * 6, keep, counter=Counts(len))
     assert " ".join(m["content"] for m in cut.messages) == expected
 
 
