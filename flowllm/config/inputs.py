@@ -113,10 +113,9 @@ def _source(path: str, stdin: BinaryIO | None) -> str:
     if len(data) > LIMIT:
         raise UsageError("file_refused", f"{name} is larger than {LIMIT // 1024 // 1024} MiB", hint=hint)
     try:
-        text = decode(data)
+        return decode(data)
     except InvalidJson as error:
         raise UsageError("bad_value", f"{name}: {error}", hint=hint) from None
-    return _clean(text, name)
 
 
 def _clean(text: str, name: str) -> str:

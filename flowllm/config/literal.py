@@ -4,30 +4,33 @@ Template bodies and expressions hold ``${`` as literal text: prompts hold prices
 """
 
 import re
+from secrets import token_hex
 from typing import Any
 
 from flowllm.config.shapes import Shape, Shapes
 from flowllm.core.node import Holds
 
-_TOKEN = re.compile("\ue000([0-9]+)\ue001")
 _SLOTS = frozenset({"in", "each", "when_failed", "model"})
 
 
 class Vault:
-    """Strings put aside; a token stands for each."""
+    """Strings put aside; a token stands for each, with a mark that no file can know."""
 
     def __init__(self) -> None:
+        mark = token_hex(8)
+        self._start = f"\ue000{mark}."
+        self._token = re.compile(f"\ue000{mark}\\.([0-9]+)\ue001")
         self._kept: list[str] = []
 
     def keep(self, text: str) -> str:
         """The token that stands for ``text`` from now on."""
         self._kept.append(text)
-        return f"\ue000{len(self._kept) - 1}\ue001"
+        return f"{self._start}{len(self._kept) - 1}\ue001"
 
     def keep_all(self, value: Any) -> Any:
         """A copy in which every string that means something to OmegaConf is a token."""
         if isinstance(value, str):
-            return self.keep(value) if "${" in value or "\ue000" in value or value == "???" else value
+            return self.keep(value) if "${" in value or value == "???" else value
         if isinstance(value, dict):
             return {key: self.keep_all(inner) for key, inner in value.items()}
         if isinstance(value, list):
@@ -37,7 +40,7 @@ class Vault:
     def restore(self, value: Any) -> Any:
         """A copy with every token replaced by its string."""
         if isinstance(value, str):
-            return _TOKEN.sub(self._found, value) if "\ue000" in value else value
+            return self._token.sub(self._found, value) if self._start in value else value
         if isinstance(value, dict):
             return {key: self.restore(inner) for key, inner in value.items()}
         if isinstance(value, list):
@@ -45,8 +48,7 @@ class Vault:
         return value
 
     def _found(self, match: re.Match[str]) -> str:
-        index = int(match[1])
-        return self._kept[index] if index < len(self._kept) else match[0]
+        return self._kept[int(match[1])]
 
 
 def put_aside(value: Any, shapes: Shapes, vault: Vault) -> Any:
@@ -80,7 +82,7 @@ def _field(key: str, value: Any, shape: Shape, vault: Vault) -> Any:
 def _body(value: Any, vault: Vault) -> Any:
     """Text, messages or parts; ``file`` names a file and ``image`` is a slot."""
     if isinstance(value, str):
-        return vault.keep(value) if "${" in value or "\ue000" in value or value == "???" else value
+        return vault.keep(value) if "${" in value or value == "???" else value
     if isinstance(value, list):
         return [_body(inner, vault) for inner in value]
     if isinstance(value, dict):

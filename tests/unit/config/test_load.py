@@ -339,6 +339,7 @@ def test_hydra_is_not_imported_for_a_plain_file(project):
         ("prompt", '"a ${b} ${5} ${c:d}"', "a ${b} ${5} ${c:d}"),
         ("prompt", '"\\\\${x}"', "\\${x}"),
         ("prompt", '"???"', "???"),
+        ("prompt", '"${a b} ${ ${"', "${a b} ${ ${"),
         ("prompt", '"\ue0000\ue001 ${x}"', "\ue0000\ue001 ${x}"),
     ],
 )
@@ -425,11 +426,13 @@ def test_the_whole_list_comes_at_once(loaded):
 def test_hydra_of_the_process_is_put_back(loaded, tmp_path):
     from hydra import compose, initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
+    from hydra.version import getbase
 
     (tmp_path / "theirs").mkdir()
     (tmp_path / "theirs" / "c.yaml").write_text("x: 1")
     with initialize_config_dir(str(tmp_path / "theirs"), version_base="1.2"):
         assert loaded("nodes: {}", "model=a/b").model == "a/b"
+        assert str(getbase()) == "1.2"
         assert compose("c").x == 1
     assert not GlobalHydra.instance().is_initialized()
     assert loaded("nodes: {}", "model=a/c").model == "a/c"
@@ -487,3 +490,54 @@ def test_secrets_in_files_are_found_and_not_repeated(loaded, secret):
 @pytest.mark.parametrize("text", ["sk-short", "ask-the-user-for-more-details-please-now", "task_sk", "sk-" + "x" * 10])
 def test_words_that_only_look_like_secrets(loaded, text):
     assert loaded(f'vars: {{k: "{text}"}}').problems == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("# @package _global_\nattempts: 3", "untrusted_key"),
+        ("attempts: 3\nattempts: 4", "bad_yaml"),
+        ("attempts: {true: 1}", "bad_key"),
+        ("defaults: [../../etc/x]\nattempts: 3", "untrusted_key"),
+        ("a: &a [*a]", "bad_yaml"),
+    ],
+)
+def test_files_of_groups_are_guarded_too(loaded, text, code):
+    try:
+        found = loaded("defaults: [{x@policies.retry: a}]\nnodes: {}", files={"conf/x/a.yaml": text}).problems
+    except PipelineInvalid as error:
+        found = error.problems
+    assert found[0].code == code
+    assert found[0].origin.file.endswith("conf/x/a.yaml")
+
+
+def test_constants_are_configuration_even_with_braces(loaded):
+    spec = loaded('vars: {x: 1}\nnodes: {r: {kind: route, switch: {const: "{{ ${vars.x} }}"}}}')
+    assert spec.nodes["r"].fields["switch"] == Literal("{{ 1 }}")
+
+
+@pytest.mark.parametrize("word", [None, "name=x"])
+def test_marks_of_our_own_in_a_file_stay_text(loaded, word):
+    odd = "\ue0000\ue001"
+    spec = loaded(f'description: "{odd}"\nnodes: {{a: {{kind: call, prompt: "${{x}}"}}}}', *([word] if word else []))
+    assert spec.description == odd
+
+
+def test_question_marks_win_over_defaults(loaded):
+    files = {"conf/base.yaml": "description: theirs"}
+    assert loaded('defaults: [base]\ndescription: "???"', files=files).description == "???"
+
+
+def test_one_composition_at_a_time(project, kinds, monkeypatch):
+    from flowllm.config import groups
+
+    path = project({"p.yaml": "model: null\nnodes: {}"})
+    load(path, ["model=a/b"], kinds=kinds)
+    found, entered, hydra = [], threading.Event(), groups._hydra
+    monkeypatch.setattr(groups, "_hydra", lambda composition: (entered.set(), hydra(composition))[1])
+    thread = threading.Thread(target=lambda: found.append(load(path, ["model=c/d"], kinds=kinds).model))
+    with groups._LOCK:
+        thread.start()
+        assert not entered.wait(1)
+    thread.join()
+    assert found == ["c/d"]
