@@ -11,7 +11,6 @@ from flowllm.core.card import Catalog
 from flowllm.core.event import StepStarted
 from flowllm.core.policy import Services
 from flowllm.core.scope import no_call
-from flowllm.core.store import MemoryStore
 from flowllm.runtime import Engine, bind
 from flowllm.runtime.run import Options
 from tests.spec.random_pipelines import KINDS, Reading, make, shuffled
@@ -31,7 +30,7 @@ async def carried_out(plan, inputs):
         if isinstance(event, StepStarted) and event.kind == "mix":
             started.append(event.address)
 
-    engine = Engine(kinds=KINDS, backends=no_call, services=Services(store=MemoryStore()), random=Random(0))
+    engine = Engine(kinds=KINDS, backends=no_call, services=Services(read_cache=False), random=Random(0))
     result = await bind(plan, engine).run(inputs, Options(readers=[read]))
     return dict(result.outputs), started
 
