@@ -102,7 +102,8 @@ class _Composer:
 
         from flowllm.config.groups import PRIMARY, Composition, compose
 
-        composition = Composition(self._value, {PRIMARY: self._marks}, self._rules.folders, self._read)
+        alone = "defaults" not in self._value and not any(override.group for override in overrides)
+        composition = Composition(self._value, {PRIMARY: self._marks}, self._rules.folders, self._read, alone)
         try:
             return compose(composition, [override.for_hydra() for override in overrides])
         except (HydraException, OmegaConfBaseException, RecursionError, FlowError) as error:

@@ -30,6 +30,7 @@ ReadGroup = Callable[[str, str], tuple[Any, Marks]]
 class Composition:
     """What is being composed: the primary value, the folders with groups, and what was read on the way.
 
+    ``alone`` says that no file of a group takes part.
     ``marks`` are those of every file by its Hydra name; ``read`` parses a group's file.
     """
 
@@ -37,6 +38,7 @@ class Composition:
     marks: dict[str, Marks]
     folders: tuple[Path, ...]
     read: ReadGroup
+    alone: bool = False
     vault: Vault = field(default_factory=Vault)
 
 
@@ -55,8 +57,11 @@ def compose(composition: Composition, overrides: Sequence[str]) -> tuple[Any, Ma
 
         merged = hydra_compose(config_name=PRIMARY, overrides=list(overrides))
         plain = OmegaConf.to_container(merged, resolve=False, throw_on_missing=False)
+        plain = composition.vault.restore(plain)
+        if composition.alone:
+            return plain, composition.marks[PRIMARY]
         results = hydra.config_loader.compute_defaults_list(PRIMARY, list(overrides), RunMode.RUN)
-        return composition.vault.restore(plain), _merged_marks(composition, results.defaults)
+        return plain, _merged_marks(composition, results.defaults)
 
 
 def group_names(folders: Sequence[Path]) -> frozenset[str]:
