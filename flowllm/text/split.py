@@ -20,9 +20,7 @@ By = Literal["sentences", "paragraphs", "tokens"]
 Span = tuple[int, int]
 
 _PARAGRAPH_GAP = re.compile(r"\n(?:[ \t\r\f\v]*\n)+")
-_WORD = re.compile(r"\S+")
-_PIECE = 2000
-"""Characters of a word that is looked at as one."""
+_WORD, _BLANK, _BLANKS = re.compile(r"\S"), re.compile(r"\s"), (" ", "\n", "\t", "\u3000")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +32,20 @@ class Parts:
 
 
 def split(text: str, by: By, max_tokens: int | None = None, overlap: int = 0, counter: Counter = ESTIMATE) -> Parts:
-    """Split; ``max_tokens`` holds unless one character, or the blanks before the first unit, are longer."""
+    """Split; ``max_tokens`` holds unless one character, or the blanks before the first unit, are longer.
+
+    ``by="tokens"`` needs ``max_tokens`` (ValueError).
+    """
     levels = _LEVELS[by]
-    spans: list[Span] = list(levels[0](text, 0, len(text)))
-    if max_tokens is not None:
-        fitting = _Fitting(text, max_tokens, counter)
-        spans = _packed([piece for span in spans for piece in fitting.pieces(span, levels[1:])], fitting, overlap)
-    return _cut(text, spans)
+    if max_tokens is None:
+        if not levels:
+            raise ValueError("splitting by tokens needs max_tokens")
+        return _cut(text, list(levels[0](text, 0, len(text))))
+    fitting = _Fitting(text, max_tokens, counter)
+    if not levels:
+        return _cut(text, list(fitting.stretches(0, len(text), overlap)))
+    units = [piece for span in levels[0](text, 0, len(text)) for piece in fitting.pieces(span, levels[1:])]
+    return _cut(text, _packed(units, fitting, overlap))
 
 
 def _cut(text: str, spans: list[Span]) -> Parts:
@@ -69,22 +74,16 @@ def _paragraphs(text: str, start: int, end: int) -> Iterator[Span]:
         start = gap_end
 
 
-def _words(text: str, start: int, end: int) -> Iterator[Span]:
-    for word in _WORD.finditer(text, start, end):
-        for piece in range(word.start(), word.end(), _PIECE):
-            yield piece, min(piece + _PIECE, word.end())
-
-
 Level = Callable[[str, int, int], Iterator[Span]]
 _LEVELS: dict[By, tuple[Level, ...]] = {
-    "paragraphs": (_paragraphs, _sentences, _words),
-    "sentences": (_sentences, _words),
-    "tokens": (_words,),
+    "paragraphs": (_paragraphs, _sentences),
+    "sentences": (_sentences,),
+    "tokens": (),
 }
 
 
 class _Fitting:
-    """Says whether a stretch of the text fits; every unit is counted once, and every part once more."""
+    """Says what of the text fits. A unit is counted once or twice, a stretch of words some ten times."""
 
     def __init__(self, text: str, limit: int, counter: Counter) -> None:
         self._text = text
@@ -100,24 +99,58 @@ class _Fitting:
         return size <= self._limit
 
     def pieces(self, span: Span, levels: Sequence[Level]) -> Iterator[Span]:
-        """The span, or the smaller units of the first level that fit."""
+        """The span, or the smaller units of the first level that fit, or stretches of words."""
         if self.fits(self.size(*span)):
             yield span
         elif levels:
             for piece in levels[0](self._text, *span):
                 yield from self.pieces(piece, levels[1:])
         else:
-            yield from self._halves(span)
+            yield from self.stretches(*span)
 
-    def _halves(self, span: Span) -> Iterator[Span]:
-        waiting = [span]
-        while waiting:
-            start, end = waiting.pop()
-            if end - start == 1 or self.fits(self.size(start, end)):
-                yield start, end
-            else:
-                middle = (start + end) // 2
-                waiting += [(middle, end), (start, middle)]
+    def stretches(self, start: int, end: int, overlap: int = 0) -> Iterator[Span]:
+        """As many words as fit, again and again, each beginning with the last ones of the one before."""
+        start, behind = self._word(start, end), start
+        while start < end:
+            stop = self._reach(start, end)
+            if stop <= behind:
+                start = self._word(behind, end)
+                continue
+            yield start, stop
+            behind = stop
+            following = self._word(stop, end)
+            back = self._back(start, stop, overlap) if overlap and following < end else following
+            start = back if start < back < stop else following
+
+    def _word(self, start: int, end: int) -> int:
+        """Where the next word begins."""
+        found = _WORD.search(self._text, start, end)
+        return found.start() if found else end
+
+    def _reach(self, start: int, end: int) -> int:
+        """How far from ``start`` words fit: to the end of one, or into one that is too long alone."""
+        low, step = start, self._limit
+        while low + step < end and self.fits(self.size(start, low + step)):
+            low, step = low + step, step * 2
+        high = min(low + step, end + 1)
+        while low + 1 < high:
+            middle = (low + high) // 2
+            low, high = (middle, high) if self.fits(self.size(start, middle)) else (low, middle)
+        if low >= end or self._text[low].isspace():
+            return start + len(self._text[start:low].rstrip())
+        blank = max(self._text.rfind(sign, start, low) for sign in _BLANKS)
+        return start + len(self._text[start:blank].rstrip()) if blank > start else max(low, start + 1)
+
+    def _back(self, start: int, stop: int, overlap: int) -> int:
+        """Where the last words of a stretch begin that together have at most ``overlap`` tokens."""
+        low, high = start, stop
+        while low < high:
+            middle = (low + high) // 2
+            low, high = (low, middle) if self.size(middle, stop) <= overlap else (middle + 1, high)
+        if low > start and not self._text[low - 1].isspace():
+            blank = _BLANK.search(self._text, low, stop)
+            low = blank.end() if blank else stop
+        return self._word(low, stop)
 
 
 def _packed(units: list[Span], fitting: _Fitting, overlap: int) -> list[Span]:

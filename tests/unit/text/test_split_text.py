@@ -28,6 +28,7 @@ kinds = st.sampled_from(["sentences", "paragraphs", "tokens"])
 
 @given(texts, kinds, st.none() | st.integers(1, 40))
 def test_parts_and_gaps_are_the_text(text, by, limit):
+    limit = limit or (9 if by == "tokens" else None)
     found = split(text, by, limit, counter=Characters())
     assert woven(found) == text
     assert all(found.parts)
@@ -59,7 +60,7 @@ def test_with_overlap_parts_follow_one_another_and_miss_nothing(text, by, limit,
         ("paragraphs", 10, 0, "Aa bb. Cc dd. Ee.", ["Aa bb.", "Cc dd. Ee."], [" ", ""]),
         ("sentences", None, 0, "Hi there. Go on!", ["Hi there.", "Go on!"], [" ", ""]),
         ("tokens", 7, 0, "one two three", ["one two", "three"], [" ", ""]),
-        ("tokens", 3, 0, "abcdefgh", ["ab", "cd", "ef", "gh"], ["", "", "", ""]),
+        ("tokens", 3, 0, "abcdefgh", ["abc", "def", "gh"], ["", "", ""]),
         ("tokens", 11, 4, "one two three four", ["one two", "two three", "four"], [" ", " ", ""]),
         ("tokens", 9, 0, "", [], []),
         ("paragraphs", None, 0, " \n ", [" \n "], [""]),
@@ -72,11 +73,20 @@ def test_split(by, limit, overlap, text, parts, gaps):
         assert found.gaps == gaps
 
 
-def test_counting_is_linear():
-    counter = Characters()
-    text = "Some words of a sentence here. " * 3_000
-    split(text, "tokens", 400, 100, counter=counter)
-    assert counter.read < 12 * len(text)
+@pytest.mark.parametrize("by", ["sentences", "paragraphs", "tokens"])
+@pytest.mark.parametrize("overlap", [0, 100])
+def test_counting_is_linear(by, overlap):
+    read = []
+    for size in (1_000, 4_000):
+        counter = Characters()
+        split("Some words of a sentence here. " * size, by, 400, overlap, counter=counter)
+        read.append(counter.read)
+    assert read[1] < 5 * read[0]
+
+
+def test_splitting_by_tokens_needs_a_size():
+    with pytest.raises(ValueError, match="max_tokens"):
+        split("a b", "tokens")
 
 
 @pytest.mark.parametrize("by", ["sentences", "paragraphs", "tokens"])
