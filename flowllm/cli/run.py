@@ -196,7 +196,9 @@ def _is_short(value: Any) -> bool:
 
 
 def _words(value: Any) -> str:
-    return value if isinstance(value, str) else {None: "null", True: "true", False: "false"}.get(value, str(value))
+    if value is None or isinstance(value, bool):
+        return "null" if value is None else str(value).lower()
+    return str(value)
 
 
 def _seconds(text: str | None) -> float | None:
