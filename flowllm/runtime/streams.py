@@ -96,11 +96,11 @@ class Follower:
         address, seen = frame.address(frame.bound.steps[index]), 0
         while True:
             done = frame.is_done(index)
-            deltas = self._deltas[address]
-            for delta in deltas[seen:]:
+            news = self._deltas[address][seen:]
+            seen += len(news)  # more may come while these are handed out
+            for delta in news:
                 if isinstance(delta, Text | Restart):
                     yield delta
-            seen = len(deltas)
             if done:
                 break
             await self._until(partial(self._has_news, frame, index, seen))
