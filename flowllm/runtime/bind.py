@@ -117,7 +117,7 @@ def _bind_step(step: Step, engine: Engine, groups: Mapping[str, Any]) -> BoundSt
         step=step,
         control=kind.control,
         run=run,
-        inputs=tuple((name, compile_evaluable(value)) for name, value in step.inputs.items()),
+        inputs=_inputs(step, kind),
         inline=run is not None and not inspect.iscoroutinefunction(run) and timeout is None,
         takes_scope=run is not None and "scope" in inspect.signature(run).parameters,
         empty_ports=dict.fromkeys(node.output_ports({}, {})) if step.rescue else {},
@@ -132,6 +132,20 @@ def _bind_step(step: Step, engine: Engine, groups: Mapping[str, Any]) -> BoundSt
         models=groups,
         call=_bind_call(kind, step, engine, groups) if kind.calls else None,
     )
+
+
+def _inputs(step: Step, kind: type[Node]) -> tuple[tuple[str, Evaluate], ...]:
+    """What is evaluated for a step. A kind with open inputs takes none of them: its templates read them."""
+    found = {name: compile_evaluable(value) for name, value in step.inputs.items()}
+    if not kind.open_inputs or kind.control:
+        return tuple(found.items())
+    given = {name: found.pop(name) for name in step.inputs if name not in kind.model_fields}
+    return tuple((name, _beside(evaluate, given) if given else evaluate) for name, evaluate in found.items())
+
+
+def _beside(evaluate: Evaluate, given: Mapping[str, Evaluate]) -> Evaluate:
+    """The same, with what is given to the step as names beside those of its frame."""
+    return lambda names: evaluate({**names, **{name: value(names) for name, value in given.items()}})
 
 
 def _timeout(step: Step) -> float | None:
