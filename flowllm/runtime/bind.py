@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
+from flowllm.compiler.explain import certain
 from flowllm.compiler.plan_json import digest
 from flowllm.core.errors import SetupError
 from flowllm.core.kinds import Kinds
@@ -181,19 +182,8 @@ def candidates(model: str | None, groups: Mapping[str, Any]) -> tuple[str, ...]:
 
 def unconditional(frame: BoundFrame) -> Iterator[BoundStep]:
     """The steps that run in any case, those inside regions included."""
-    pending, seen = list(frame.plan.roots), set[int]()
-    while pending:
-        i = pending.pop()
-        if i in seen:
-            continue
-        seen.add(i)
-        bound = frame.steps[i]
-        pending.extend((*bound.step.needs, *bound.step.early))
+    for index in certain(frame.plan):
+        bound = frame.steps[index]
         yield bound
         if bound.body is not None:
             yield from unconditional(bound.body)
-
-
-def first_model(step: Step, groups: Mapping[str, Any]) -> str | None:
-    """The model that a step asks first, or None when it has none or chooses when it runs."""
-    return next(iter(candidates(step.model, groups)), None)
