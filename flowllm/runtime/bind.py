@@ -118,7 +118,7 @@ def _bind_step(step: Step, engine: Engine, groups: Mapping[str, Any]) -> BoundSt
         step=step,
         control=kind.control,
         run=run,
-        inputs=_inputs(step, kind),
+        inputs=_inputs(step, kind, run),
         inline=run is not None and not inspect.iscoroutinefunction(run) and timeout is None,
         takes_scope=run is not None and "scope" in inspect.signature(run).parameters,
         empty_ports=dict.fromkeys(node.output_ports({}, {})) if step.rescue else {},
@@ -135,17 +135,23 @@ def _bind_step(step: Step, engine: Engine, groups: Mapping[str, Any]) -> BoundSt
     )
 
 
-def _inputs(step: Step, kind: type[Node]) -> tuple[tuple[str, Evaluate], ...]:
-    """What is evaluated for a step. A kind with open inputs takes none of them: its templates read them."""
+def _inputs(step: Step, kind: type[Node], run: Callable[..., Any] | None) -> tuple[tuple[str, Evaluate], ...]:
+    """What is evaluated for a step. Open inputs are names of its templates; `run` gets those that it takes."""
     found = {name: compile_evaluable(value) for name, value in step.inputs.items()}
-    if not kind.open_inputs or kind.control:
+    if not kind.open_inputs or run is None:
         return tuple(found.items())
-    given = {name: found.pop(name) for name in step.inputs if name not in kind.model_fields}
-    return tuple((name, _beside(evaluate, given) if given else evaluate) for name, evaluate in found.items())
+    given = {name: value for name, value in found.items() if name not in kind.model_fields}
+    parameters = inspect.signature(run).parameters.values()
+    if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+        taken = {parameter.name for parameter in parameters}
+        found = {name: value for name, value in found.items() if name in taken or name not in given}
+    return tuple((name, value if name in given else _beside(value, given)) for name, value in found.items())
 
 
 def _beside(evaluate: Evaluate, given: Mapping[str, Evaluate]) -> Evaluate:
     """The same, with what is given to the step as names beside those of its frame."""
+    if not given:
+        return evaluate
     return lambda names: evaluate({**names, **{name: value(names) for name, value in given.items()}})
 
 
