@@ -1,0 +1,64 @@
+"""Ctrl-C, SIGTERM and readers that leave: one line, the right status, nothing left running."""
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.cli.command import PATIENCE, PYTHON, environment, start_apart
+from tests.faults.server import STREAM, FaultServer, event, send, silence
+
+PIPELINE = """\
+flowllm: 1
+model: compatible/m
+nodes: {a: {kind: call, prompt: hi}, b: {kind: call, prompt: ho}}
+outputs: {o: a.text, p: b.text}
+"""
+
+
+async def ended(process) -> tuple[int, str, str]:
+    out, err = await asyncio.wait_for(process.communicate(), PATIENCE)
+    return process.returncode, out.decode(), err.decode()
+
+
+@pytest.mark.parametrize(
+    ("number", "status", "word"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
+)
+async def test_a_signal_in_mid_run(tmp_path: Path, number, status, word):
+    (tmp_path / "two.yaml").write_text(PIPELINE)
+    async with FaultServer([send(STREAM, event("first ")), silence]) as server:
+        override = f"providers.compatible.base_url={server.base_url}"
+        process = await start_apart("run", "two.yaml", override, "--no-stream", "--quiet", cwd=tmp_path)
+        while server.connections < 2 or len(server.requests) < 2:
+            await asyncio.sleep(0.01)
+        process.send_signal(number)
+        found, out, err = await ended(process)
+        await asyncio.wait_for(server.gone.wait(), 5)
+        for _ in range(200):
+            if not server.open:
+                break
+            await asyncio.sleep(0.01)
+        assert server.open == 0, "its connections are closed"
+    assert (found, out) == (status, "")
+    assert err == f"flowllm: {word}\n"
+    with pytest.raises(ProcessLookupError):
+        os.kill(process.pid, 0)
+
+
+async def test_a_reader_that_leaves_is_no_error(tmp_path: Path):
+    (tmp_path / "big.yaml").write_text(
+        "flowllm: 1\nmodel: mock/echo\ninputs: {t: string}\nnodes: {a: {kind: call, prompt: '{{ inputs.t }}'}}\n"
+        "outputs: {o: a.text}\n"
+    )
+    (tmp_path / "big.txt").write_text("many words " * 200_000)
+    words = ["run", "big.yaml", "-i", "t=@big.txt", "--quiet", "--no-stream"]
+    reader, writer = os.pipe()
+    process = await asyncio.create_subprocess_exec(
+        *PYTHON, *words, cwd=tmp_path, env=environment(), stdout=writer, stderr=asyncio.subprocess.PIPE
+    )
+    os.close(writer)
+    os.close(reader)
+    _, err = await asyncio.wait_for(process.communicate(), PATIENCE)
+    assert (process.returncode, err.decode()) == (1, "")

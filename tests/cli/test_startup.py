@@ -1,0 +1,75 @@
+"""Help, version and completion import typer and what is ours; a run imports what it uses."""
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.cli.command import PATIENCE, ROOT, environment, run_apart
+
+HEAVY = ["hydra", "omegaconf", "networkx", "httpx", "aiohttp", "numpy", "rich", "structlog", "jinja2", "yaml", "diskcache"]
+LATER = [*HEAVY, "asyncio", "orjson", "jsonschema"]
+"""pydantic is not among them: typer imports it to read the words of a command."""
+
+PROBE = """
+import sys
+sys.argv = ["flowllm", *{words!r}]
+from flowllm.cli.main import main
+status = main()
+print(sorted(set({names!r}) & set(sys.modules)), file=sys.stderr)
+"""
+
+
+def imported(words: list[str], names: list[str], **more: str) -> str:
+    code = PROBE.format(words=words, names=names)
+    command = [sys.executable, "-P", "-c", code]
+    done = subprocess.run(command, env=environment(**more), cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE)
+    return done.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize("words", [["--help"], ["--version"], ["run", "--help"], ["keys", "--help"], []])
+def test_help_imports_little(words):
+    assert imported(words, LATER) == "[]"
+
+
+@pytest.mark.parametrize("word", ["flowllm r", "flowllm run pipelines/s", "flowllm run pipelines/summarize.yaml nodes.c"])
+def test_completion_imports_little(word):
+    completing = {
+        "_FLOWLLM_COMPLETE": "complete_bash",
+        "COMP_WORDS": word,
+        "COMP_CWORD": str(len(word.split()) - 1),
+    }
+    shown = subprocess.run(
+        [sys.executable, "-P", "-X", "importtime", "-m", "flowllm"],
+        env=environment(**completing), cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE,
+    )  # fmt: skip
+    assert shown.stdout.strip()
+    names = {line.rpartition("|")[2].strip() for line in shown.stderr.splitlines() if line.startswith("import time")}
+    assert not names & set(HEAVY)
+
+
+def test_a_run_without_configuration_or_network_imports_neither(tmp_path):
+    (tmp_path / "echo.yaml").write_text(
+        "flowllm: 1\nmodel: mock/echo\nnodes: {a: {kind: call, prompt: hi}}\noutputs: {o: a.text}\n"
+    )
+    unused = ["hydra", "omegaconf", "httpx", "aiohttp", "numpy", "rich", "structlog"]
+    assert imported(["run", str(tmp_path / "echo.yaml")], unused) == "[]"
+
+
+def test_text_is_utf_8_in_every_locale(tmp_path):
+    (tmp_path / "echo.yaml").write_text(
+        "flowllm: 1\nmodel: mock/echo\nnodes: {a: {kind: call, prompt: Grüße \U0001f600}}\noutputs: {o: a.text}\n", "utf-8"
+    )
+    assert run_apart("run", "echo.yaml", cwd=tmp_path).out == "Grüße \U0001f600\n"
+
+
+def test_stdin_is_an_input(tmp_path):
+    (tmp_path / "echo.yaml").write_text(
+        "flowllm: 1\nmodel: mock/echo\ninputs: {t: string}\nnodes: {a: {kind: call, prompt: '{{ inputs.t }}'}}\n"
+        "outputs: {o: a.text}\n"
+    )
+    assert run_apart("run", "echo.yaml", "-i", "t=@-", cwd=tmp_path, stdin="über\n".encode()).out == "über\n"
+    broken = run_apart("run", "echo.yaml", "-i", "t=@-", cwd=tmp_path, stdin=b"12345\xff")
+    assert broken.status == 2
+    assert "5" in broken.err
+    assert "UTF-8" in broken.err
