@@ -88,11 +88,11 @@ class _Family:
             self._prepare(unit, spec, findings, inherited)
         read = ReadPaths()
         Scopes(spec, root, findings, read, sound=parents is not None).resolve()
-        ordered = parents is not None and not _circles(root, findings)
+        for frame in inner_frames(root) if parents is not None else ():
+            put_in_order(frame, findings)
         types = TypeCheck(spec, findings)
-        if ordered:
-            types.frame(root)
-        output_types = types.outputs(root) if ordered else {}
+        types.frame(root)
+        output_types = types.outputs(root) if parents is not None else {}
         models = self._settle(spec, root, findings, inherited)
         if findings.failed:
             return _Result(None)
@@ -149,8 +149,3 @@ class _Family:
                 print=spec.print,
             )
         )
-
-
-def _circles(root: Frame, findings: Findings) -> list[Frame]:
-    """Put every frame in order; those where that cannot be done."""
-    return [frame for frame in inner_frames(root) if not put_in_order(frame, findings)]

@@ -85,6 +85,13 @@ class Diagnosis:
             "case_outside_region", message, site.where, origin, f"{region.id}: {{around: [{around}]}}"
         )
 
+    def no_case(self, unit: Unit, key: str) -> None:
+        """A case key that cannot be told from the default."""
+        message = f"`{key}` is no case; what no case fits goes to `default`, which stands beside `cases`"
+        self._findings.report(
+            "bad_key", message, f"{unit.id}.cases", unit.node.place(f"cases.{key}"), "default: inputs.text"
+        )
+
     def no_port(self, path: Path, unit: Unit, origin: Origin, site: Site) -> None:
         """A node that has no such port."""
         ports, step = unit.ports or {}, path.steps[0]

@@ -18,19 +18,16 @@ SHOWN = 12
 """Ids of a circle that a message shows."""
 
 
-def put_in_order(frame: Frame, findings: Findings) -> bool:
-    """Set ``frame.order``; False when units wait for each other, which is reported."""
+def put_in_order(frame: Frame, findings: Findings) -> None:
+    """Set ``frame.order``. Units that wait for each other are reported, and come last with all that reads them."""
     reads = {name: {other for other in unit.reads.all() if other in frame.units} for name, unit in frame.units.items()}
     order = _ordered(reads)
-    if len(order) == len(reads):
-        frame.order = tuple(frame.units[name] for name in order)
-        return True
-    left = {name: reads[name] - set(order) for name in reads.keys() - set(order)}
-    for circle in circles(left):
+    done = set(order)
+    left = {name: reads[name] - done for name in reads.keys() - done} if len(order) < len(reads) else {}
+    for circle in circles(left) if left else ():
         unit = frame.units[circle[0]]
         findings.report("cycle", f"{_shown(circle)}: each waits for the next", unit.id, unit.node.origin)
-    frame.order = tuple(frame.units[name] for name in sorted(frame.units))
-    return False
+    frame.order = tuple(frame.units[name] for name in (*order, *sorted(left)))
 
 
 def _ordered(reads: Mapping[str, set[str]]) -> list[str]:

@@ -89,7 +89,7 @@ class Scopes:
 
     def _cases(self, unit: Unit, site: Site) -> None:
         """What each case reads; those that a constant switch can never choose make no edges."""
-        slots = cases_of(unit)
+        slots = _cases_of(unit, self._diagnosis)
         chosen = _chosen(unit, slots)
         for key, slot in slots.items():
             field = f"cases.{key}" if key else "default"
@@ -192,10 +192,13 @@ def _capture(path: Path, crossed: list[Unit], site: Site) -> None:
         region.reads.captures[path] = None
 
 
-def cases_of(unit: Unit) -> dict[str, Slot]:
+def _cases_of(unit: Unit, diagnosis: Diagnosis) -> dict[str, Slot]:
     """A route's slots by case; the default's key is empty."""
     cases, default = unit.node.fields.get("cases"), unit.node.fields.get("default")
     found = dict(cases.slots) if isinstance(cases, Late) else {}
+    for key in ("", "default"):
+        if found.pop(key, None) is not None:
+            diagnosis.no_case(unit, key)
     return {**found, "": default} if isinstance(default, Slot) else found
 
 

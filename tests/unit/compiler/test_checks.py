@@ -100,6 +100,14 @@ ONE = {
         nodes(r={"kind": "route", "switch": {"const": 2}, "cases": {"1": {"const": 1}}}),
         "case_missing r.cases: `r` has no case for `2` and no default",
     ),
+    "case named default": (
+        nodes(r={"kind": "route", "switch": "inputs.text", "cases": {"default": {"const": 1}, "a": {"const": 1}}}),
+        "bad_key r.cases: `default` is no case; what no case fits goes to `default`, which stands beside `cases`",
+    ),
+    "case without a name": (
+        nodes(r={"kind": "route", "switch": "inputs.text", "cases": {"": {"const": 1}}, "default": {"const": 2}}),
+        "bad_key r.cases: `` is no case; ",
+    ),
     # regions
     "region without nodes": (
         nodes(r={"kind": "retry", "around": [], "of": {"const": 1}}),
@@ -337,6 +345,13 @@ def test_all_faults_come_at_once_and_nothing_derived():
         "cycle",
         "unknown_kind",
     ]
+
+
+def test_a_circle_hides_no_other_fault():
+    pipeline = nodes(
+        {"o": "a.text", "p": "b.value"}, a={"kind": "call", "prompt": "{{ a.text }}{{ inputs.n.x }}"}, b=FAKE
+    )
+    assert [problem.code for problem in problems(pipeline)] == ["cycle", "type_mismatch"]
 
 
 def test_given_inputs():
