@@ -1,5 +1,7 @@
 """What a run gave and what it used."""
 
+import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
@@ -64,4 +66,16 @@ def shown_output(plan: Plan) -> str | None:
 
 
 def _json(value: Any) -> str:
-    return orjson.dumps(value, option=orjson.OPT_INDENT_2).decode()
+    try:
+        return orjson.dumps(value, option=orjson.OPT_INDENT_2).decode()
+    except TypeError:  # an integer beyond 64 bits, or half of a surrogate pair
+        return json.dumps(_finite(value), ensure_ascii=False, allow_nan=False, indent=2)
+
+
+def _finite(value: Any) -> Any:
+    """The value with null for what JSON has no number for, as orjson writes it."""
+    if isinstance(value, dict):
+        return {name: _finite(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
