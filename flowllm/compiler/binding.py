@@ -7,10 +7,15 @@ from flowllm.compiler.findings import Findings
 from flowllm.compiler.frames import Frame, Unit
 from flowllm.compiler.models import Asked, Models
 from flowllm.compiler.types import NEVER, along, enumerated, listed, of_value
-from flowllm.core.slot import Evaluable, Expression, ImageOf, Literal, Path, PromptTemplate
+from flowllm.core.slot import Evaluable, Expression, ImageOf, Literal, Path, PromptTemplate, Slot, Template
 from flowllm.core.spec import PipelineSpec, Schema
 from flowllm.text.paths import parse_path
 from flowllm.text.slots import constant, is_constant
+from flowllm.text.templates import parsed
+from flowllm.text.tokens import count
+
+MARGIN = 2
+"""How far a counted prompt may be from what a model's own tokenizer says."""
 
 
 class Binding:
@@ -46,6 +51,19 @@ class Binding:
                     self._missing(unit, key)
                 return
         unit.model = self._models.resolve(name, asked)
+        self._check_window(unit)
+
+    def _check_window(self, unit: Unit) -> None:
+        """Report a prompt whose fixed text alone cannot fit; the count is an estimate, so by a wide margin."""
+        window = self._models.window(unit.model)
+        if window is None:
+            return
+        for name, value in unit.node.fields.items():
+            text = _fixed_text(value) if isinstance(value, PromptTemplate) else ""
+            if len(text) > window and (tokens := count(text)) > MARGIN * window:
+                message = f"the fixed text has about {tokens} tokens, and `{unit.model}` reads {window}"
+                place, hint = unit.node.place(name), "shorten it, or choose a model with a larger window"
+                self._findings.report("context_too_long", message, f"{unit.id}.{name}", place, hint)
 
     def _missing(self, unit: Unit, key: str) -> None:
         message = f"`{unit.id}` needs a model and none is chosen"
@@ -110,9 +128,14 @@ class Binding:
         unit.policies = {**unit.policies, "fallback": [name for name in names if name is not None]}
 
 
-def _constant(slot: Evaluable) -> bool:
-    from flowllm.core.slot import Slot
+def _fixed_text(prompt: PromptTemplate) -> str:
+    """What a prompt says whatever is given to it; nothing is known of templates with statements."""
+    templates = [part for message in prompt.messages for part in message.parts if isinstance(part, Template)]
+    pieces = [piece for template in templates for piece in parsed(template.source).pieces or ()]
+    return "".join(piece for piece in pieces if isinstance(piece, str))
 
+
+def _constant(slot: Evaluable) -> bool:
     return isinstance(slot, Slot) and is_constant(slot)
 
 

@@ -61,6 +61,13 @@ class Models:
             self.groups[seen[0]] = found
         return found
 
+    def window(self, name: str | None) -> int | None:
+        """The tokens that a model reads at most, where that is known; None for groups."""
+        provider, _, model = (name or "").partition("/")
+        card = self.catalog.providers.get(provider) if name in self.used else None
+        entry = card.models.get(model) if card else None
+        return entry.context if entry else None
+
     def _circle(self, seen: list[str]) -> None:
         place = self.spec.place(f"models.{seen[0]}")
         message = f"the models {' -> '.join(seen)} name each other"

@@ -216,6 +216,10 @@ ONE = {
         nodes(out("a.items"), a={**CALL, "each": {"const": ["acme/large", "acme/no"]}, "model": "{{ item }}"}),
         "unknown_model a.model: `acme` has no model `no`",
     ),
+    "prompt that cannot fit": (
+        nodes(OUT, a={"kind": "call", "model": "acme/tiny", "prompt": "word " * 500 + "{{ inputs.text }}"}),
+        "context_too_long a.prompt: the fixed text has about ",
+    ),
     # policies
     "unknown policy": (
         {**nodes(OUT, a=CALL), "policies": {"retri": 3}},

@@ -44,6 +44,7 @@ CATALOG = Catalog(
             models={
                 "large": ModelCard("large", supports=frozenset({"tools", "images"})),
                 "small": ModelCard("small", supports=frozenset()),
+                "tiny": ModelCard("tiny", context=100),
                 "vectors": ModelCard("vectors", tasks=frozenset({"embed"})),
             },
         ),
