@@ -49,17 +49,21 @@ def models(ctx: typer.Context, args: list[str], incomplete: str) -> list[str]:
 def overrides(ctx: typer.Context, args: list[str], incomplete: str) -> list[str]:
     """Words that set something: ``model=``, ``input.words=``, ``nodes.ask.temperature=``."""
     with suppress(Exception):
-        file = str(ctx.params.get("pipeline") or "")
-        return sorted(_overrides(Outline.read(file), incomplete, ctx.params.get("overrides") or []))
+        return sorted(_overrides(_outline(ctx), incomplete, ctx.params.get("overrides") or []))
     return []
 
 
 def nodes(ctx: typer.Context, args: list[str], incomplete: str) -> list[str]:
     """Ids of the pipeline's nodes, as addresses begin."""
     with suppress(Exception):
-        outline = Outline.read(str(ctx.params.get("pipeline") or ""))
-        return [name for name in outline.nodes if name.startswith(incomplete)]
+        return [name for name in _outline(ctx).nodes if name.startswith(incomplete)]
     return []
+
+
+def _outline(ctx: typer.Context) -> "Outline":
+    """The pipeline named on the line; an option without its value yet leaves the words unread in ``args``."""
+    unread = (word for word in ctx.args if word.endswith((".yaml", ".yml")))
+    return Outline.read(str(ctx.params.get("pipeline") or next(unread, "")))
 
 
 class Outline:
@@ -89,6 +93,8 @@ class Outline:
         if depth == 0:
             self.top.append(key)
             self._section, self._inner = key, 0
+            for inner, value in _flow_keys(rest):
+                self._take(inner, value)
             return
         self._inner = self._inner or depth
         if depth == self._inner:
@@ -107,11 +113,27 @@ class Outline:
             self.nodes[key] = kind[1] if kind else ""
 
 
+def _flow_keys(text: str) -> Iterator[tuple[str, str]]:
+    """The keys of ``{a: 1, b: {c: 2}}`` on one line, each with the text up to the next."""
+    if not text.startswith("{"):
+        return
+    starts, depth = [], 0
+    for place, character in enumerate(text):
+        depth += (character in "{[") - (character in "}]")
+        if depth == 1 and character in "{,":
+            starts.append(place + 1)
+    for start, end in zip(starts, [*starts[1:], len(text)], strict=True):
+        found = _KEY.match(text[start:end])
+        if found is not None:
+            yield found[2], found[3]
+
+
 def _overrides(outline: Outline, incomplete: str, before: list[str]) -> Iterator[str]:
     key, equals, value = incomplete.partition("=")
-    if before[-1:] == ["="] and len(before) > 1:
+    words = [word for word in before if word != "="]
+    if words and "=" not in words[-1] and not words[-1].startswith("~") and not equals:
         # bash takes `=` for a word of its own and asks for what stands behind it.
-        yield from (word for word in _values(outline, before[-2]) if word.startswith(incomplete))
+        yield from (word for word in _values(outline, words[-1]) if word.startswith(incomplete))
     elif equals:
         yield from (f"{key}={word}" for word in _values(outline, key) if word.startswith(value))
     else:

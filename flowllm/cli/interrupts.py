@@ -49,7 +49,7 @@ class _Termination:
         try:
             self._loop.add_signal_handler(signal.SIGTERM, self._stop)
             self._watching = True
-        except (NotImplementedError, RuntimeError, ValueError):
+        except (RuntimeError, ValueError):
             self._watching = False  # another thread, or a system without it
 
     def _stop(self) -> None:

@@ -46,9 +46,8 @@ def environment(**more: str) -> dict[str, str]:
 
 def run_apart(*words: str, cwd: Path, stdin: bytes = b"", timeout: float = PATIENCE, **more: str) -> Outcome:
     """Run in a process of its own."""
-    done = subprocess.run(
-        [*PYTHON, *map(str, words)], cwd=cwd, env=environment(**more), input=stdin, capture_output=True, timeout=timeout
-    )
+    command, env = [*PYTHON, *map(str, words)], environment(**more)
+    done = subprocess.run(command, cwd=cwd, env=env, input=stdin, capture_output=True, timeout=timeout, check=False)
     return Outcome(done.returncode, done.stdout.decode(), done.stderr.decode())
 
 

@@ -72,7 +72,12 @@ def test_keys_are_read_from_stdin_kept_and_never_shown(flowllm, monkeypatch, tmp
     path = flowllm("keys", "path").out.strip()
     assert path.startswith(str(tmp_path))
     assert stat.S_IMODE((tmp_path / "config/flowllm/keys.json").stat().st_mode) == 0o600
-    shown += [flowllm("keys", "list"), flowllm("keys", "list", "--json"), flowllm("providers", "list"), flowllm("doctor")]
+    shown += [
+        flowllm("keys", "list"),
+        flowllm("keys", "list", "--json"),
+        flowllm("providers", "list"),
+        flowllm("doctor"),
+    ]
     assert all(outcome.status == 0 for outcome in shown)
     assert all(REAL not in outcome.out + outcome.err for outcome in shown)
     assert "OPENAI_API_KEY" in shown[1].out
@@ -129,7 +134,8 @@ def test_models_are_filtered_by_words(flowllm):
 def test_a_provider_of_the_project_is_listed(flowllm, folder):
     (folder / "providers").mkdir()
     (folder / "providers/acme.yaml").write_text(
-        "name: acme\nbase_url: https://api.acme.example/v1\nwire: {chat: openai_chat}\nauth: {scheme: bearer, env: ACME_API_KEY}\n"
+        "name: acme\nbase_url: https://api.acme.example/v1\nwire: {chat: openai_chat}\n"
+        "auth: {scheme: bearer, env: ACME_API_KEY}\n"
     )
     assert "$ACME_API_KEY is not set" in flowllm("providers", "list").out
 

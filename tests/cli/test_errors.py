@@ -35,6 +35,15 @@ FAULTS = [
 ]
 
 
+EXCERPT = """\
+error[unknown_reference]: unknown reference `prats.parts`
+  --> seven.yaml:13:10
+   13 |       {{ prats.parts }}
+      |          ^^^^^^^^^^^
+hint: did you mean `parts.parts`?
+"""
+
+
 @pytest.fixture
 def seven(folder):
     (folder / "seven.yaml").write_text(SEVEN)
@@ -55,16 +64,7 @@ def test_all_faults_come_at_once_with_place_and_hint(flowllm, seven):
 def test_text_shows_the_line_and_marks_the_word(flowllm, seven):
     outcome = flowllm("check", seven)
     assert outcome.out == ""
-    expected = "\n".join(
-        [
-            "error[unknown_reference]: unknown reference `prats.parts`",
-            "  --> seven.yaml:13:10",
-            "   13 |       {{ prats.parts }}",
-            "      |          ^^^^^^^^^^^",
-            "hint: did you mean `parts.parts`?",
-        ]
-    )
-    assert expected in outcome.err
+    assert EXCERPT in outcome.err
 
 
 def test_run_shows_the_same_errors_and_runs_nothing(flowllm, seven):
@@ -147,7 +147,8 @@ def test_exit_statuses(flowllm, echo, words, status, code):
 
 def test_warnings_are_errors_when_strict(flowllm, folder):
     (folder / "spare.yaml").write_text(
-        "flowllm: 1\nmodel: mock/echo\nnodes:\n  a: {kind: call, prompt: x}\n  b: {kind: call, prompt: y}\noutputs: {o: a.text}\n"
+        "flowllm: 1\nmodel: mock/echo\nnodes:\n  a: {kind: call, prompt: x}\n"
+        "  b: {kind: call, prompt: y}\noutputs: {o: a.text}\n"
     )
     assert "warning[unreachable]" in (loose := flowllm("run", "spare.yaml")).err
     assert (loose.status, loose.out) == (0, "x\n")
@@ -170,5 +171,7 @@ def test_a_traceback_is_shown_only_when_debugging(flowllm, echo):
 
 
 def test_control_characters_of_a_file_do_not_reach_the_terminal(flowllm, folder):
-    (folder / "evil.yaml").write_text('flowllm: 1\nnodes: {a: {kind: call, prompt: "{{ \\e[31mx }}"}}\noutputs: {o: a.text}\n')
+    (folder / "evil.yaml").write_text(
+        'flowllm: 1\nnodes: {a: {kind: call, prompt: "{{ \\e[31mx }}"}}\noutputs: {o: a.text}\n'
+    )
     assert "\x1b" not in flowllm("check", "evil.yaml").err

@@ -167,7 +167,9 @@ def test_an_entry_of_the_cache_is_explained_and_cleared(flowllm, calls):
 
 
 def test_a_rehearsal_asks_nobody_and_names_what_is_unknown(flowllm, calls):
-    outcome = flowllm("run", *calls[:1], "--dry-run", "model=openai/gpt-5-mini", "nodes.ask.max_output_tokens=1000", "--json")
+    outcome = flowllm(
+        "run", *calls[:1], "--dry-run", "model=openai/gpt-5-mini", "nodes.ask.max_output_tokens=1000", "--json"
+    )
     assert outcome.status == 0, "no key is needed"
     ask, more = outcome.data["nodes"]
     assert ask["calls"] == {"low": 1, "high": 1}
@@ -224,12 +226,13 @@ def test_several_values_without_m_are_refused_with_the_way_out(flowllm, echo):
         ("{error: {status: 401}}", 4, "auth"),
         ("{error: {status: 400}}", 4, "bad_request"),
         ("{reply: not good}", 5, "invalid_json"),
-        ("{reply: \"\\\"x\\\"\"}", 5, "bad_output"),
+        ('{reply: "\\"x\\""}', 5, "bad_output"),
     ],
 )
 def test_failures_of_a_run(flowllm, folder, rule, status, code):
     (folder / "strict.yaml").write_text(
-        "flowllm: 1\nmodel: mock/m\nnodes:\n  ask: {kind: call, prompt: x, schema: {type: integer}}\noutputs: {o: ask.value}\n"
+        "flowllm: 1\nmodel: mock/m\nnodes:\n  ask: {kind: call, prompt: x, schema: {type: integer}}\n"
+        "outputs: {o: ask.value}\n"
     )
     (folder / "rules.yaml").write_text(f"- {rule}\n")
     outcome = flowllm("run", "strict.yaml", "--mock", "rules.yaml")

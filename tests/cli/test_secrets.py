@@ -20,7 +20,10 @@ SCHEMES = {
 MIRROR = f"your key {CANARY} and {quote(CANARY, safe='')} and {base64.b64encode(CANARY.encode()).decode()}"
 SERVERS = {
     "401": [send(error(401, MIRROR)), fin],
-    "302": [send(head(302, 0, Location=f"http://127.0.0.1:9/{quote(CANARY, safe='')}?key={quote(CANARY, safe='')}")), fin],
+    "302": [
+        send(head(302, 0, Location=f"http://127.0.0.1:9/{quote(CANARY, safe='')}?key={quote(CANARY, safe='')}")),
+        fin,
+    ],
     "broken JSON": [send(response(b'{"choices": [' + MIRROR.encode())), fin],
     "reset": [rst],
     "cut": [send(STREAM, event(MIRROR)), rst],
@@ -86,7 +89,9 @@ def test_without_the_redactor_the_key_would_be_shown(tmp_path, capsys, monkeypat
 def test_a_secret_in_a_file_is_masked_in_the_excerpt_of_its_error(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     secret = "sk-proj-0123456789abcdefghij"
-    (tmp_path / "p.yaml").write_text(f"flowllm: 1\nvars: {{key: {secret}}}\nnodes: {{a: {{kind: cal, k: {secret}}}}}\noutputs: {{o: a.x}}\n")
+    (tmp_path / "p.yaml").write_text(
+        f"flowllm: 1\nvars: {{key: {secret}}}\nnodes: {{a: {{kind: cal, k: {secret}}}}}\noutputs: {{o: a.x}}\n"
+    )
     outcome = run_here(capsys, "check", "p.yaml")
     assert outcome.status == 2
     assert secret not in outcome.out + outcome.err

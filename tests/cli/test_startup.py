@@ -7,7 +7,19 @@ import pytest
 
 from tests.cli.command import PATIENCE, ROOT, environment, run_apart
 
-HEAVY = ["hydra", "omegaconf", "networkx", "httpx", "aiohttp", "numpy", "rich", "structlog", "jinja2", "yaml", "diskcache"]
+HEAVY = [
+    "hydra",
+    "omegaconf",
+    "networkx",
+    "httpx",
+    "aiohttp",
+    "numpy",
+    "rich",
+    "structlog",
+    "jinja2",
+    "yaml",
+    "diskcache",
+]
 LATER = [*HEAVY, "asyncio", "orjson", "jsonschema"]
 """pydantic is not among them: typer imports it to read the words of a command."""
 
@@ -23,7 +35,9 @@ print(sorted(set({names!r}) & set(sys.modules)), file=sys.stderr)
 def imported(words: list[str], names: list[str], **more: str) -> str:
     code = PROBE.format(words=words, names=names)
     command = [sys.executable, "-P", "-c", code]
-    done = subprocess.run(command, env=environment(**more), cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE)
+    done = subprocess.run(
+        command, env=environment(**more), cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE, check=True
+    )
     return done.stderr.splitlines()[-1]
 
 
@@ -32,7 +46,9 @@ def test_help_imports_little(words):
     assert imported(words, LATER) == "[]"
 
 
-@pytest.mark.parametrize("word", ["flowllm r", "flowllm run pipelines/s", "flowllm run pipelines/summarize.yaml nodes.c"])
+@pytest.mark.parametrize(
+    "word", ["flowllm r", "flowllm run pipelines/s", "flowllm run pipelines/summarize.yaml nodes.c"]
+)
 def test_completion_imports_little(word):
     completing = {
         "_FLOWLLM_COMPLETE": "complete_bash",
@@ -41,7 +57,7 @@ def test_completion_imports_little(word):
     }
     shown = subprocess.run(
         [sys.executable, "-P", "-X", "importtime", "-m", "flowllm"],
-        env=environment(**completing), cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE,
+        env=environment(**completing), cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE, check=True,
     )  # fmt: skip
     assert shown.stdout.strip()
     names = {line.rpartition("|")[2].strip() for line in shown.stderr.splitlines() if line.startswith("import time")}
@@ -58,7 +74,8 @@ def test_a_run_without_configuration_or_network_imports_neither(tmp_path):
 
 def test_text_is_utf_8_in_every_locale(tmp_path):
     (tmp_path / "echo.yaml").write_text(
-        "flowllm: 1\nmodel: mock/echo\nnodes: {a: {kind: call, prompt: Grüße \U0001f600}}\noutputs: {o: a.text}\n", "utf-8"
+        "flowllm: 1\nmodel: mock/echo\nnodes: {a: {kind: call, prompt: Grüße \U0001f600}}\noutputs: {o: a.text}\n",
+        "utf-8",
     )
     assert run_apart("run", "echo.yaml", cwd=tmp_path).out == "Grüße \U0001f600\n"
 

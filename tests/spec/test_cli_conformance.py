@@ -180,6 +180,8 @@ def check(case: dict, wanted: dict, outcome) -> None:
 
 def test_at_least_40_cases_run(capsys):
     with capsys.disabled():
-        print(f"\n{len(TAKEN)} of {len(CASES)} cases of the conformance table as processes, {QUICK} of them in every run")
+        print(  # noqa: T201  the count is to be seen
+            f"\n{len(TAKEN)} of {len(CASES)} cases of the conformance table as processes, {QUICK} of them in every run"
+        )
     assert len(TAKEN) >= QUICK >= 40
     assert set(LEFT_OUT) <= set(CASES)
