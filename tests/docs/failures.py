@@ -34,9 +34,7 @@ def shown(code, example):
     """The example and what its command prints, as Markdown."""
     command = example.get("command", CHECK)
     text = "".join(
-        f'```{Path(name).suffix[1:]} title="{name}"\n{body}```\n\n'
-        for name, body in files_of(example).items()
-        if body
+        f'```{Path(name).suffix[1:]} title="{name}"\n{body}```\n\n' for name, body in files_of(example).items() if body
     ).replace("@port", PORT)
     printed, status = run(example)
     if f"[{code}]" not in printed:
@@ -72,7 +70,7 @@ def run(example):
         with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
             status = main(words[1:])
         text = printed.getvalue().replace(str(Path(folder).resolve()), ".").replace(folder, ".")
-        text = re.sub(r"after \d+\.\d s\)", "after 0.0 s)", text)
+        text = re.sub(r"\b(after|in) \d+\.\d s\b", r"\1 0.1 s", text)
         return (text.replace(f":{port}", f":{PORT}") if port else text), status
 
 

@@ -5,6 +5,7 @@ what a page shows is what the command printed.
 """
 
 import json
+import sys
 from collections.abc import Iterator, Mapping
 
 import typer
@@ -24,6 +25,7 @@ from flowllm.policies.chain import order, policy_model
 from tests.docs.blocks import ROOT
 from tests.docs.failures import read_examples, shown
 
+NO_DEFINITIONS: Mapping = {}
 HEAD = "<!-- Written by `python -m tests.docs.generate`; a test compares it with the code. -->\n\n"
 HELD = {Holds.SLOT: "slot", Holds.TEMPLATE: "template", Holds.PROMPT: "prompt", Holds.LATE: "mapping of slots"}
 ANYWHERE = {
@@ -46,8 +48,13 @@ def kinds():
     names = [name for name in found.names() if found.find(name).__module__.startswith("flowllm.nodes.")]
     text = "# Kinds of nodes\n\n" + HEAD
     text += "Parameters are configuration unless their type says slot, template or prompt "
-    text += "([what these are](language.md#slots-and-templates)). `flowllm schema --kind NAME` prints the JSON Schema.\n\n"
-    text += rows(("kind", "what it does"), [(f"[{n}](#{n})", found.find(n).summary or prose(found.find(n)).partition(". ")[0]) for n in names])
+    text += (
+        "([what these are](language.md#slots-and-templates)). `flowllm schema --kind NAME` prints the JSON Schema.\n\n"
+    )
+    text += rows(
+        ("kind", "what it does"),
+        [(f"[{n}](#{n})", found.find(n).summary or prose(found.find(n)).partition(". ")[0]) for n in names],
+    )
     text += "\n## Every node\n\n" + rows(("field", "what it is"), [(f"`{k}`", v) for k, v in ANYWHERE.items()])
     text += "\nNodes that are no region and no route also take these:\n\n"
     text += rows(("field", "what it is"), [(f"`{k}`", v) for k, v in EACH.items()])
@@ -104,7 +111,7 @@ def _default(info):
     return f"`{json.dumps(value, ensure_ascii=False)}`"
 
 
-def in_words(schema, defs: Mapping = {}):  # noqa: B006  read only
+def in_words(schema, defs: Mapping = NO_DEFINITIONS):
     """A JSON Schema in a few words."""
     if not isinstance(schema, Mapping) or not schema:
         return "anything"
@@ -282,7 +289,7 @@ def main():
         target = ROOT / page
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(make(), "utf-8")
-        print(f"wrote {page}")
+        sys.stdout.write(f"wrote {page}\n")
 
 
 if __name__ == "__main__":
