@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from flowllm.core.request import ToolUse
+from flowllm.core.request import Thought, ToolUse
 
 
 @dataclass(slots=True)
@@ -19,10 +19,15 @@ class Text:
 
 @dataclass(slots=True)
 class Reasoning:
-    """More text of the model's thinking; ``signature`` must be sent back with it where one is given."""
+    """More text of the model's thinking; ``signature`` must be sent back with it where one is given.
+
+    A signature ends a thought; ``sealed`` says that it holds the whole of it. ``id`` as in `Thought`.
+    """
 
     text: str
     signature: str = ""
+    id: str = ""
+    sealed: bool = False
 
 
 @dataclass(slots=True)
@@ -33,6 +38,7 @@ class ToolCall:
     id: str = ""
     name: str = ""
     arguments: str = ""
+    signature: str = ""
 
 
 @dataclass(slots=True)
@@ -108,19 +114,33 @@ class Reply:
     model: str | None = None
     request_id: str | None = None
     citations: int | None = None
+    thoughts: tuple[Thought, ...] = ()
+
+
+@dataclass(slots=True)
+class _Pieces:
+    """A thought while it comes."""
+
+    texts: list[str]
+    id: str
+    signature: str = ""
+    sealed: bool = False
+
+    def thought(self) -> Thought:
+        return Thought("".join(self.texts), self.signature, self.id, self.sealed)
 
 
 class Fold:
     """Collects deltas as they come; ``reply()`` is the answer so far."""
 
-    __slots__ = ("_calls", "_finish", "_meta", "_reasoning", "_scores", "_text", "_usage", "_vectors")
+    __slots__ = ("_calls", "_finish", "_meta", "_scores", "_text", "_thoughts", "_usage", "_vectors")
 
     def __init__(self) -> None:
         self._clear()
 
     def _clear(self) -> None:
         self._text: list[str] = []
-        self._reasoning: list[str] = []
+        self._thoughts: list[_Pieces] = []
         self._calls: dict[int, list[str]] = {}
         self._vectors: Sequence[Any] | None = None
         self._scores: Scores | None = None
@@ -137,8 +157,8 @@ class Fold:
 
     def _add_rare(self, delta: Delta) -> None:
         match delta:
-            case Reasoning(text=text):
-                self._reasoning.append(text)
+            case Reasoning():
+                self._add_thought(delta)
             case ToolCall():
                 self._add_call(delta)
             case Usage():
@@ -160,16 +180,26 @@ class Fold:
                 self._clear()
 
     def _add_call(self, delta: ToolCall) -> None:
-        call = self._calls.setdefault(delta.index, ["", "", ""])
+        call = self._calls.setdefault(delta.index, ["", "", "", ""])
         call[0] = call[0] or delta.name
         call[1] += delta.arguments
         call[2] = call[2] or delta.id
+        call[3] = call[3] or delta.signature
+
+    def _add_thought(self, delta: Reasoning) -> None:
+        last = self._thoughts[-1] if self._thoughts else None
+        if last is None or last.signature or delta.id not in ("", last.id):
+            last = _Pieces([], delta.id)
+            self._thoughts.append(last)
+        last.texts.append(delta.text)
+        last.signature, last.sealed = delta.signature, delta.sealed
 
     def reply(self) -> Reply:
         """The answer so far."""
+        thoughts = tuple(t.thought() for t in self._thoughts)
         return Reply(
             text="".join(self._text),
-            reasoning="".join(self._reasoning) or None,
+            reasoning="".join(thought.text for thought in thoughts) or None,
             tool_calls=tuple(ToolUse(*self._calls[i]) for i in sorted(self._calls)),
             vectors=self._vectors,
             scores=self._scores,
@@ -179,6 +209,7 @@ class Fold:
             model=self._meta.model,
             request_id=self._meta.request_id,
             citations=self._meta.citations,
+            thoughts=thoughts,
         )
 
 

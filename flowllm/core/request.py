@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 import orjson
@@ -31,21 +31,43 @@ Part = Text | Image
 
 @dataclass(frozen=True, slots=True)
 class ToolUse:
-    """A call of a tool that a model asked for; ``arguments`` is JSON text as the model wrote it."""
+    """A call of a tool that a model asked for; ``arguments`` is JSON text as the model wrote it.
+
+    ``signature`` is the provider's seal on it, sent back as it came.
+    """
 
     name: str
     arguments: str
     id: str = ""
+    signature: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Thought:
+    """What a model thought before it answered, for the provider that gave it.
+
+    ``signature`` is the provider's seal, sent back as it came; ``sealed``: the seal holds the whole
+    thought. ``id`` is the provider's name of it.
+    """
+
+    text: str = ""
+    signature: str = ""
+    id: str = ""
+    sealed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One turn. ``tool_calls`` only on assistant turns, ``tool_call_id`` only on tool turns."""
+    """One turn. ``tool_calls`` and ``thoughts`` only on assistant turns, ``tool_call_id`` only on tool turns.
+
+    ``thoughts`` came before the parts and calls; a wire without a place for them leaves them out.
+    """
 
     role: Role
     parts: tuple[Part, ...] = ()
     tool_calls: tuple[ToolUse, ...] = ()
     tool_call_id: str = ""
+    thoughts: tuple[Thought, ...] = ()
 
     @property
     def text(self) -> str:
@@ -131,8 +153,11 @@ def message_from_data(data: Mapping[str, Any]) -> Message:
     """A message as users see it in ports (``{role, content[, tool_calls, tool_call_id]}``) to a `Message`."""
     content = data.get("content", "")
     parts = (Text(content),) if isinstance(content, str) else tuple(map(_part_from_data, content or ()))
-    calls = tuple(ToolUse(c["name"], c["arguments"], c.get("id", "")) for c in data.get("tool_calls", ()))
-    return Message(data["role"], parts, calls, data.get("tool_call_id", ""))
+    calls = tuple(
+        ToolUse(c["name"], c["arguments"], c.get("id", ""), c.get("signature", "")) for c in data.get("tool_calls", ())
+    )
+    thoughts = tuple(Thought(**thought) for thought in data.get("thoughts", ()))
+    return Message(data["role"], parts, calls, data.get("tool_call_id", ""), thoughts)
 
 
 def _part_from_data(data: Mapping[str, Any]) -> Part:
@@ -147,9 +172,14 @@ def message_to_data(message: Message) -> dict[str, Any]:
     else:
         data["content"] = [_part_to_data(part) for part in message.parts]
     if message.tool_calls:
-        data["tool_calls"] = [{"id": c.id, "name": c.name, "arguments": c.arguments} for c in message.tool_calls]
+        data["tool_calls"] = [
+            {"id": c.id, "name": c.name, "arguments": c.arguments} | ({"signature": c.signature} if c.signature else {})
+            for c in message.tool_calls
+        ]
     if message.tool_call_id:
         data["tool_call_id"] = message.tool_call_id
+    if message.thoughts:
+        data["thoughts"] = [asdict(thought) for thought in message.thoughts]
     return data
 
 
