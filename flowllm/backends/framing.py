@@ -1,18 +1,23 @@
-"""Bytes to frames, without any I/O: server-sent events, lines of JSON, or one whole body.
+"""Bytes to frames, without any I/O: server-sent events, lines of JSON, items of an array, or one whole body.
 
 A framing is fed the chunks of one body as they arrive and gives the frames that are complete, the
 same ones however the bytes were cut. It never splits text at anything but CR and LF, counts what it
 was given, and refuses what is larger than its `Limits`. What is not UTF-8 is a `decode_error`.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 from flowllm.core.errors import ProviderFailure
 
 MEBIBYTE = 1024 * 1024
 BOM = b"\xef\xbb\xbf"
+_BETWEEN = b" \t\r\n,[]"
+_TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[{}"]', re.DOTALL)
+JsonForm = Literal["whole", "lines", "items"]
+"""What a body of JSON is: one frame, a frame a line, or a frame an item of the array that it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,16 +241,74 @@ class Lines(_Counted):
         return [Frame(line) for line in lines if line]
 
 
-class Sniffed(_Counted):
-    """Events or a whole body, whatever the first byte says: content types are not to be trusted.
+class Items(_Counted):
+    """The items of one JSON array of objects, each as soon as it is complete.
 
-    JSON starts with a bracket and markup with ``<``; an event stream starts with neither.
+    What is no array of objects is given as one frame, for the decoder to refuse.
     """
 
-    __slots__ = ("_inner", "_start")
+    __slots__ = ("_buffer", "_depth", "_scanned")
 
     def __init__(self, limits: Limits | None = None) -> None:
         super().__init__(limits)
+        self._buffer = bytearray()
+        self._scanned = 0
+        self._depth = 0
+
+    def feed(self, chunk: bytes) -> Sequence[Frame]:
+        """The items that ``chunk`` completes."""
+        self._count(chunk)
+        self._buffer += chunk
+        frames: list[Frame] = []
+        while (end := self._scan()) is not None:
+            frames.append(self._frame(end))
+        if len(self._buffer) > self._limits.event:
+            raise _too_large("an item", self._limits.event)
+        return frames
+
+    def finish(self) -> Sequence[Frame]:
+        """What is neither an item nor a mark around items; an item that broke off is left out."""
+        rest = b"" if self._depth else bytes(self._buffer).strip(_BETWEEN)
+        self._buffer.clear()
+        _check_text(rest)
+        return (Frame(rest),) if rest else ()
+
+    def _scan(self) -> int | None:
+        """The place behind the next complete item; braces inside of strings do not count."""
+        for match in _TOKEN.finditer(self._buffer, self._scanned):
+            if match[0] == b'"':
+                # A string that is still open is scanned again from its start when more has come.
+                self._scanned = match.start()
+                return None
+            self._scanned = match.end()
+            if match[0] in b"{}":
+                self._depth += 1 if match[0] == b"{" else -1
+                if self._depth == 0:
+                    return match.end()
+        self._scanned = len(self._buffer)
+        return None
+
+    def _frame(self, end: int) -> Frame:
+        item = bytes(self._buffer[:end]).lstrip(_BETWEEN)
+        del self._buffer[:end]
+        self._scanned = 0
+        self.beats += 1
+        _check_text(item)
+        return Frame(item)
+
+
+class Sniffed(_Counted):
+    """Events or JSON, whatever the first byte says: content types are not to be trusted.
+
+    JSON starts with a bracket and markup with ``<``; an event stream starts with neither. ``json`` is
+    what JSON is taken for.
+    """
+
+    __slots__ = ("_inner", "_json", "_start")
+
+    def __init__(self, limits: Limits | None = None, json: JsonForm = "whole") -> None:
+        super().__init__(limits)
+        self._json = json
         self._inner: Framing | None = None
         self._start = b""
 
@@ -257,11 +320,18 @@ class Sniffed(_Counted):
             if not first or BOM.startswith(self._start):
                 self._count(chunk)
                 return ()
-            self._inner = (Whole if first in b"{[<" else Sse)(self._limits)
+            self._inner = self._framing(first)
             chunk, self._start = self._start, b""
         frames = self._inner.feed(chunk)
         self.beats = self._inner.beats
         return frames
+
+    def _framing(self, first: bytes) -> Framing:
+        if first not in b"{[<":
+            return Sse(self._limits)
+        if first == b"<" or self._json == "whole":
+            return Whole(self._limits)
+        return Lines(self._limits) if self._json == "lines" else Items(self._limits)
 
     @property
     def blank(self) -> bool:

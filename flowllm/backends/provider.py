@@ -67,7 +67,7 @@ class _Provider:
         try:
             wire = self._wire(request)
             parts = wire.encode(request)
-            waiting = _Waiting(scope.clock, self._timeouts, parts.stream)
+            waiting = _Waiting(scope.clock, self._timeouts, parts)
             response = await self._open(parts, waiting)
             async with aclosing(response), aclosing(self._batches(wire, request, response, waiting)) as batches:
                 async for batch in batches:
@@ -95,10 +95,11 @@ class _Provider:
                 raise SetupError("missing_key", message, hint=f"providers.{card.name}.base_url=https://...")
             self._key = require_key(card, self._find_key(card.auth))
             url = card.base_url + path
+            mark = "&" if "?" in path else "?"
             shown, asked = authorization(card, url, self._key)
             query = urlencode({**card.query, **asked})
             headers = {**card.headers, **shown, "content-type": "application/json"}
-            self._targets[path] = (f"{url}?{query}" if query else url, headers)
+            self._targets[path] = (url + mark + query if query else url, headers)
         return self._targets[path]
 
     async def _open(self, parts: HttpParts, waiting: "_Waiting") -> HttpResponse:
@@ -118,7 +119,7 @@ class _Provider:
             raise wire.decode_error(response.status, response.headers, await _error_body(response, waiting))
         if found := request_id(response.headers):
             yield (Meta(request_id=found),)
-        framing, decoder = Sniffed(self._limits), wire.decoder(request)
+        framing, decoder = Sniffed(self._limits, waiting.json), wire.decoder(request)
         if waiting.stream:
             while chunk := await _read(response, decoder, waiting):
                 yield _decoded(framing.feed(chunk), decoder, waiting)
@@ -148,14 +149,15 @@ class _Provider:
 
 
 class _Waiting:
-    """How long the next piece of an answer is waited for."""
+    """How an answer comes, and how long its next piece is waited for."""
 
-    __slots__ = ("_beats", "_idle", "_until", "clock", "patience", "stream")
+    __slots__ = ("_beats", "_idle", "_until", "clock", "json", "patience", "stream")
 
-    def __init__(self, clock: Clock, timeouts: Timeouts, stream: bool) -> None:  # noqa: FBT001
+    def __init__(self, clock: Clock, timeouts: Timeouts, parts: HttpParts) -> None:
         self.clock = clock
-        self.stream = stream
-        self.patience = timeouts.first if stream else timeouts.whole
+        self.stream = parts.stream
+        self.json = parts.json
+        self.patience = timeouts.first if parts.stream else timeouts.whole
         self._idle = timeouts.idle
         self._beats = 0
         self._until = clock.now() + self.patience

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from flowllm.backends.framing import Frame
+from flowllm.backends.framing import Frame, JsonForm
 from flowllm.core.card import ModelCard, ProviderCard
 from flowllm.core.delta import Delta
 from flowllm.core.errors import ProviderFailure
@@ -21,12 +21,16 @@ from flowllm.core.request import Request
 
 @dataclass(frozen=True, slots=True)
 class HttpParts:
-    """A request but for its server and its secrets. ``path`` starts with a slash, ``body`` is JSON."""
+    """A request but for its server and its secrets. ``path`` starts with a slash, ``body`` is JSON.
+
+    ``json`` says what an answer that begins as JSON is: one whole body, lines, or the items of an array.
+    """
 
     method: str
     path: str
     body: bytes
     stream: bool = False
+    json: JsonForm = "whole"
 
 
 class Decoder(Protocol):
