@@ -12,6 +12,8 @@ from typing import Any, Literal
 import orjson
 from pydantic import BaseModel, ConfigDict
 
+from flowllm.backends.answers import meaning_of
+from flowllm.backends.content import is_strict
 from flowllm.backends.failures import failure_inside, failure_of, snippet
 from flowllm.backends.framing import Frame
 from flowllm.backends.usage import usage_of
@@ -22,17 +24,6 @@ from flowllm.core.errors import ProviderFacts, ProviderFailure
 from flowllm.core.request import Chat, Image, Message, Part, Request
 
 _NINE = re.compile(r"[A-Za-z0-9]{9}")
-_FINISH = {
-    reason: meaning
-    for meaning, reasons in {
-        "stop": "stop eos end_turn stop_sequence complete finish completed",
-        "length": "length max_tokens max_output_tokens",
-        "tool_calls": "tool_calls function_call tool_use tool_call",
-        "content_filter": "content_filter refusal guardrail guardrail_intervened safety sensitive",
-        "error": "error",
-    }.items()
-    for reason in reasons.split()
-}
 
 
 class Quirks(BaseModel):
@@ -157,26 +148,13 @@ def _tool(name: str, description: str, parameters: Mapping[str, Any]) -> dict[st
 
 def _ask_for_json(body: dict[str, Any], schema: Mapping[str, Any], quirks: Quirks) -> None:
     if quirks.structured == "json_schema":
-        shape = {"name": "answer", "schema": schema, "strict": _is_strict(schema)}
+        shape = {"name": "answer", "schema": schema, "strict": is_strict(schema)}
         body["response_format"] = {"type": "json_schema", "json_schema": shape}
         return
     wanted = f"Answer with JSON alone, valid for this JSON Schema: {orjson.dumps(schema).decode()}"
     body["messages"].insert(0, {"role": quirks.system_role, "content": wanted})
     if quirks.structured == "json_object":
         body["response_format"] = {"type": "json_object"}
-
-
-def _is_strict(schema: Any) -> bool:
-    """Whether every object in it is closed and requires all it names, as strict mode demands."""
-    if isinstance(schema, list):
-        return all(map(_is_strict, schema))
-    if not isinstance(schema, Mapping):
-        return True
-    if "properties" in schema or schema.get("type") == "object":
-        named = set(schema.get("properties", ()))
-        if schema.get("additionalProperties") is not False or named != set(schema.get("required", ())):
-            return False
-    return all(map(_is_strict, schema.values()))
 
 
 class Decoder:
@@ -238,10 +216,7 @@ class Decoder:
         if self._refusal and not any(self._text):
             deltas.append(Text("".join(self._refusal)))
         raw = self._finish
-        reason = _FINISH.get(raw.lower(), "other") if raw else None
-        if self._calls.named and reason in (None, "stop"):
-            reason = "tool_calls"
-        deltas.append(Finish(reason, raw))
+        deltas.append(Finish(meaning_of(raw, called=self._calls.named), raw))
         return deltas
 
     def _chunk(self, frame: Frame) -> dict[str, Any]:

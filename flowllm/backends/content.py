@@ -1,0 +1,124 @@
+"""What encoders of all formats share: images, arguments of calls, and schemas."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any, Generic, TypeVar
+
+import orjson
+from pydantic import BaseModel
+
+from flowllm.backends.wire import model_of, own_quirks
+from flowllm.core.card import ProviderCard
+from flowllm.core.errors import ProviderFailure
+from flowllm.core.request import Image, Message, ToolUse
+
+_DATA = "data:"
+
+
+def image_url(image: Image) -> str:
+    """The image as one URL, its bytes inside where they are known."""
+    return image.url or f"{_DATA}{image.media_type};base64,{image.data}"
+
+
+def image_data(image: Image) -> tuple[str, str]:
+    """Media type and base64 of an image; `ProviderFailure` ``bad_request`` where only its address is known."""
+    if image.data:
+        return image.media_type, image.data
+    head, _, data = image.url.removeprefix(_DATA).partition(",")
+    if not image.url.startswith(_DATA) or not head.endswith(";base64"):
+        message = f"this provider takes images as data and not from an address: {image.url[:80]}"
+        raise ProviderFailure("bad_request", message, hint="read the image from a file")
+    return head.removesuffix(";base64"), data
+
+
+def has_data(image: Image) -> bool:
+    """Whether the bytes of the image are known."""
+    return bool(image.data) or image.url.startswith(_DATA)
+
+
+def arguments_of(call: ToolUse) -> dict[str, Any]:
+    """The arguments of a call as an object; text that is no JSON object stands under ``input``."""
+    try:
+        arguments = orjson.loads(call.arguments or "{}")
+    except orjson.JSONDecodeError:
+        arguments = call.arguments
+    if isinstance(arguments, dict):
+        return arguments
+    return {} if arguments is None else {"input": arguments}
+
+
+def parameters_of(schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The schema of a tool's arguments; formats demand one where there is nothing to say."""
+    return schema or {"type": "object", "properties": {}}
+
+
+def is_closed(schema: Any) -> bool:
+    """Whether no object in it may hold what it does not name."""
+    return all(schema.get("additionalProperties") is False for schema in _objects(schema))
+
+
+def is_strict(schema: Any) -> bool:
+    """Whether every object in it is closed and requires all it names, as strict mode demands."""
+    complete = all(set(schema.get("properties", ())) == set(schema.get("required", ())) for schema in _objects(schema))
+    return complete and is_closed(schema)
+
+
+def _objects(schema: Any) -> Iterator[Mapping[str, Any]]:
+    """Every schema of an object inside."""
+    if isinstance(schema, list):
+        for item in schema:
+            yield from _objects(item)
+    elif isinstance(schema, Mapping):
+        if "properties" in schema or schema.get("type") == "object":
+            yield schema
+        for item in schema.values():
+            yield from _objects(item)
+
+
+def wanted_shape(schema: Mapping[str, Any]) -> str:
+    """The words that ask for JSON where a format cannot."""
+    return f"Answer with JSON alone, valid for this JSON Schema: {orjson.dumps(schema).decode()}"
+
+
+Quirks = TypeVar("Quirks", bound=BaseModel)
+
+
+class QuirksByModel(Generic[Quirks]):
+    """The quirks of a provider with those of a model over them, made once a model."""
+
+    def __init__(self, kind: type[Quirks], card: ProviderCard) -> None:
+        self._kind = kind
+        self._card = card
+        self._made: dict[str, Quirks] = {}
+
+    def of(self, model: str) -> Quirks:
+        """The quirks that hold for ``provider/name``."""
+        if model not in self._made:
+            known = model_of(self._card, model)[1]
+            words = {**self._card.quirks, **(known.quirks if known else {})}
+            self._made[model] = self._kind.model_validate(own_quirks(self._kind, words))
+        return self._made[model]
+
+
+def finished_body(body: dict[str, Any], drop: tuple[str, ...], rename: Mapping[str, str]) -> dict[str, Any]:
+    """The body without what is unsaid or dropped, under the provider's own names."""
+    kept = {name: value for name, value in body.items() if value is not None and name not in drop}
+    return {rename.get(name, name): value for name, value in kept.items()}
+
+
+def with_ids(messages: tuple[Message, ...]) -> tuple[Message, ...]:
+    """The messages with an id for every call; results without one belong to the open calls in order."""
+    named: list[Message] = []
+    waiting: list[str] = []
+    for place, message in enumerate(messages):
+        if message.tool_calls:
+            calls = tuple(replace(c, id=c.id or f"call_{place}_{i}") for i, c in enumerate(message.tool_calls))
+            waiting = [call.id for call in calls]
+            named.append(replace(message, tool_calls=calls))
+        elif message.role == "tool":
+            identity = message.tool_call_id or (waiting[0] if waiting else f"call_{place}")
+            waiting = [other for other in waiting if other != identity]
+            named.append(replace(message, tool_call_id=identity))
+        else:
+            named.append(message)
+    return tuple(named)
