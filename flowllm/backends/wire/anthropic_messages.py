@@ -1,0 +1,320 @@
+"""The messages format of Anthropic, also behind other hosts: whole JSON bodies and event streams.
+
+A whole message is read as the events that would have told it. System messages of any place go to the
+top, results of tools into the user's turn. Input tokens are reported without the cached ones: they
+are added. A stream that ends without a stop reason was interrupted.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
+from urllib.parse import quote
+
+import orjson
+from pydantic import BaseModel, ConfigDict
+
+from flowllm.backends.answers import count_of, interrupted, invalid, meaning_of, object_of
+from flowllm.backends.content import (
+    QuirksByModel,
+    arguments_of,
+    finished_body,
+    has_data,
+    image_data,
+    is_closed,
+    parameters_of,
+    wanted_shape,
+    with_ids,
+)
+from flowllm.backends.failures import failure_of
+from flowllm.backends.framing import Frame
+from flowllm.backends.wire import HttpParts, model_of
+from flowllm.core.card import ProviderCard
+from flowllm.core.delta import Delta, Finish, Meta, Reasoning, Text, ToolCall, Usage
+from flowllm.core.errors import ProviderFailure
+from flowllm.core.request import Chat, Image, Message, Part, Request, Thought
+
+_NO_ID = re.compile(r"[^A-Za-z0-9_-]")
+_BUDGET = {"minimal": 1024, "low": 2048, "medium": 8192, "high": 24576}
+_LEAST_BUDGET = 1024
+_MARK = {"cache_control": {"type": "ephemeral"}}
+
+
+class Quirks(BaseModel):
+    """What a host or a model of this format does differently; words of a model override the provider's.
+
+    ``path`` and ``stream_path`` may hold ``{model}``; ``add`` goes into every body. ``max_tokens`` is
+    sent where nothing is asked, because the format demands it. ``thinking`` is how a model is told how
+    much to think; ``structured: none`` asks for JSON in words. ``cache: prefix`` marks what stays the
+    same from turn to turn.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    path: str = "/messages"
+    stream_path: str = ""
+    add: Mapping[str, Any] = {}
+    rename: Mapping[str, str] = {}
+    drop: tuple[str, ...] = ()
+    max_tokens: int = 8192
+    thinking: Literal["effort", "budget", "none"] = "effort"
+    structured: Literal["json_schema", "none"] = "json_schema"
+    cache: Literal["none", "prefix"] = "none"
+
+
+class Wire:
+    """The format as one provider speaks it."""
+
+    def __init__(self, card: ProviderCard) -> None:
+        self._card = card
+        self._quirks = QuirksByModel(Quirks, card)
+
+    def encode(self, request: Request) -> HttpParts:
+        """A chat as a POST of JSON."""
+        assert isinstance(request, Chat)
+        quirks = self._quirks.of(request.model)
+        name, known = model_of(self._card, request.model)
+        most = request.sampling.max_output_tokens or min(quirks.max_tokens, (known and known.output) or 1 << 30)
+        body = {"model": name, "max_tokens": most, **_body(request, quirks, most)}
+        if quirks.cache == "prefix":
+            _mark(body)
+        body = finished_body(body, quirks.drop, quirks.rename)
+        body.update({**quirks.add, **request.extra})
+        path = (request.stream and quirks.stream_path) or quirks.path
+        return HttpParts("POST", path.replace("{model}", quote(name, safe="")), orjson.dumps(body), request.stream)
+
+    def decoder(self, request: Request) -> "Decoder":
+        """A decoder of one answer."""
+        return Decoder()
+
+    def decode_error(self, status: int, headers: Mapping[str, str], body: bytes) -> ProviderFailure:
+        """What an error status means."""
+        return failure_of(status, headers, body)
+
+
+def _body(request: Chat, quirks: Quirks, most: int) -> dict[str, Any]:
+    sampling = request.sampling
+    system = [part for m in request.messages if m.role == "system" for part in m.parts]
+    texts = [part.text for part in system if not isinstance(part, Image) and part.text]
+    output: dict[str, Any] = {}
+    if request.schema is not None and quirks.structured == "json_schema" and is_closed(request.schema):
+        output["format"] = {"type": "json_schema", "schema": request.schema}
+    elif request.schema is not None:
+        texts.append(wanted_shape(request.schema))
+    thinking = _thinking(request.reasoning, quirks, most, output)
+    return {
+        "system": _system(texts),
+        "messages": _messages(with_ids(request.messages)),
+        "temperature": sampling.temperature,
+        "top_p": sampling.top_p,
+        "stop_sequences": list(sampling.stop) or None,
+        "tools": [
+            {"name": tool.name, "input_schema": parameters_of(tool.parameters)}
+            | ({"description": tool.description} if tool.description else {})
+            for tool in request.tools
+        ]
+        or None,
+        "thinking": thinking,
+        "output_config": output or None,
+        "stream": request.stream or None,
+    }
+
+
+def _system(texts: list[str]) -> Any:
+    if len(texts) > 1:
+        return [{"type": "text", "text": text} for text in texts]
+    return texts[0] if texts else None
+
+
+def _thinking(effort: str | None, quirks: Quirks, most: int, output: dict[str, Any]) -> dict[str, Any] | None:
+    if effort is None or quirks.thinking == "none":
+        return None
+    if effort == "none":
+        return {"type": "disabled"}
+    if quirks.thinking == "effort":
+        output["effort"] = "low" if effort == "minimal" else effort
+        return {"type": "adaptive"}
+    return {"type": "enabled", "budget_tokens": max(_LEAST_BUDGET, min(_BUDGET.get(effort, 8192), most - 1))}
+
+
+def _messages(messages: tuple[Message, ...]) -> list[dict[str, Any]]:
+    """Turns that alternate: what one side says in a row is one message."""
+    turns: list[dict[str, Any]] = []
+    for message in messages:
+        if message.role == "system":
+            continue
+        role = "assistant" if message.role == "assistant" else "user"
+        blocks = _blocks(message)
+        if turns and turns[-1]["role"] == role:
+            turns[-1]["content"] += blocks
+        elif blocks:
+            turns.append({"role": role, "content": blocks})
+    return turns
+
+
+def _blocks(message: Message) -> list[dict[str, Any]]:
+    if message.role == "tool":
+        result = {"type": "tool_result", "tool_use_id": _identity(message.tool_call_id)}
+        return [result | ({"content": _parts(message.parts)} if _parts(message.parts) else {})]
+    blocks = [block for thought in message.thoughts for block in _thought(thought)]
+    blocks += _parts(message.parts)
+    blocks += [
+        {"type": "tool_use", "id": _identity(call.id), "name": call.name, "input": arguments_of(call)}
+        for call in message.tool_calls
+    ]
+    return blocks
+
+
+def _thought(thought: Thought) -> Iterable[dict[str, Any]]:
+    """A thought without a seal would be refused."""
+    if thought.sealed:
+        yield {"type": "redacted_thinking", "data": thought.signature}
+    elif thought.signature:
+        yield {"type": "thinking", "thinking": thought.text, "signature": thought.signature}
+
+
+def _parts(parts: tuple[Part, ...]) -> list[dict[str, Any]]:
+    """Blocks; empty ones would be refused."""
+    return [_image(p) if isinstance(p, Image) else {"type": "text", "text": p.text} for p in parts if _says(p)]
+
+
+def _says(part: Part) -> bool:
+    return isinstance(part, Image) or bool(part.text)
+
+
+def _image(image: Image) -> dict[str, Any]:
+    if not has_data(image):
+        return {"type": "image", "source": {"type": "url", "url": image.url}}
+    media_type, data = image_data(image)
+    return {"type": "image", "source": {"type": "base64", "media_type": media_type, "data": data}}
+
+
+def _identity(written: str) -> str:
+    return _NO_ID.sub("_", written)
+
+
+def _mark(body: dict[str, Any]) -> None:
+    """Ends of what the next turn will repeat: tools, system and history."""
+    if body["tools"]:
+        body["tools"][-1] |= _MARK
+    if isinstance(body["system"], str):
+        body["system"] = [{"type": "text", "text": body["system"]}]
+    if body["system"]:
+        body["system"][-1] |= _MARK
+    if body["messages"] and not body["messages"][-1]["content"][-1]["type"].endswith("thinking"):
+        body["messages"][-1]["content"][-1] |= _MARK
+
+
+class Decoder:
+    """Frames of one answer to deltas; see the module for what it accepts."""
+
+    __slots__ = ("_calls", "_citations", "_numbers", "_raw", "_text", "complete", "done")
+
+    def __init__(self) -> None:
+        self._text: list[str] = []
+        self._calls: dict[Any, int] = {}
+        self._citations = 0
+        self._numbers: dict[str, Any] = {}
+        self._raw: str | None = None
+        self.complete = False
+        self.done = False
+
+    @property
+    def partial_text(self) -> str:
+        """The text so far."""
+        return "".join(self._text)
+
+    def feed(self, frame: Frame) -> Iterable[Delta]:
+        """The deltas of one event or of the whole message."""
+        event = object_of(frame, self.partial_text)
+        kind = event.get("type")
+        deltas: list[Delta] = []
+        try:
+            if kind == "content_block_delta":
+                self._delta(event["delta"], event.get("index"), deltas)
+            elif kind == "content_block_start":
+                self._block(event["content_block"], event.get("index"), deltas)
+            elif kind == "message_start":
+                self._message(event["message"], deltas)
+            elif kind == "message_delta":
+                self._end(event["delta"].get("stop_reason"))
+                self._usage(event.get("usage"), deltas)
+            elif kind == "message_stop":
+                self.done = self.complete = True
+            elif kind == "message" or frame.whole:
+                self._message(event, deltas)
+                self.complete = self.done = True
+        except (AttributeError, KeyError, TypeError):
+            raise invalid(frame, "is not of the shape of a message", self.partial_text) from None
+        return deltas
+
+    def finish(self) -> Iterable[Delta]:
+        """The number of citations and the end mark."""
+        if not self.complete:
+            raise interrupted(self.partial_text)
+        cited: list[Delta] = [Meta(citations=self._citations)] if self._citations else []
+        return [*cited, Finish(meaning_of(self._raw, called=bool(self._calls)), self._raw)]
+
+    def _message(self, message: dict[str, Any], deltas: list[Delta]) -> None:
+        if message.get("model"):
+            deltas.append(Meta(model=str(message["model"])))
+        for index, block in enumerate(message["content"]):
+            self._block(block, index, deltas)
+        self._end(message.get("stop_reason"))
+        self._usage(message.get("usage"), deltas)
+
+    def _end(self, raw: Any) -> None:
+        if raw:
+            self._raw = str(raw)
+            self.complete = True
+
+    def _block(self, block: dict[str, Any], index: Any, deltas: list[Delta]) -> None:
+        kind = block["type"]
+        if kind == "text":
+            self._say(block.get("text"), deltas)
+            self._citations += len(block.get("citations") or ())
+        elif kind == "thinking":
+            if block.get("thinking") or block.get("signature"):
+                deltas.append(Reasoning(block.get("thinking") or "", block.get("signature") or ""))
+        elif kind == "redacted_thinking":
+            deltas.append(Reasoning("", str(block["data"]), sealed=True))
+        elif kind == "tool_use":
+            number = self._calls[index] = len(self._calls)
+            given = orjson.dumps(block["input"]).decode() if block.get("input") else ""
+            deltas.append(ToolCall(number, str(block.get("id") or ""), str(block["name"]), given))
+
+    def _delta(self, delta: dict[str, Any], index: Any, deltas: list[Delta]) -> None:
+        kind = delta["type"]
+        if kind == "text_delta":
+            self._say(delta["text"], deltas)
+        elif kind == "thinking_delta":
+            deltas.append(Reasoning(str(delta["thinking"])))
+        elif kind == "signature_delta":
+            deltas.append(Reasoning("", str(delta["signature"])))
+        elif kind == "input_json_delta" and index in self._calls and delta["partial_json"]:
+            deltas.append(ToolCall(self._calls[index], arguments=str(delta["partial_json"])))
+        elif kind == "citations_delta":
+            self._citations += 1
+
+    def _say(self, text: Any, deltas: list[Delta]) -> None:
+        if text:
+            self._text.append(str(text))
+            deltas.append(Text(str(text)))
+
+    def _usage(self, usage: Any, deltas: list[Delta]) -> None:
+        """Later numbers replace earlier ones; what is not repeated still holds."""
+        if not isinstance(usage, dict):
+            return
+        self._numbers |= {name: value for name, value in usage.items() if value is not None}
+        numbers = self._numbers
+        plain = count_of(numbers.get("input_tokens"))
+        cached, written = (count_of(numbers.get(f"cache_{name}_input_tokens")) for name in ("read", "creation"))
+        details = numbers.get("output_tokens_details")
+        deltas.append(
+            Usage(
+                input=None if plain is None else plain + (cached or 0) + (written or 0),
+                output=count_of(numbers.get("output_tokens")),
+                cached_input=cached,
+                cache_write=written,
+                reasoning=count_of(details.get("thinking_tokens")) if isinstance(details, dict) else None,
+            )
+        )
