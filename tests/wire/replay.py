@@ -9,9 +9,17 @@ from flowllm.backends.wire import find_wire
 from flowllm.core.card import ProviderCard
 from flowllm.core.delta import Delta, Reply, fold
 from flowllm.core.errors import CODES, ProviderFailure
-from flowllm.core.request import Chat, Embed
+from flowllm.core.request import Chat, Embed, Message, Request, Rerank, Text
 
-WIRES = {"openai-chat": ("openai_chat", Chat("p/m", ())), "openai-embeddings": ("openai_embeddings", None)}
+# Protocols of the corpus by the wire that speaks them.
+WIRES = {
+    "openai-chat": "openai_chat",
+    "openai-embeddings": "openai_embeddings",
+    "voyage-embed": "openai_embeddings",
+    "openai-responses": "openai_responses",
+    "anthropic-messages": "anthropic_messages",
+}
+KINDS = {"chat", "embeddings", "rerank", "error"}
 EVERY_BYTE = 4096
 RANDOM_CUTS = 200
 # Words of the corpus for which flowllm has another one.
@@ -20,17 +28,30 @@ CLASSES = {"unsupported": "bad_request", "server": "server_error"}
 
 def replay(case, chunks: Sequence[bytes]) -> Reply:
     """The reply that the chunks fold to; raises what the provider's error means."""
-    name, request = WIRES[case["protocol"]]
-    request = request or Embed("p/m", ("x",) * case["expected"].get("count", 1))
-    wire = find_wire(name, ProviderCard("p"))
+    wire, request = find_wire(WIRES[case["protocol"]], ProviderCard("p")), asked(case)
     response = case["response"]
     if response["status"] >= 400:
         raise wire.decode_error(response["status"], response["headers"], b"".join(chunks))
-    return fold(_deltas(wire.decoder(request), chunks))
+    framing = Sniffed(json=wire.encode(request).json)
+    return fold(_deltas(framing, wire.decoder(request), chunks))
 
 
-def _deltas(decoder, chunks: Sequence[bytes]) -> Iterator[Delta]:
-    framing = Sniffed()
+def covered(case) -> bool:
+    """Whether there is a wire for the case, and an answer of its kind in the neutral form."""
+    return case["protocol"] in WIRES and case["expected"]["kind"] in KINDS
+
+
+def asked(case) -> Request:
+    """A request that the answer could belong to: only its kind and size matter."""
+    expected = case["expected"]
+    if "embed" in case["protocol"]:
+        return Embed("p/m", ("x",) * expected.get("count", 1))
+    if "rerank" in case["protocol"]:
+        return Rerank("p/m", "q", ("x",) * (1 + max(expected.get("indexes", [0]))))
+    return Chat("p/m", (Message("user", (Text("x"),)),), stream=bool(case.get("stream")))
+
+
+def _deltas(framing, decoder, chunks: Sequence[bytes]) -> Iterator[Delta]:
     for chunk in chunks:
         for frame in framing.feed(chunk):
             yield from decoder.feed(frame)
@@ -77,7 +98,8 @@ def _flat(data, prefix="") -> Iterator[tuple[str, object]]:
 
 def _same(found, wanted) -> bool:
     if isinstance(wanted, list) and wanted and isinstance(wanted[0], float):
-        return isinstance(found, list) and all(abs(a - b) < 1e-6 for a, b in zip(found, wanted, strict=True))
+        near = (abs(a - b) < 1e-6 for a, b in zip(found or (), wanted, strict=False))
+        return isinstance(found, list) and len(found) == len(wanted) and all(near)
     return found == wanted
 
 
@@ -88,9 +110,17 @@ def _plain(reply: Reply, expected) -> dict[str, object]:
     if expected["kind"] == "embeddings":
         vectors = [list(map(float, vector)) for vector in reply.vectors]
         return flat | {"count": len(vectors), "dimensions": len(vectors[0]), "first": vectors[0][:3]}
-    calls = [{"name": c.name, "arguments": _parsed(c.arguments), "id": c.id or None} for c in reply.tool_calls]
+    if expected["kind"] == "rerank":
+        return flat | {"indexes": list(reply.scores.indexes), "scores": list(reply.scores.scores)}
+    calls = list(map(_call, reply.tool_calls, [*expected.get("tool_calls", ()), *[{}] * len(reply.tool_calls)]))
     names = ("text", "reasoning", "finish", "finish_raw", "model", "citations")
     return flat | {name: getattr(reply, name) for name in names} | {"tool_calls": calls}
+
+
+def _call(call, expected) -> dict[str, object]:
+    if "input" in expected:
+        return {"name": call.name, "arguments": None, "id": call.id or None, "input": call.arguments}
+    return {"name": call.name, "arguments": _parsed(call.arguments), "id": call.id or None}
 
 
 def _parsed(arguments: str):
@@ -103,7 +133,8 @@ def _parsed(arguments: str):
 def _plain_failure(failure: ProviderFailure, expected) -> dict[str, object]:
     wanted = CLASSES.get(expected.get("class"), expected.get("class"))
     return {
-        "status": failure.facts.status,
+        # A failure that knows no status came inside an answer that began well.
+        "status": failure.facts.status or 200,
         "class": expected.get("class") if failure.code == wanted else failure.code,
         "retryable": CODES[failure.code].retryable,
         "retry_after": failure.facts.retry_after,

@@ -3,11 +3,13 @@
 import json
 import os
 from collections import Counter
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 
 import pytest
 
-from tests.wire.replay import WIRES, cuttings, differences
+from tests.wire.replay import covered, cuttings, differences
 
 CORPUS = os.environ.get("FLOWLLM_WIRE_CORPUS", "")
 FILES = sorted(Path(CORPUS).glob("*/*.json")) if CORPUS else []
@@ -18,7 +20,7 @@ def _load():
 
 
 CASES = _load()
-OURS = [case for case in CASES if case["protocol"] in WIRES]
+OURS = [case for case in CASES if covered(case)]
 
 
 def _body(case) -> bytes:
@@ -27,11 +29,13 @@ def _body(case) -> bytes:
 
 @pytest.mark.skipif(not CORPUS, reason="FLOWLLM_WIRE_CORPUS names no folder of recorded traffic")
 def test_the_corpus_is_read_and_counted(capsys):
-    counted = Counter(case["provider"] for case in OURS)
-    others = Counter(case["protocol"] for case in CASES if case["protocol"] not in WIRES)
+    features = Counter((case["provider"], case["protocol"], case["feature"]) for case in OURS)
+    others = Counter((case["protocol"], case["expected"]["kind"]) for case in CASES if not covered(case))
     with capsys.disabled():
-        print(f"\nrecorded traffic: {len(OURS)} cases:", ", ".join(f"{k} {v}" for k, v in sorted(counted.items())))  # noqa: T201
-        print("out of scope:", ", ".join(f"{k} {v}" for k, v in sorted(others.items())))  # noqa: T201
+        print(f"\nrecorded traffic: {len(OURS)} of {len(CASES)} cases")  # noqa: T201
+        for (provider, protocol), group in groupby(sorted(features), key=itemgetter(0, 1)):
+            print(f"  {provider} {protocol}:", ", ".join(f"{key[2]} {features[key]}" for key in group))  # noqa: T201
+        print("out of scope:", ", ".join(f"{p} {k} {n}" for (p, k), n in sorted(others.items())))  # noqa: T201
     assert OURS
 
 

@@ -1,0 +1,299 @@
+"""The responses format of OpenAI and of those who follow it: whole JSON bodies and event streams.
+
+Nothing is kept on the server: history travels as items, thoughts as sealed ones. A whole response is
+read as the items that a stream would have told. What a stream tells in pieces is not taken again from
+the complete items behind it. A stream without a final event was interrupted.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
+
+import orjson
+from pydantic import BaseModel, ConfigDict
+
+from flowllm.backends.answers import count_of, interrupted, invalid, meaning_of, object_of
+from flowllm.backends.content import (
+    QuirksByModel,
+    finished_body,
+    image_url,
+    is_strict,
+    parameters_of,
+    wanted_shape,
+    with_ids,
+)
+from flowllm.backends.failures import failure_inside, failure_of
+from flowllm.backends.framing import Frame
+from flowllm.backends.wire import HttpParts, model_of
+from flowllm.core.card import ProviderCard
+from flowllm.core.delta import Delta, Finish, Meta, Reasoning, Text, ToolCall, Usage
+from flowllm.core.errors import ProviderFailure
+from flowllm.core.request import Chat, Image, Message, Part, Request, Thought, Tool
+
+_FINAL = frozenset({"response.completed", "response.incomplete", "response.failed", "response.cancelled"})
+_CALLS = {"function_call": "arguments", "custom_tool_call": "input"}
+
+
+class Quirks(BaseModel):
+    """What a provider of this format does differently; on a model they override the provider's.
+
+    ``structured: none`` asks for JSON in words. ``system: item`` sends the first system message among
+    the others instead of as ``instructions``. ``store`` False is sent, so that nothing is kept there.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    responses_path: str = "/responses"
+    rename: Mapping[str, str] = {}
+    drop: tuple[str, ...] = ()
+    structured: Literal["json_schema", "json_object", "none"] = "json_schema"
+    system: Literal["instructions", "item"] = "instructions"
+    system_role: Literal["system", "developer", "user"] = "system"
+
+
+class Wire:
+    """The format as one provider speaks it."""
+
+    def __init__(self, card: ProviderCard) -> None:
+        self._card = card
+        self._quirks = QuirksByModel(Quirks, card)
+
+    def encode(self, request: Request) -> HttpParts:
+        """A chat as a POST of JSON."""
+        assert isinstance(request, Chat)
+        quirks = self._quirks.of(request.model)
+        body = {"model": model_of(self._card, request.model)[0], **_body(request, quirks)}
+        body = finished_body(body, quirks.drop, quirks.rename)
+        body.update(request.extra)
+        return HttpParts("POST", quirks.responses_path, orjson.dumps(body), request.stream)
+
+    def decoder(self, request: Request) -> "Decoder":
+        """A decoder of one answer."""
+        return Decoder()
+
+    def decode_error(self, status: int, headers: Mapping[str, str], body: bytes) -> ProviderFailure:
+        """What an error status means."""
+        return failure_of(status, headers, body)
+
+
+def _body(request: Chat, quirks: Quirks) -> dict[str, Any]:
+    messages = list(with_ids(request.messages))
+    instructions: list[str] = []
+    if messages and messages[0].role == "system" and quirks.system == "instructions":
+        instructions.append(messages.pop(0).text)
+    if request.schema is not None and quirks.structured != "json_schema":
+        instructions.append(wanted_shape(request.schema))
+    return {
+        "instructions": "\n\n".join(filter(None, instructions)) or None,
+        "input": [item for message in messages for item in _items(message, quirks)],
+        "temperature": request.sampling.temperature,
+        "top_p": request.sampling.top_p,
+        "max_output_tokens": request.sampling.max_output_tokens,
+        "tools": [_tool(tool) for tool in request.tools] or None,
+        "text": _format(request.schema, quirks),
+        "reasoning": {"effort": request.reasoning} if request.reasoning else None,
+        "include": ["reasoning.encrypted_content"] if request.reasoning else None,
+        "store": False,
+        "stream": request.stream or None,
+    }
+
+
+def _tool(tool: Tool) -> dict[str, Any]:
+    parameters = parameters_of(tool.parameters)
+    said = {"description": tool.description} if tool.description else {}
+    return {"type": "function", "name": tool.name, **said, "parameters": parameters, "strict": is_strict(parameters)}
+
+
+def _format(schema: Mapping[str, Any] | None, quirks: Quirks) -> dict[str, Any] | None:
+    if schema is None or quirks.structured == "none":
+        return None
+    if quirks.structured == "json_object":
+        return {"format": {"type": "json_object"}}
+    return {"format": {"type": "json_schema", "name": "answer", "schema": schema, "strict": is_strict(schema)}}
+
+
+def _items(message: Message, quirks: Quirks) -> Iterable[dict[str, Any]]:
+    if message.role == "tool":
+        yield {"type": "function_call_output", "call_id": message.tool_call_id, "output": _content(message.parts)}
+        return
+    for thought in message.thoughts:
+        yield from _thought(thought)
+    if message.parts and (message.text or message.role != "assistant"):
+        role = quirks.system_role if message.role == "system" else message.role
+        yield {"role": role, "content": message.text if role == "assistant" else _content(message.parts)}
+    for call in message.tool_calls:
+        known = {"call_id": call.id, "name": call.name, "arguments": call.arguments or "{}"}
+        yield {"type": "function_call", **known}
+
+
+def _thought(thought: Thought) -> Iterable[dict[str, Any]]:
+    """Nothing is kept on the server: a thought that is not sealed means nothing there."""
+    if thought.signature:
+        summary = [{"type": "summary_text", "text": thought.text}] if thought.text else []
+        named = {"id": thought.id} if thought.id else {}
+        yield {"type": "reasoning", **named, "summary": summary, "encrypted_content": thought.signature}
+
+
+def _content(parts: tuple[Part, ...]) -> Any:
+    if any(isinstance(part, Image) for part in parts):
+        return [_part(part) for part in parts]
+    return "".join(part.text for part in parts if not isinstance(part, Image))
+
+
+def _part(part: Part) -> dict[str, Any]:
+    if isinstance(part, Image):
+        return {"type": "input_image", "image_url": image_url(part), "detail": "auto"}
+    return {"type": "input_text", "text": part.text}
+
+
+class Decoder:
+    """Frames of one answer to deltas; see the module for what it accepts."""
+
+    __slots__ = ("_calls", "_citations", "_model", "_raw", "_refusal", "_said", "_text", "complete", "done")
+
+    def __init__(self) -> None:
+        self._text: list[str] = []
+        self._refusal: list[str] = []
+        # What of each item came in pieces, by its place in the answer.
+        self._said: dict[Any, str] = {}
+        self._calls: dict[Any, int] = {}
+        self._citations = 0
+        self._model = False
+        self._raw: str | None = None
+        self.complete = False
+        self.done = False
+
+    @property
+    def partial_text(self) -> str:
+        """The text so far."""
+        return "".join(self._text)
+
+    def feed(self, frame: Frame) -> Iterable[Delta]:
+        """The deltas of one event or of the whole response."""
+        if frame.data == b"[DONE]":
+            self.done = self.complete = True
+            return ()
+        event = object_of(frame, self.partial_text)
+        deltas: list[Delta] = []
+        try:
+            self._event(event, frame, deltas)
+        except (AttributeError, KeyError, TypeError):
+            raise invalid(frame, "is not of the shape of a response", self.partial_text) from None
+        return deltas
+
+    def finish(self) -> Iterable[Delta]:
+        """The refusal where there was no text, the number of citations, and the end mark."""
+        if not self.complete:
+            raise interrupted(self.partial_text)
+        deltas: list[Delta] = []
+        if self._refusal and not self._text:
+            deltas.append(Text("".join(self._refusal)))
+        if self._citations:
+            deltas.append(Meta(citations=self._citations))
+        return [*deltas, Finish(meaning_of(self._raw, called=bool(self._calls)), self._raw)]
+
+    def _event(self, event: dict[str, Any], frame: Frame, deltas: list[Delta]) -> None:
+        kind = event.get("type") or ""
+        place = event.get("output_index")
+        if kind.endswith(".delta"):
+            self._piece(kind, event, place, deltas)
+        elif kind == "response.output_item.added" and event["item"]["type"] in _CALLS:
+            self._call(event["item"], place, deltas)
+        elif kind == "response.output_item.done":
+            self._item(event["item"], place, deltas)
+        elif isinstance(event.get("response"), dict):
+            self._response(event["response"], deltas, final=kind in _FINAL)
+        elif kind == "error":
+            raise failure_inside(event, self.partial_text)
+        elif frame.whole:
+            self._response(event, deltas, final=True)
+
+    def _piece(self, kind: str, event: dict[str, Any], place: Any, deltas: list[Delta]) -> None:
+        piece = event.get("delta")
+        if not isinstance(piece, str) or not piece:
+            return
+        if kind == "response.output_text.delta":
+            self._said[place] = "text"
+            self._say(piece, deltas)
+        elif kind == "response.refusal.delta":
+            self._said[place] = "text"
+            self._refusal.append(piece)
+        elif kind.startswith("response.reasoning") and self._said.setdefault(place, kind) == kind:
+            deltas.append(Reasoning(piece, id=str(event.get("item_id") or "")))
+        elif place in self._calls and kind.split(".")[1].endswith(("call_arguments", "call_input")):
+            self._said[place] = "arguments"
+            deltas.append(ToolCall(self._calls[place], arguments=piece))
+
+    def _response(self, response: dict[str, Any], deltas: list[Delta], *, final: bool) -> None:
+        if response.get("error"):
+            raise failure_inside(response, self.partial_text)
+        if not self._model and response.get("model"):
+            self._model = True
+            deltas.append(Meta(model=str(response["model"])))
+        if not final:
+            return
+        if not self._said and not self._calls:
+            for place, item in enumerate(response["output"]):
+                self._item(item, place, deltas)
+        usage = response.get("usage")
+        if isinstance(usage, dict):
+            deltas.append(_usage(usage))
+        self._raw = (response.get("incomplete_details") or {}).get("reason") or response.get("status")
+        self.done = self.complete = True
+
+    def _item(self, item: dict[str, Any], place: Any, deltas: list[Delta]) -> None:
+        """An item that is complete; only what no piece told before is taken from it."""
+        kind = item["type"]
+        if kind == "message":
+            self._message(item, place, deltas)
+        elif kind == "reasoning":
+            self._reasoning(item, place, deltas)
+        elif kind in _CALLS:
+            self._call(item, place, deltas)
+        self._said.setdefault(place, kind)
+
+    def _message(self, item: dict[str, Any], place: Any, deltas: list[Delta]) -> None:
+        for part in item["content"]:
+            self._citations += len(part.get("annotations") or ())
+            if place in self._said:
+                continue
+            self._say(part.get("text"), deltas)
+            if part.get("refusal"):
+                self._refusal.append(str(part["refusal"]))
+
+    def _reasoning(self, item: dict[str, Any], place: Any, deltas: list[Delta]) -> None:
+        text = ""
+        if place not in self._said:
+            text = _joined(item.get("summary")) or _joined(item.get("content"))
+        seal = str(item.get("encrypted_content") or "")
+        if text or seal:
+            deltas.append(Reasoning(text, seal, str(item.get("id") or "")))
+
+    def _call(self, item: dict[str, Any], place: Any, deltas: list[Delta]) -> None:
+        given = str(item.get(_CALLS[item["type"]]) or "")
+        if place not in self._calls:
+            self._calls[place] = len(self._calls)
+            identity = str(item.get("call_id") or item.get("id") or "")
+            deltas.append(ToolCall(self._calls[place], identity, str(item["name"])))
+        if given and place not in self._said:
+            self._said[place] = "arguments"
+            deltas.append(ToolCall(self._calls[place], arguments=given))
+
+    def _say(self, text: Any, deltas: list[Delta]) -> None:
+        if text:
+            self._text.append(str(text))
+            deltas.append(Text(str(text)))
+
+
+def _joined(parts: Any) -> str:
+    return "".join(part.get("text") or "" for part in parts or ())
+
+
+def _usage(usage: dict[str, Any]) -> Usage:
+    read, written = usage.get("input_tokens_details") or {}, usage.get("output_tokens_details") or {}
+    return Usage(
+        input=count_of(usage.get("input_tokens")),
+        output=count_of(usage.get("output_tokens")),
+        cached_input=count_of(read.get("cached_tokens")),
+        cache_write=count_of(read.get("cache_write_tokens")),
+        reasoning=count_of(written.get("reasoning_tokens")),
+    )
