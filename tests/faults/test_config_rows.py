@@ -246,7 +246,7 @@ class Listener:
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}/schema.json"
         self.hits = 0
-        self._thread = threading.Thread(target=self._serve)
+        self._thread = threading.Thread(target=self._serve, daemon=True)
         self._thread.start()
 
     def _serve(self) -> None:
@@ -268,9 +268,9 @@ class Listener:
 class Tables:
     """Every file of the tables, and what one command in a process of its own said of them all."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, listener: Listener) -> None:
         self.project = Project(root / "project")
-        self.listener = Listener()
+        self.listener = listener
         for name in ("pyproject.toml", "sub/x.md"):
             self.project.write(name, "")
         (root / "outside.md").write_text("outside")
@@ -300,10 +300,15 @@ class Tables:
 
 
 @pytest.fixture(scope="module")
-def tables(tmp_path_factory):
-    made = Tables(tmp_path_factory.mktemp("rows"))
+def listener():
+    made = Listener()
     yield made
-    made.listener.close()
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def tables(tmp_path_factory, listener):
+    return Tables(tmp_path_factory.mktemp("rows"), listener)
 
 
 @pytest.fixture
