@@ -5,7 +5,6 @@ import platform
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -161,6 +160,7 @@ LOOKS: tuple[Callable[[], Iterator[Finding]], ...] = (python, packages, clash, k
 def _required() -> Iterator[tuple[str, str]]:
     """Names of the distributions that ours asks for, with their extra."""
     import re
+    from importlib import metadata
 
     try:
         lines = metadata.requires(DISTRIBUTION) or []
@@ -187,6 +187,8 @@ def _declared() -> list[str]:
 
 
 def _version(name: str) -> str | None:
+    from importlib import metadata
+
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:

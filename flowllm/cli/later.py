@@ -1,7 +1,7 @@
 """Commands that come with their features. They are known, say so, and end with 2."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import typer
 
@@ -13,21 +13,29 @@ if TYPE_CHECKING:
 NAMES = ("lib", "test", "replay", "batch", "runs", "resume", "why", "explain", "pull", "export", "serve")
 
 
-def _command(name: str) -> type[Command]:
-    @dataclass(frozen=True, slots=True, kw_only=True)
-    class Later(Command):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Later(Command):
+    """Not available yet."""
+
+    words: Annotated[list[str] | None, typer.Argument()] = None
+
+    name: ClassVar[str]
+
+    def carry_out(self, screen: "Screen") -> int:
+        """Say that the command is to come."""
+        from flowllm.core.errors import UsageError
+
+        hint = "`flowllm --help` lists the commands of this version"
+        raise UsageError("not_available_yet", f"`flowllm {self.name}` is not available yet", hint=hint)
+
+
+def command(name: str) -> type[Later]:
+    """The command of that name; a plain subclass, for making a dataclass of each would cost every start."""
+
+    class Named(Later):
         """Not available yet."""
 
-        words: Annotated[list[str] | None, typer.Argument()] = None
+        __slots__ = ()
 
-        def carry_out(self, screen: "Screen") -> int:
-            """Say that the command is to come."""
-            from flowllm.core.errors import UsageError
-
-            hint = "`flowllm --help` lists the commands of this version"
-            raise UsageError("not_available_yet", f"`flowllm {name}` is not available yet", hint=hint)
-
-    return Later
-
-
-COMMANDS = {name: _command(name) for name in NAMES}
+    Named.name = name
+    return Named

@@ -11,7 +11,7 @@ import importlib
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from types import FrameType
 from typing import Annotated, Any, NoReturn
 
@@ -45,23 +45,29 @@ def root(
     """Declarative LLM pipelines: YAML in, a checked plan, a run with places in every error."""
 
 
-def application() -> typer.Typer:
-    """All commands."""
+def application(words: Sequence[str] = ()) -> typer.Typer:
+    """All commands; or the one alone that ``words`` begin with, for the others cost time to make."""
+    only = {word for word in words[:1] if word in (*SINGLE, *GROUPS, "--version")}
     app = typer.Typer(name="flowllm", rich_markup_mode=None, no_args_is_help=True, pretty_exceptions_enable=False)
     names = ", ".join(later.NAMES)
     app.callback(
         epilog=f"Exit status: 0 ok, 1 a node failed, 2 bad pipeline, input or usage, 3 set-up, 4 provider, "
         f"5 output not valid, 6 budget, 130 interrupted. Not available yet: {names}."
     )(root)
-    for name in SINGLE:
+    for name in _asked(SINGLE, only):
         module = importlib.import_module(f"flowllm.cli.{name}")
         app.command(name, cls=OwnOptionsFirst)(module.COMMAND)
-    for name in GROUPS:
+    for name in _asked(GROUPS, only):
         module = importlib.import_module(f"flowllm.cli.{name}")
         app.add_typer(_group(module.COMMANDS), name=name, help=module.HELP)
-    for name, command in later.COMMANDS.items():
+    for name in _asked(later.NAMES, only):
+        command = later.command(name)
         app.command(name, cls=OwnOptionsFirst, hidden=True, context_settings={"ignore_unknown_options": True})(command)
     return app
+
+
+def _asked(names: Sequence[str], only: set[str]) -> Iterator[str]:
+    return (name for name in names if not only or name in only)
 
 
 def _group(commands: dict[str, type[Command]]) -> typer.Typer:
@@ -98,7 +104,7 @@ def main(words: Sequence[str] | None = None) -> int:
 
 def _carry_out(words: list[str]) -> int:
     try:
-        command = typer.main.get_command(application()).main(words, prog_name="flowllm", standalone_mode=False)
+        command = typer.main.get_command(application(words)).main(words, prog_name="flowllm", standalone_mode=False)
     except typer.TyperException as error:
         return _misused(words, error)
     except typer.Abort:

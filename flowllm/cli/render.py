@@ -9,11 +9,12 @@ import json
 import re
 import sys
 import traceback
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TextIO
 
-from flowllm.cli.excerpt import Excerpts, coloured, plain, relative
+from flowllm.cli.excerpt import Excerpts, coloured, plain
 from flowllm.cli.formats import as_data, github, sarif
 from flowllm.cli.options import Manner, wants_colour
 from flowllm.core.errors import Failure, FlowError, PipelineInvalid, Problem, ProviderFailure
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-_SUMMED = {"error": "error", "warning": "warning", "note": "note"}
 
 
 class Screen:
@@ -191,9 +191,9 @@ def problems_of(error: FlowError) -> tuple[Problem, ...]:
 
 def counted(problems: Iterable[Problem]) -> str:
     """``7 errors, 1 warning``."""
-    severities = [problem.severity for problem in problems]
-    counts = {word: severities.count(word) for word in _SUMMED}  # type: ignore[arg-type]
-    return ", ".join(f"{count} {word}{'' if count == 1 else 's'}" for word, count in counts.items() if count)
+    counts = Counter(problem.severity for problem in problems)
+    said = [(word, counts[word]) for word in ("error", "warning", "note") if word in counts]
+    return ", ".join(f"{count} {word}{'' if count == 1 else 's'}" for word, count in said)
 
 
 def _details(error: FlowError) -> list[str]:
@@ -226,8 +226,3 @@ def _exactly(value: Any, redactor: Redactor) -> Any:
     if isinstance(value, list | tuple):
         return [_exactly(item, redactor) for item in value]
     return value
-
-
-def short_path(file: str) -> str:
-    """A file's name as it is shown."""
-    return relative(file)

@@ -91,13 +91,11 @@ class Run(Command):
         return inputs
 
     def _run(self, flow: "Flow", inputs: dict[str, Any], screen: "Screen") -> int:
-        from flowllm.api.result import shown_output
         from flowllm.cli.interrupts import run_async
 
         began = time.monotonic()
-        plain_stdout = not (self.as_json or self.events)
-        streams = plain_stdout and shown_output(flow.plan) is not None
-        streams = streams and (screen.on_terminal if self.stream is None else self.stream)
+        wanted = screen.on_terminal if self.stream is None else self.stream
+        streams = wanted and not (self.as_json or self.events) and _shows_text(flow)
         with Watching(self, screen, streams=streams) as watching:
             options = self.options(watching.readers)
             if streams:
@@ -131,6 +129,14 @@ class Run(Command):
                 screen.note(f"{name}: {_words(value)}")
         summary = result.summary.text()
         screen.note(f"{summary}, {seconds:.1f} s" if summary else f"no calls, {seconds:.1f} s")
+
+
+def _shows_text(flow: "Flow") -> bool:
+    """Whether what stdout shows is one output that may be text; other values are shown whole."""
+    from flowllm.api.result import shown_output
+
+    shown = shown_output(flow.plan)
+    return shown is not None and flow.plan.output_schemas.get(shown, {}).get("type", "string") == "string"
 
 
 async def _streamed(flow: "Flow", inputs: dict[str, Any], options: "RunOptions", screen: "Screen") -> "FlowResult":

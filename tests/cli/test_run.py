@@ -133,7 +133,8 @@ def test_streamed_text_is_the_text(flowllm, two):
 def test_a_held_stream_is_said_once(flowllm, folder):
     (folder / "held.yaml").write_text(
         "flowllm: 1\nmodel: mock/echo\nnodes:\n  a: {kind: call, prompt: x y}\n"
-        "  v: {kind: validate, in: {text: a.text}}\noutputs: {o: v.value}\n"
+        "  v: {kind: validate, in: {text: a.text}}\n"
+        "  r: {kind: retry, around: [a, v], of: v.value, attempts: 2}\noutputs: {o: r.value}\n"
     )
     outcome = flowllm("run", "held.yaml", "--stream")
     assert (outcome.status, outcome.out) == (0, "x y\n")
