@@ -335,3 +335,37 @@ def test_boxes():
     assert "class n_y never" in draw.mermaid(plan)
     assert 'subgraph "cluster_s" {' in draw.dot(plan)
     assert '"z" -> "s" [style=dashed, label="failed"];' in draw.dot(plan)
+
+
+def test_a_constant_switch_that_no_case_fits_keeps_the_default():
+    route = {"kind": "route", "switch": {"const": None}, "cases": {"k": "x.value"}, "default": "y.value"}
+    plan = plan_of(nodes(r=route, x=fake("inputs.text"), y=fake("inputs.text")))
+    step = step_of(plan, "r")
+    assert (set(step.cases), step.default, step.folded) == (set(), Path("y", ("value",)), ("k",))
+    assert set(step.inputs) == {"switch"}
+    assert names(plan, step.lazy[""]) == ["y"]
+
+
+def test_a_dropped_case_is_not_read_by_its_region():
+    route = {"kind": "route", "switch": {"const": "k"}, "cases": {"k": {"const": 1}, "dead": ["x.value", "inputs.n"]}}
+    region = {"kind": "cache", "around": ["r"], "of": "r.value"}
+    plan = plan_of(nodes(c=region, r=route, x=fake("inputs.text")))
+    assert (step_of(plan, "c").captures, step_of(plan, "c").needs) == ((), ())
+
+
+def test_names_in_in_are_the_nodes_own():
+    prompt = {
+        "kind": "prompt",
+        "in": {"q": "inputs.text", "a": "b.value"},
+        "text": "{{ q }}{% if a %}{{ a }}{% endif %}",
+    }
+    plan = plan_of(nodes({"o": "p.text"}, p=prompt, b=fake("inputs.n")))
+    assert names(plan, step_of(plan, "p").needs) == ["b"]
+
+
+def test_when_failed_of_each_is_every_items():
+    each = {**CALL, "each": "inputs.xs", "when_failed": {"text": "z.value"}}
+    plan = plan_of(nodes({"o": "w.items"}, w=each, z=fake("inputs.n")))
+    assert step_of(plan, "w").rescue is None
+    assert step_of(plan, "w", "w").rescue.ports == {"text": Path("z", ("value",))}
+    assert names(plan, step_of(plan, "w").needs) == ["z"]
