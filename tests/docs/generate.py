@@ -4,15 +4,17 @@
 what a page shows is what the command printed.
 """
 
+import importlib
 import json
+import pkgutil
 import sys
 from collections.abc import Iterator, Mapping
 
 import typer
 from pydantic import BaseModel
 
+from flowllm.backends import wire
 from flowllm.backends.mock import MockError, MockRule, PathMatch
-from flowllm.backends.wire import openai_chat, openai_embeddings
 from flowllm.catalog.cards import AuthEntry, ModelEntry, PriceEntry, ProviderEntry
 from flowllm.cli.main import GROUPS, SINGLE, application
 from flowllm.cli.options import COMMON
@@ -106,7 +108,7 @@ def _default(info):
     value = info.get_default(call_default_factory=True)
     if info.is_required():
         return "required"
-    if value is None or value == () or value == {} or isinstance(value, BaseModel | frozenset):
+    if value is None or value in ((), {}) or isinstance(value, BaseModel | frozenset):
         return ""
     return f"`{json.dumps(value, ensure_ascii=False)}`"
 
@@ -198,8 +200,7 @@ def providers():
         ("auth", AuthEntry),
         ("models", ModelEntry),
         ("price", PriceEntry),
-        ("quirks of openai_chat", openai_chat.Quirks),
-        ("quirks of openai_embeddings", openai_embeddings.Quirks),
+        *((f"quirks of {name}", quirks) for name, quirks in _wires()),
     ):
         text += f"\n## {title}\n\n{prose(model)}\n\n"
         text += rows(("field", "type", "default"), [row[:3] for row in _fields(model)])
@@ -209,6 +210,14 @@ def providers():
         text += f"\n### {title}\n\n{prose(model)}\n\n"
         text += rows(("field", "type", "default"), [row[:3] for row in _fields(model)])
     return text
+
+
+def _wires():
+    """The formats by name, each with the vocabulary of its quirks."""
+    for found in pkgutil.iter_modules(wire.__path__):
+        module = importlib.import_module(f"{wire.__name__}.{found.name}")
+        if hasattr(module, "Wire"):
+            yield found.name, module.Quirks
 
 
 def commands():

@@ -2,17 +2,20 @@
 
 import contextlib
 import io
+import itertools
 import os
 import re
 import shlex
 import subprocess
 import sys
+from unittest import mock
 
 from flowllm.cli.main import main
 from tests.docs.blocks import ROOT
 
 NAMES = ("flowllm", "bin/flowllm")
-_SHELL = re.compile(r"[|<>;&$`*?]|^\w+=")
+_SHELL = re.compile(r"[|<>;&$`*?]")
+_GIVEN = re.compile(r"[A-Z_]+=")
 
 
 class Shell:
@@ -33,13 +36,18 @@ class Shell:
             return f"{self.status}\n"
         bare = re.sub(r"'[^']*'|\"[^\"$`]*\"", "", line)
         words = shlex.split(line)
-        if words[0] in NAMES and not _SHELL.search(bare):
-            return self._here(words[1:])
+        given = dict(word.split("=", 1) for word in itertools.takewhile(_GIVEN.match, words))
+        if words[len(given)] in NAMES and not _SHELL.search(bare):
+            return self._here(words[len(given) + 1 :], given)
         return self._apart(line)
 
-    def _here(self, words):
+    def _here(self, words, given):
         printed = io.StringIO()
-        with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
+        with (
+            mock.patch.dict(os.environ, given),
+            contextlib.redirect_stdout(printed),
+            contextlib.redirect_stderr(printed),
+        ):
             self.status = main(words)
         return printed.getvalue()
 
@@ -71,7 +79,7 @@ def shows(expected, printed):
     """Whether what was printed is as shown; ``...`` stands for anything, alone on a line for any lines."""
     parts = []
     for line in (line.rstrip() for line in expected):
-        if line == "...":
+        if line.strip() == "...":
             parts.append(r"(?:.*\n)*?")
         else:
             parts.append(".*?".join(map(re.escape, line.split("..."))) + r"[ ]*\n")
