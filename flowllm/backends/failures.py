@@ -192,8 +192,10 @@ def _read(data: Any) -> tuple[str, tuple[str, ...]]:
         return "", ()
     message = next((m for name in ("message", "detail", "title") if (m := _text(error.get(name)))), "")
     inner = error.get("innererror") or {}
+    details = error.get("details")
+    reasons = [d.get("reason") for d in details if isinstance(d, dict)] if isinstance(details, list) else []
     fields = [error.get(n) for n in ("code", "type", "status", "status_code", "reason", "error_type")]
-    return message, tuple(_words([*fields, inner.get("code") if isinstance(inner, dict) else None]))
+    return message, tuple(_words([*fields, *reasons, inner.get("code") if isinstance(inner, dict) else None]))
 
 
 def _words(values: Iterable[Any]) -> Iterable[str]:
