@@ -122,3 +122,12 @@ def with_ids(messages: tuple[Message, ...]) -> tuple[Message, ...]:
         else:
             named.append(message)
     return tuple(named)
+
+
+def merged(body: dict[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
+    """The body with ``more`` over it, mappings inside likewise."""
+    result = dict(body)
+    for name, value in more.items():
+        old = result.get(name)
+        result[name] = merged(old, value) if isinstance(old, dict) and isinstance(value, Mapping) else value
+    return result

@@ -21,6 +21,7 @@ from flowllm.backends.content import (
     has_data,
     image_data,
     is_closed,
+    merged,
     parameters_of,
     wanted_shape,
     with_ids,
@@ -77,8 +78,7 @@ class Wire:
         body = {"model": name, "max_tokens": most, **_body(request, quirks, most)}
         if quirks.cache == "prefix":
             _mark(body)
-        body = finished_body(body, quirks.drop, quirks.rename)
-        body.update({**quirks.add, **request.extra})
+        body = merged(finished_body(body, quirks.drop, quirks.rename), {**quirks.add, **request.extra})
         path = (request.stream and quirks.stream_path) or quirks.path
         return HttpParts("POST", path.replace("{model}", quote(name, safe="")), orjson.dumps(body), request.stream)
 

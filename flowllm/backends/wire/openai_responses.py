@@ -17,6 +17,7 @@ from flowllm.backends.content import (
     finished_body,
     image_url,
     is_strict,
+    merged,
     parameters_of,
     wanted_shape,
     with_ids,
@@ -62,8 +63,7 @@ class Wire:
         assert isinstance(request, Chat)
         quirks = self._quirks.of(request.model)
         body = {"model": model_of(self._card, request.model)[0], **_body(request, quirks)}
-        body = finished_body(body, quirks.drop, quirks.rename)
-        body.update(request.extra)
+        body = merged(finished_body(body, quirks.drop, quirks.rename), request.extra)
         return HttpParts("POST", quirks.responses_path, orjson.dumps(body), request.stream)
 
     def decoder(self, request: Request) -> "Decoder":
