@@ -31,8 +31,8 @@ def meaning_of(raw: str | None, *, called: bool) -> str | None:
 
 
 def count_of(*values: Any) -> int | None:
-    """The first that can be a count; a negative number or text is none."""
-    return next((n for n in values if isinstance(n, int) and not isinstance(n, bool) and n >= 0), None)
+    """The first that can be a count; a negative number, a broken one or text is none."""
+    return next((int(n) for n in values if type(n) in (int, float) and n >= 0 and int(n) == n), None)
 
 
 def json_of(frame: Frame, partial_text: str = "") -> Any:

@@ -1,0 +1,61 @@
+"""The embeddings format of Gemini: texts in, one vector each out, in one batch."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+from pydantic import BaseModel, ConfigDict
+
+from flowllm.backends.answers import count_of
+from flowllm.backends.failures import failure_of
+from flowllm.backends.vectors import VectorsDecoder
+from flowllm.backends.wire import HttpParts, model_of, own_quirks
+from flowllm.backends.wire.gemini_generate import path_of
+from flowllm.core.card import ProviderCard
+from flowllm.core.delta import Usage
+from flowllm.core.errors import ProviderFailure
+from flowllm.core.request import Embed, Request
+
+
+class Quirks(BaseModel):
+    """What a provider of this format does differently. ``task_type`` is said of every text."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    task_type: str = ""
+
+
+class Wire:
+    """The format as one provider speaks it."""
+
+    def __init__(self, card: ProviderCard) -> None:
+        self._card = card
+        self._quirks = Quirks.model_validate(own_quirks(Quirks, card.quirks))
+
+    def encode(self, request: Request) -> HttpParts:
+        """Texts as a POST of JSON; ``extra`` is said of every text."""
+        assert isinstance(request, Embed)
+        path = path_of(model_of(self._card, request.model)[0])
+        each: dict[str, Any] = {"model": path[1:]}
+        if request.dimensions is not None:
+            each["outputDimensionality"] = request.dimensions
+        if self._quirks.task_type:
+            each["taskType"] = self._quirks.task_type
+        each.update(request.extra)
+        requests = [{**each, "content": {"parts": [{"text": text}]}} for text in request.texts]
+        return HttpParts("POST", f"{path}:batchEmbedContents", orjson.dumps({"requests": requests}))
+
+    def decoder(self, request: Request) -> VectorsDecoder:
+        """A decoder of one answer; it must hold a vector for every text."""
+        return VectorsDecoder(_read, len(request.texts) if isinstance(request, Embed) else None)
+
+    def decode_error(self, status: int, headers: Mapping[str, str], body: bytes) -> ProviderFailure:
+        """What an error status means."""
+        return failure_of(status, headers, body)
+
+
+def _read(body: dict[str, Any]) -> tuple[list[Any], Usage | None]:
+    rows = body["embeddings"] if "embeddings" in body else [body["embedding"]]
+    usage = body.get("usageMetadata")
+    counted = Usage(input=count_of(usage.get("promptTokenCount"))) if isinstance(usage, dict) else None
+    return [row["values"] for row in rows], counted

@@ -1,0 +1,309 @@
+"""The generateContent format of Gemini, at AI Studio and Vertex: whole bodies, event streams, arrays.
+
+Calls have no ids in older models: their results go back by name and order. Signatures belong to calls,
+to thoughts, or to the text itself (a `Thought` whose id is ``text``). The end mark says STOP also when
+tools are called. Thinking is counted beside the answer: it is added.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
+from urllib.parse import quote
+
+import orjson
+from pydantic import BaseModel, ConfigDict
+
+from flowllm.backends.answers import count_of, interrupted, invalid, json_of, meaning_of
+from flowllm.backends.content import (
+    QuirksByModel,
+    arguments_of,
+    finished_body,
+    has_data,
+    image_data,
+    merged,
+    wanted_shape,
+)
+from flowllm.backends.failures import failure_inside, failure_of
+from flowllm.backends.framing import Frame
+from flowllm.backends.partial_arguments import PartialArguments
+from flowllm.backends.wire import HttpParts, model_of
+from flowllm.core.card import ProviderCard
+from flowllm.core.delta import Delta, Finish, Meta, Reasoning, Text, ToolCall, Usage
+from flowllm.core.errors import ProviderFailure
+from flowllm.core.request import Chat, Image, Message, Part, Request, Tool, ToolUse
+
+_BUDGET = {"none": 0, "minimal": 512, "low": 2048, "medium": 8192, "high": 24576}
+_OF_TEXT = "text"
+
+
+class Quirks(BaseModel):
+    """What a host or a model of this format does differently; words of a model override the provider's.
+
+    ``rename`` and ``drop`` work on the names of ``generationConfig``. ``stream: array`` asks for one
+    growing JSON array instead of events. ``thinking`` is how a model is told how much to think.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    rename: Mapping[str, str] = {}
+    drop: tuple[str, ...] = ()
+    stream: Literal["sse", "array"] = "sse"
+    thinking: Literal["budget", "level", "none"] = "budget"
+    structured: Literal["json_schema", "json_object", "none"] = "json_schema"
+
+
+class Wire:
+    """The format as one provider speaks it."""
+
+    def __init__(self, card: ProviderCard) -> None:
+        self._card = card
+        self._quirks = QuirksByModel(Quirks, card)
+
+    def encode(self, request: Request) -> HttpParts:
+        """A chat as a POST of JSON."""
+        assert isinstance(request, Chat)
+        quirks = self._quirks.of(request.model)
+        body = merged(finished_body(_body(request, quirks), (), {}), request.extra)
+        path = path_of(model_of(self._card, request.model)[0])
+        if not request.stream:
+            return HttpParts("POST", f"{path}:generateContent", orjson.dumps(body))
+        path += ":streamGenerateContent" + ("?alt=sse" if quirks.stream == "sse" else "")
+        return HttpParts("POST", path, orjson.dumps(body), stream=True, json="items")
+
+    def decoder(self, request: Request) -> "Decoder":
+        """A decoder of one answer."""
+        return Decoder()
+
+    def decode_error(self, status: int, headers: Mapping[str, str], body: bytes) -> ProviderFailure:
+        """What an error status means."""
+        return failure_of(status, headers, body)
+
+
+def path_of(name: str) -> str:
+    """The path of a model; a name with a slash is one already, as that of a tuned model."""
+    return "/" + quote(name if "/" in name else f"models/{name}", safe="/")
+
+
+def _body(request: Chat, quirks: Quirks) -> dict[str, Any]:
+    system = [part for m in request.messages if m.role == "system" for part in _parts(m.parts)]
+    if request.schema is not None and quirks.structured != "json_schema":
+        system.append({"text": wanted_shape(request.schema)})
+    config = finished_body(_config(request, quirks), quirks.drop, quirks.rename)
+    return {
+        "systemInstruction": {"parts": system} if system else None,
+        "contents": _contents(request.messages),
+        "tools": [{"functionDeclarations": [_tool(tool) for tool in request.tools]}] if request.tools else None,
+        "generationConfig": config or None,
+    }
+
+
+def _config(request: Chat, quirks: Quirks) -> dict[str, Any]:
+    sampling = request.sampling
+    json = request.schema is not None and quirks.structured != "none"
+    return {
+        "temperature": sampling.temperature,
+        "topP": sampling.top_p,
+        "maxOutputTokens": sampling.max_output_tokens,
+        "stopSequences": list(sampling.stop) or None,
+        "seed": sampling.seed,
+        "responseMimeType": "application/json" if json else None,
+        "responseJsonSchema": request.schema if quirks.structured == "json_schema" else None,
+        "thinkingConfig": _thinking(request.reasoning, quirks),
+    }
+
+
+def _thinking(effort: str | None, quirks: Quirks) -> dict[str, Any] | None:
+    if effort is None or quirks.thinking == "none":
+        return None
+    if quirks.thinking == "level":
+        return {"includeThoughts": True, "thinkingLevel": "minimal" if effort == "none" else effort}
+    return {"includeThoughts": effort != "none", "thinkingBudget": _BUDGET.get(effort, 8192)}
+
+
+def _tool(tool: Tool) -> dict[str, Any]:
+    said = {"description": tool.description} if tool.description else {}
+    return {"name": tool.name, **said} | ({"parametersJsonSchema": tool.parameters} if tool.parameters else {})
+
+
+def _contents(messages: tuple[Message, ...]) -> list[dict[str, Any]]:
+    """Turns that alternate; the results of one turn of calls stand together."""
+    turns: list[dict[str, Any]] = []
+    waiting: list[ToolUse] = []
+    for message in messages:
+        if message.role == "system":
+            continue
+        if message.role == "tool":
+            parts = [_result(message, waiting)]
+        else:
+            parts = _turn(message)
+            waiting = list(message.tool_calls)
+        role = "model" if message.role == "assistant" else "user"
+        if turns and turns[-1]["role"] == role:
+            turns[-1]["parts"] += parts
+        elif parts:
+            turns.append({"role": role, "parts": parts})
+    return turns
+
+
+def _result(message: Message, waiting: list[ToolUse]) -> dict[str, Any]:
+    """A result names its call; without an id it answers the first call that still waits."""
+    call = next((c for c in waiting if c.id == message.tool_call_id), waiting[0] if waiting else ToolUse("tool", ""))
+    if call in waiting:
+        waiting.remove(call)
+    named = {"name": call.name} | ({"id": call.id} if call.id else {})
+    images = [_part(part) for part in message.parts if isinstance(part, Image)]
+    extra = {"parts": images} if images else {}
+    return {"functionResponse": {**named, "response": _response(message.text), **extra}}
+
+
+def _response(text: str) -> dict[str, Any]:
+    try:
+        value = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        value = text
+    return value if isinstance(value, dict) else {"result": value}
+
+
+def _turn(message: Message) -> list[dict[str, Any]]:
+    parts: list[dict[str, Any]] = [
+        {"text": t.text, "thought": True, "thoughtSignature": t.signature}
+        for t in message.thoughts
+        if t.signature and t.id != _OF_TEXT
+    ]
+    parts += _parts(message.parts)
+    for thought in message.thoughts:
+        if thought.id == _OF_TEXT:
+            if not parts or "text" not in parts[-1]:
+                parts.append({"text": ""})
+            parts[-1] = {**parts[-1], "thoughtSignature": thought.signature}
+    return parts + [_call(call) for call in message.tool_calls]
+
+
+def _call(call: ToolUse) -> dict[str, Any]:
+    function = {"name": call.name, "args": arguments_of(call)} | ({"id": call.id} if call.id else {})
+    return {"functionCall": function} | ({"thoughtSignature": call.signature} if call.signature else {})
+
+
+def _parts(parts: tuple[Part, ...]) -> list[dict[str, Any]]:
+    return [_part(part) for part in parts if isinstance(part, Image) or part.text]
+
+
+def _part(part: Part) -> dict[str, Any]:
+    if not isinstance(part, Image):
+        return {"text": part.text}
+    if has_data(part):
+        media_type, data = image_data(part)
+        return {"inlineData": {"mimeType": media_type, "data": data}}
+    return {"fileData": {"fileUri": part.url} | ({"mimeType": part.media_type} if part.media_type else {})}
+
+
+class Decoder:
+    """Frames of one answer to deltas; see the module for what it accepts."""
+
+    __slots__ = ("_calls", "_citations", "_model", "_partial", "_raw", "_text", "complete", "done")
+
+    def __init__(self) -> None:
+        self._text: list[str] = []
+        self._calls = 0
+        self._partial: PartialArguments | None = None
+        self._citations = 0
+        self._model = False
+        self._raw: str | None = None
+        self.complete = False
+        self.done = False
+
+    @property
+    def partial_text(self) -> str:
+        """The text so far."""
+        return "".join(self._text)
+
+    def feed(self, frame: Frame) -> Iterable[Delta]:
+        """The deltas of one chunk or of the whole body, which may be an array of chunks."""
+        data = json_of(frame, self.partial_text)
+        deltas: list[Delta] = []
+        try:
+            for chunk in data if isinstance(data, list) else [data]:
+                if chunk.get("error"):
+                    raise failure_inside(chunk, self.partial_text)
+                self._chunk(chunk, deltas)
+        except (AttributeError, IndexError, KeyError, TypeError):
+            raise invalid(frame, "is not of the shape of a generated content", self.partial_text) from None
+        self.complete = self.complete or frame.whole
+        return deltas
+
+    def finish(self) -> Iterable[Delta]:
+        """What a call lacks, the number of citations and the end mark."""
+        if not self.complete:
+            raise interrupted(self.partial_text)
+        deltas: list[Delta] = []
+        self._close(deltas)
+        if self._citations:
+            deltas.append(Meta(citations=self._citations))
+        return [*deltas, Finish(meaning_of(self._raw, called=bool(self._calls)), self._raw)]
+
+    def _chunk(self, chunk: dict[str, Any], deltas: list[Delta]) -> None:
+        if not ({"candidates", "usageMetadata", "promptFeedback"} & chunk.keys()):
+            raise KeyError
+        if not self._model and chunk.get("modelVersion"):
+            self._model = True
+            deltas.append(Meta(model=str(chunk["modelVersion"])))
+        for candidate in (chunk.get("candidates") or ())[:1]:
+            if not candidate.get("index"):
+                self._candidate(candidate, deltas)
+        self._end((chunk.get("promptFeedback") or {}).get("blockReason"))
+        if isinstance(usage := chunk.get("usageMetadata"), dict):
+            deltas.append(usage_of(usage))
+
+    def _candidate(self, candidate: dict[str, Any], deltas: list[Delta]) -> None:
+        for part in (candidate.get("content") or {}).get("parts") or ():
+            self._part(part, deltas)
+        cited = candidate.get("citationMetadata") or {}
+        self._citations += len(cited.get("citationSources") or cited.get("citations") or ())
+        self._end(candidate.get("finishReason"))
+
+    def _end(self, raw: Any) -> None:
+        if raw:
+            self._raw = str(raw)
+            self.complete = True
+
+    def _part(self, part: dict[str, Any], deltas: list[Delta]) -> None:
+        seal, text = str(part.get("thoughtSignature") or ""), part.get("text")
+        if "functionCall" in part:
+            self._call(part["functionCall"], seal, deltas)
+        elif part.get("thought"):
+            deltas.append(Reasoning(str(text or ""), seal))
+        else:
+            if text:
+                self._text.append(str(text))
+                deltas.append(Text(str(text)))
+            if seal:
+                deltas.append(Reasoning("", seal, _OF_TEXT))
+
+    def _call(self, call: dict[str, Any], seal: str, deltas: list[Delta]) -> None:
+        if name := call.get("name"):
+            self._close(deltas)
+            given = orjson.dumps(call["args"]).decode() if call.get("args") else ""
+            deltas.append(ToolCall(self._calls, str(call.get("id") or ""), str(name), given, seal))
+            self._calls += 1
+            if call.get("willContinue"):
+                self._partial = PartialArguments()
+        if self._partial is not None:
+            self._partial.add(call.get("partialArgs") or ())
+            if not call.get("willContinue"):
+                self._close(deltas)
+
+    def _close(self, deltas: list[Delta]) -> None:
+        """Arguments that came at paths are told when the call is complete."""
+        if self._partial is not None and self._partial.value:
+            deltas.append(ToolCall(self._calls - 1, arguments=orjson.dumps(self._partial.value).decode()))
+        self._partial = None
+
+
+def usage_of(usage: Mapping[str, Any]) -> Usage:
+    """Token counts of ``usageMetadata``; thinking counts as output."""
+    written, thought = count_of(usage.get("candidatesTokenCount")), count_of(usage.get("thoughtsTokenCount"))
+    return Usage(
+        input=count_of(usage.get("promptTokenCount")),
+        output=None if written is None and thought is None else (written or 0) + (thought or 0),
+        cached_input=count_of(usage.get("cachedContentTokenCount")),
+        reasoning=thought,
+    )
