@@ -1,0 +1,203 @@
+"""Ollama's own format: chat as lines of JSON or one body, and embeddings.
+
+Calls come whole, with their arguments as an object and often without an id; the end mark says stop
+also when tools are called. Counts that are left out are unknown.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
+
+import orjson
+from pydantic import BaseModel, ConfigDict
+
+from flowllm.backends.answers import count_of, interrupted, invalid, meaning_of, object_of
+from flowllm.backends.content import QuirksByModel, arguments_of, finished_body, image_data, merged, parameters_of
+from flowllm.backends.failures import failure_of
+from flowllm.backends.framing import Frame
+from flowllm.backends.vectors import VectorsDecoder
+from flowllm.backends.wire import HttpParts, model_of
+from flowllm.core.card import ProviderCard
+from flowllm.core.delta import Delta, Finish, Meta, Reasoning, Text, ToolCall, Usage
+from flowllm.core.errors import ProviderFailure
+from flowllm.core.request import Chat, Embed, Image, Message, Request, ToolUse
+
+
+class Quirks(BaseModel):
+    """What a server or a model does differently; words of a model override the provider's.
+
+    ``num_ctx`` is the window in tokens that the server must keep, because it cuts longer prompts
+    without a word; None leaves the server's own. ``think: level`` sends the effort as a word.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    num_ctx: int | None = None
+    think: Literal["switch", "level", "none"] = "switch"
+
+
+class Wire:
+    """The format as one provider speaks it."""
+
+    def __init__(self, card: ProviderCard) -> None:
+        self._card = card
+        self._quirks = QuirksByModel(Quirks, card)
+
+    def encode(self, request: Request) -> HttpParts:
+        """A chat or texts as a POST of JSON."""
+        name = model_of(self._card, request.model)[0]
+        if isinstance(request, Embed):
+            texts = {"model": name, "input": request.texts, "dimensions": request.dimensions}
+            return HttpParts("POST", "/api/embed", _dumped(texts, request.extra))
+        assert isinstance(request, Chat)
+        body = {"model": name, **_body(request, self._quirks.of(request.model))}
+        form: Literal["lines", "whole"] = "lines" if request.stream else "whole"
+        return HttpParts("POST", "/api/chat", _dumped(body, request.extra), request.stream, form)
+
+    def decoder(self, request: Request) -> "Decoder | VectorsDecoder":
+        """A decoder of one answer."""
+        return VectorsDecoder(_vectors, len(request.texts)) if isinstance(request, Embed) else Decoder()
+
+    def decode_error(self, status: int, headers: Mapping[str, str], body: bytes) -> ProviderFailure:
+        """What an error status means."""
+        return failure_of(status, headers, body)
+
+
+def _dumped(body: dict[str, Any], extra: Mapping[str, Any]) -> bytes:
+    return orjson.dumps(merged(finished_body(body, (), {}), extra))
+
+
+def _body(request: Chat, quirks: Quirks) -> dict[str, Any]:
+    sampling = request.sampling
+    options = {
+        "temperature": sampling.temperature,
+        "top_p": sampling.top_p,
+        "num_predict": sampling.max_output_tokens,
+        "stop": list(sampling.stop) or None,
+        "seed": sampling.seed,
+        "num_ctx": quirks.num_ctx,
+    }
+    return {
+        "messages": _messages(request.messages),
+        "tools": [_tool(t.name, t.description, t.parameters) for t in request.tools] or None,
+        "format": request.schema,
+        "options": finished_body(options, (), {}) or None,
+        "think": _think(request.reasoning, quirks),
+        "stream": request.stream,
+    }
+
+
+def _think(effort: str | None, quirks: Quirks) -> bool | str | None:
+    if effort is None or quirks.think == "none":
+        return None
+    if effort == "none" or quirks.think == "switch":
+        return effort != "none"
+    return "low" if effort == "minimal" else effort
+
+
+def _tool(name: str, description: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    said = {"description": description} if description else {}
+    return {"type": "function", "function": {"name": name, **said, "parameters": parameters_of(parameters)}}
+
+
+def _messages(messages: tuple[Message, ...]) -> list[dict[str, Any]]:
+    """The history; the result of a call names its tool, since calls may have no id."""
+    waiting: list[ToolUse] = []
+    told = []
+    for message in messages:
+        data: dict[str, Any] = {"role": message.role, "content": message.text}
+        if images := [image_data(part)[1] for part in message.parts if isinstance(part, Image)]:
+            data["images"] = images
+        if message.role == "tool":
+            data |= _named(message, waiting)
+        elif message.tool_calls:
+            waiting = list(message.tool_calls)
+            data["tool_calls"] = [_call(call) for call in message.tool_calls]
+        if thought := "".join(thought.text for thought in message.thoughts):
+            data["thinking"] = thought
+        told.append(data)
+    return told
+
+
+def _call(call: ToolUse) -> dict[str, Any]:
+    function = {"function": {"name": call.name, "arguments": arguments_of(call)}}
+    return ({"id": call.id} if call.id else {}) | function
+
+
+def _named(message: Message, waiting: list[ToolUse]) -> dict[str, Any]:
+    first = waiting[0] if waiting else None
+    call = next((call for call in waiting if call.id == message.tool_call_id), first)
+    if call is None:
+        return {}
+    waiting.remove(call)
+    return {"tool_name": call.name} | ({"tool_call_id": call.id} if call.id else {})
+
+
+class Decoder:
+    """Frames of one answer to deltas; see the module for what it accepts."""
+
+    __slots__ = ("_calls", "_model", "_raw", "_text", "complete", "done")
+
+    def __init__(self) -> None:
+        self._text: list[str] = []
+        self._calls = 0
+        self._model = False
+        self._raw: str | None = None
+        self.complete = False
+        self.done = False
+
+    @property
+    def partial_text(self) -> str:
+        """The text so far."""
+        return "".join(self._text)
+
+    def feed(self, frame: Frame) -> Iterable[Delta]:
+        """The deltas of one line or of the whole body."""
+        line = object_of(frame, self.partial_text)
+        deltas: list[Delta] = []
+        try:
+            self._line(line, deltas)
+        except (AttributeError, KeyError, TypeError):
+            raise invalid(frame, "is not of the shape of a chat of Ollama", self.partial_text) from None
+        return deltas
+
+    def finish(self) -> Iterable[Delta]:
+        """The end mark."""
+        if not self.complete:
+            raise interrupted(self.partial_text)
+        return (Finish(meaning_of(self._raw, called=self._calls > 0), self._raw),)
+
+    def _line(self, line: dict[str, Any], deltas: list[Delta]) -> None:
+        if not self._model and line.get("model"):
+            self._model = True
+            deltas.append(Meta(model=str(line["model"])))
+        # Completions of a bare prompt carry `response` where chats carry a message.
+        message = line["message"] if "message" in line else {"content": line["response"], **line}
+        if thought := message.get("thinking"):
+            deltas.append(Reasoning(str(thought)))
+        if text := message.get("content"):
+            self._text.append(str(text))
+            deltas.append(Text(str(text)))
+        for call in message.get("tool_calls") or ():
+            self._call(call, deltas)
+        if line.get("done"):
+            self._raw = line.get("done_reason") or None
+            self.complete = self.done = True
+            self._usage(line, deltas)
+
+    def _call(self, call: dict[str, Any], deltas: list[Delta]) -> None:
+        function = call["function"]
+        given = function.get("arguments")
+        arguments = given if isinstance(given, str) else orjson.dumps(given or {}).decode()
+        deltas.append(ToolCall(self._calls, str(call.get("id") or ""), str(function["name"]), arguments))
+        self._calls += 1
+
+    def _usage(self, line: dict[str, Any], deltas: list[Delta]) -> None:
+        read, written = count_of(line.get("prompt_eval_count")), count_of(line.get("eval_count"))
+        if read is not None or written is not None:
+            deltas.append(Usage(input=read, output=written))
+
+
+def _vectors(body: dict[str, Any]) -> tuple[list[Any], Usage | None]:
+    rows = body["embeddings"] if "embeddings" in body else [body["embedding"]]
+    read = count_of(body.get("prompt_eval_count"))
+    return rows, None if read is None else Usage(input=read)
