@@ -18,6 +18,14 @@ WIRES = {
     "voyage-embed": "openai_embeddings",
     "openai-responses": "openai_responses",
     "anthropic-messages": "anthropic_messages",
+    "gemini-generate": "gemini_generate",
+    "gemini-embed": "gemini_embed",
+    "ollama-native": "ollama_native",
+    "cohere-chat-v2": "cohere_v2",
+    "cohere-embed-v2": "cohere_v2",
+    "cohere-rerank-v2": "rerank",
+    "openai-like-rerank": "rerank",
+    "voyage-rerank": "rerank",
 }
 KINDS = {"chat", "embeddings", "rerank", "error"}
 EVERY_BYTE = 4096
@@ -44,7 +52,7 @@ def covered(case) -> bool:
 def asked(case) -> Request:
     """A request that the answer could belong to: only its kind and size matter."""
     expected = case["expected"]
-    if "embed" in case["protocol"]:
+    if expected["kind"] == "embeddings" or "embed" in case["protocol"]:
         return Embed("p/m", ("x",) * expected.get("count", 1))
     if "rerank" in case["protocol"]:
         return Rerank("p/m", "q", ("x",) * (1 + max(expected.get("indexes", [0]))))
