@@ -7,7 +7,6 @@ subclass of `Node`). A kind is imported when it is first used.
 import importlib
 import importlib.util
 from collections.abc import Mapping
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,6 +37,8 @@ class Kinds:
 
     def names(self) -> tuple[str, ...]:
         """Every name that `find` knows, sorted."""
+        from importlib.metadata import entry_points
+
         files = {path.stem for path in _folder().glob("*.py")} - {"__init__"}
         installed = {point.name for point in entry_points(group=GROUP)}
         return tuple(sorted(self._registered | files | installed))
@@ -63,6 +64,8 @@ def _node_class(names: Mapping[str, object], module: str) -> "type[Node]":
 
 
 def _installed(name: str) -> "type[Node] | None":
+    from importlib.metadata import entry_points
+
     for point in entry_points(group=GROUP, name=name):
         kind: type[Node] = point.load()
         return kind
