@@ -11,7 +11,7 @@ import importlib
 import os
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from types import FrameType
 from typing import Annotated, Any, NoReturn
 
@@ -45,29 +45,35 @@ def root(
     """Declarative LLM pipelines: YAML in, a checked plan, a run with places in every error."""
 
 
-def application(words: Sequence[str] = ()) -> typer.Typer:
-    """All commands; or the one alone that ``words`` begin with, for the others cost time to make."""
-    only = {word for word in words[:1] if word in (*SINGLE, *GROUPS, "--version")}
+def application(words: Sequence[str] | None = None) -> typer.Typer:
+    """All commands; of a command line's ``words`` those alone that it needs, for each costs time to make."""
+    only = _needed(words)
     app = typer.Typer(name="flowllm", rich_markup_mode=None, no_args_is_help=True, pretty_exceptions_enable=False)
     names = ", ".join(later.NAMES)
     app.callback(
         epilog=f"Exit status: 0 ok, 1 a node failed, 2 bad pipeline, input or usage, 3 set-up, 4 provider, "
         f"5 output not valid, 6 budget, 130 interrupted. Not available yet: {names}."
     )(root)
-    for name in _asked(SINGLE, only):
+    for name in (name for name in SINGLE if name in only):
         module = importlib.import_module(f"flowllm.cli.{name}")
         app.command(name, cls=OwnOptionsFirst)(module.COMMAND)
-    for name in _asked(GROUPS, only):
+    for name in (name for name in GROUPS if name in only):
         module = importlib.import_module(f"flowllm.cli.{name}")
         app.add_typer(_group(module.COMMANDS), name=name, help=module.HELP)
-    for name in _asked(later.NAMES, only):
+    for name in (name for name in later.NAMES if name in only):
         command = later.command(name)
         app.command(name, cls=OwnOptionsFirst, hidden=True, context_settings={"ignore_unknown_options": True})(command)
     return app
 
 
-def _asked(names: Sequence[str], only: set[str]) -> Iterator[str]:
-    return (name for name in names if not only or name in only)
+def _needed(words: Sequence[str] | None) -> set[str]:
+    """The commands to make: one, those that help and completion show, or every one for the sake of a good error."""
+    shown, every = {*SINGLE, *GROUPS}, {*SINGLE, *GROUPS, *later.NAMES}
+    if words is None:
+        return every
+    first = words[0] if words else "--help"
+    known = {"--version": set[str](), "--help": shown}
+    return known[first] if first in known else ({first} & every or every)
 
 
 def _group(commands: dict[str, type[Command]]) -> typer.Typer:
