@@ -104,8 +104,6 @@ class Binding:
     def _static_root(self, name: str, frame: Frame) -> Schema | None:
         current: Frame | None = frame
         while current is not None:
-            if name in current.units:
-                return None
             if name in current.variables:
                 owner = current.owner
                 over = (owner.node.each if owner.each else owner.node.fields.get("over")) if owner else None

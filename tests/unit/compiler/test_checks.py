@@ -413,6 +413,14 @@ def test_problems_of_a_sub_pipeline_name_it_once():
             nodes(
                 out("r.value"),
                 r={"kind": "retry", "around": ["a"], "of": "a.text"},
+                a={"kind": "call", "prompt": "{{ r.attempt }}"},
+            ),
+            ["retry_blind r"],
+        ),
+        (
+            nodes(
+                out("r.value"),
+                r={"kind": "retry", "around": ["a"], "of": "a.text"},
                 a={"kind": "call", "prompt": "{{ r.last }}"},
             ),
             [],
