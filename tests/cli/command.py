@@ -40,8 +40,9 @@ def run_here(capsys: pytest.CaptureFixture, *words: str) -> Outcome:
 
 
 def environment(**more: str) -> dict[str, str]:
-    """This process's environment, with the package on the path and UTF-8 not promised."""
-    return {**os.environ, "PYTHONPATH": str(ROOT), "LC_ALL": "C", "PYTHONUTF8": "0", **more}
+    """This process's environment, with the package on the path; neither UTF-8 nor unbuffered output is promised."""
+    ours = {"PYTHONPATH": str(ROOT), "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONUNBUFFERED": ""}
+    return {**os.environ, **ours, **more}
 
 
 def run_apart(*words: str, cwd: Path, stdin: bytes = b"", timeout: float = PATIENCE, **more: str) -> Outcome:

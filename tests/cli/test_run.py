@@ -200,19 +200,21 @@ def test_a_rehearsal_counts_attempts_and_cases_not_taken(flowllm, folder):
 
 
 def test_a_sweep_runs_every_combination_and_goes_on_after_failures(flowllm, echo):
-    words = ("run", echo, "-m", "input.text=a,b", "model=mock/echo,mock/none")
+    words = ("run", echo, "-m", "input.text=a,b", "model=mock/none,mock/echo,null")
     outcome = flowllm(*words, "--json")
     assert outcome.status == 4, "the worst of all"
     rows = [(*row["overrides"], row.get("outputs", {}).get("said")) for row in outcome.data]
     assert rows == [
-        ("input.text=a", "model=mock/echo", "a"),
         ("input.text=a", "model=mock/none", None),
-        ("input.text=b", "model=mock/echo", "b"),
+        ("input.text=a", "model=mock/echo", "a"),
+        ("input.text=a", "model=null", None),
         ("input.text=b", "model=mock/none", None),
+        ("input.text=b", "model=mock/echo", "b"),
+        ("input.text=b", "model=null", None),
     ]
     table = flowllm(*words).out.splitlines()
     assert table[0].split() == ["input.text", "model", "said", "cost", "seconds", "status"]
-    assert [line.split()[-1] for line in table[1:]] == ["ok", "not_found", "ok", "not_found"]
+    assert [line.split()[-1] for line in table[1:]] == ["not_found", "ok", "no_model"] * 2
 
 
 def test_several_values_without_m_are_refused_with_the_way_out(flowllm, echo):

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from flowllm.cli.interrupts import run_async
+from flowllm.cli.main import Stopped
 from tests.cli.command import PATIENCE, PYTHON, environment, start_apart
 from tests.faults.server import STREAM, FaultServer, event, send, silence
 
@@ -45,6 +47,27 @@ async def test_a_signal_in_mid_run(tmp_path: Path, number, status, word):
     assert err == f"flowllm: {word}\n"
     with pytest.raises(ProcessLookupError):
         os.kill(process.pid, 0)
+
+
+def test_sigterm_cancels_the_work_in_order():
+    """The loop takes the signal: nothing is torn down in the middle of a line."""
+    came, done = [], []
+    before = signal.signal(signal.SIGTERM, lambda *_: came.append("the process's own handler"))
+
+    async def work():
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            await asyncio.wait_for(asyncio.Event().wait(), 5)
+        finally:
+            await asyncio.sleep(0)
+            done.append("put away")
+
+    try:
+        with pytest.raises(Stopped):
+            run_async(work())
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert (came, done) == ([], ["put away"])
 
 
 async def test_a_reader_that_leaves_is_no_error(tmp_path: Path):
