@@ -17,12 +17,16 @@ from flowllm.core.request import Embed, Request
 
 
 class Quirks(BaseModel):
-    """What a provider of this format does differently. ``encoding`` is how vectors travel."""
+    """What a provider of this format does differently. ``encoding`` is how vectors travel.
+
+    ``rename`` works on the names of the body.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     embeddings_path: str = "/embeddings"
     encoding: Literal["unsaid", "float", "base64"] = "float"
+    rename: Mapping[str, str] = {}
 
 
 class Wire:
@@ -40,6 +44,7 @@ class Wire:
             body["dimensions"] = request.dimensions
         if self._quirks.encoding != "unsaid":
             body["encoding_format"] = self._quirks.encoding
+        body = {self._quirks.rename.get(name, name): value for name, value in body.items()}
         body.update(request.extra)
         return HttpParts("POST", self._quirks.embeddings_path, orjson.dumps(body))
 

@@ -128,7 +128,7 @@ def test_the_first_folder_wins_and_files_are_read_when_asked_for(tmp_path):
     ("model", "code", "hint"),
     [
         ("opnai/gpt-5-mini", "unknown_provider", "did you mean `openai`?"),
-        ("nowhere/none", "unknown_provider", "installed are builtin"),
+        ("quux/none", "unknown_provider", "installed are alibaba"),
         ("builtin/lexcal", "unknown_model", "did you mean `builtin/lexical`?"),
         ("gpt-5-mini", "unknown_model", "did you mean `openai/gpt-5-mini`?"),
         ("openai/", "unknown_model", ""),

@@ -1,0 +1,95 @@
+"""Every provider that is shipped: its words are known, and each of its tasks becomes a request."""
+
+import orjson
+import pytest
+import yaml
+
+from flowllm.backends.auth import authorization
+from flowllm.backends.wire import check_quirks, find_wire
+from flowllm.catalog import load_catalog, packaged_providers
+from flowllm.core.request import Chat, Embed, Message, Rerank, Sampling, Text, Tool
+
+
+def _read(path):
+    return yaml.safe_load(path.read_text(encoding="utf-8"))
+
+
+CATALOG = load_catalog([packaged_providers()], _read, check_quirks=check_quirks, environment={})
+REMOTE = {name: card for name, card in CATALOG.providers.items() if not card.local}
+ASKED = {
+    "chat": Chat("{}/m", (Message("user", (Text("hi"),)),), Sampling(0.5, 0.9, 99, ("x",), 7),
+                 {"type": "object"}, tools=(Tool("f"),), reasoning="low"),
+    "embed": Embed("{}/m", ("a", "b"), 8),
+    "rerank": Rerank("{}/m", "q", ("a", "b"), 1),
+}  # fmt: skip
+
+
+def sent(name, task, **more):
+    request = ASKED[task]
+    fields = {field: getattr(request, field) for field in request.__slots__} | {"model": f"{name}/m"} | more
+    return find_wire(REMOTE[name].wire[task], REMOTE[name]).encode(type(request)(**fields))
+
+
+@pytest.mark.parametrize(("name", "task"), [(name, task) for name in REMOTE for task in REMOTE[name].wire])
+def test_each_task_of_a_provider_becomes_a_request(name, task):
+    parts = sent(name, task)
+    assert parts.path.startswith("/")
+    body = orjson.loads(parts.body)
+    assert body
+    assert "m" in (body.get("model"), parts.path.rpartition("/")[2].partition(":")[0]) or task == "rerank"
+
+
+@pytest.mark.parametrize(
+    ("name", "task", "url", "header"),
+    [
+        ("anthropic", "chat", "https://api.anthropic.com/v1/messages", {"x-api-key": "K"}),
+        ("gemini", "chat", "https://generativelanguage.googleapis.com/v1beta/models/m:generateContent",
+         {"x-goog-api-key": "K"}),
+        ("gemini", "embed", "https://generativelanguage.googleapis.com/v1beta/models/m:batchEmbedContents",
+         {"x-goog-api-key": "K"}),
+        ("groq", "chat", "https://api.groq.com/openai/v1/chat/completions", {"authorization": "Bearer K"}),
+        ("cohere", "chat", "https://api.cohere.com/v2/chat", {"authorization": "Bearer K"}),
+        ("cohere", "rerank", "https://api.cohere.com/v2/rerank", {"authorization": "Bearer K"}),
+        ("baseten", "chat", "https://inference.baseten.co/v1/chat/completions", {"authorization": "Api-Key K"}),
+        ("tei", "embed", "http://localhost:8080/v1/embeddings", {"authorization": "Bearer K"}),
+        ("ollama-native", "chat", "http://localhost:11434/api/chat", {}),
+    ],
+)  # fmt: skip
+def test_where_a_request_goes_and_how_it_shows_its_key(name, task, url, header):
+    card = REMOTE[name]
+    assert card.base_url + sent(name, task).path == url
+    assert authorization(card, url, "K") == (header, {})
+
+
+@pytest.mark.parametrize(
+    ("name", "task", "said", "unsaid"),
+    [
+        ("mistral", "chat", {"random_seed": 7}, {"seed"}),
+        ("mistral", "embed", {"output_dimension": 8}, {"dimensions"}),
+        ("deepseek", "chat", {"response_format": {"type": "json_object"}}, set()),
+        ("azure-openai", "chat", {"max_completion_tokens": 99}, {"max_tokens"}),
+        ("voyage", "embed", {"output_dimension": 8}, {"dimensions", "encoding_format"}),
+        ("voyage", "rerank", {"top_k": 1, "documents": ["a", "b"]}, {"top_n"}),
+        ("jina", "rerank", {"top_n": 1, "return_documents": False}, set()),
+        ("tei", "rerank", {"texts": ["a", "b"]}, {"documents", "model", "top_n", "top_k"}),
+    ],
+)
+def test_what_a_provider_does_differently(name, task, said, unsaid):
+    body = orjson.loads(sent(name, task).body)
+    assert {key: body.get(key) for key in said} == said
+    assert not unsaid & body.keys()
+
+
+@pytest.mark.parametrize(
+    ("name", "variable", "value", "base_url"),
+    [
+        ("azure-openai", "AZURE_OPENAI_ENDPOINT", "https://r.openai.azure.com/", "https://r.openai.azure.com/openai/v1"),
+        ("databricks", "DATABRICKS_HOST", "https://w.databricks.com", "https://w.databricks.com/serving-endpoints"),
+    ],
+)
+def test_a_place_of_ones_own(name, variable, value, base_url):
+    folder = [packaged_providers()]
+    named = load_catalog(folder, _read, check_quirks=check_quirks, environment={variable: value})
+    assert named.providers[name].base_url == base_url
+    # A name that is reserved never to resolve: no key can go anywhere before the place is said.
+    assert REMOTE[name].base_url.partition("/openai")[0].partition("/serving")[0].endswith(".invalid")
