@@ -150,6 +150,11 @@ class RunStream:
         return await self._task
 
     async def _merged(self) -> AsyncGenerator[tuple[str, Delta], None]:
+        if len(self._outputs) == 1:  # a queue would cost as much as all the rest
+            async with aclosing(self._follower.output(self._started.frame, self._outputs[0])) as deltas:
+                async for delta in deltas:
+                    yield self._outputs[0], delta
+            return
         queue: asyncio.Queue[tuple[str, Delta] | None] = asyncio.Queue(64)
         readers = [asyncio.create_task(self._read(name, queue)) for name in self._outputs]
         try:

@@ -11,7 +11,10 @@ from flowllm.runtime import Engine, bind
 
 WORDS = [f"word{i} " for i in range(500)]
 PLAN = Flow.of(
-    {"nodes": {"ask": {"kind": "call", "model": "mock/m", "prompt": "hello"}}, "outputs": {"text": "ask.text"}}
+    {
+        "nodes": {"ask": {"kind": "call", "model": "mock/m", "prompt": "hello"}},
+        "outputs": {"text": "ask.text", "again": "ask.text"},
+    }
 ).plan
 
 
@@ -28,15 +31,16 @@ def answering(burst):
     return call
 
 
+@pytest.mark.parametrize("outputs", [["text"], ["text", "again"]])
 @pytest.mark.parametrize("burst", [1, 7, 100, 500])
 @pytest.mark.parametrize("slowness", [0, 1, 3])
-async def test_no_delta_is_lost(burst, slowness):
-    seen = []
-    async with bind(PLAN, Engine(Kinds(), answering(burst))).stream({}, ["text"]) as stream:
+async def test_no_delta_is_lost(outputs, burst, slowness):
+    seen = {name: [] for name in outputs}
+    async with bind(PLAN, Engine(Kinds(), answering(burst))).stream({}, outputs) as stream:
         async for name, delta in stream:
-            seen.append((name, delta.text))
+            seen[name].append(delta.text)
             for _ in range(slowness):
                 await asyncio.sleep(0)
         result = await stream.result()
-    assert seen == [("text", word) for word in WORDS]
-    assert result.outputs == {"text": "".join(WORDS)}
+    assert seen == dict.fromkeys(outputs, WORDS)
+    assert result.outputs == {"text": "".join(WORDS), "again": "".join(WORDS)}
