@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from flowllm.backends.wire import model_of, own_quirks
 from flowllm.core.card import ProviderCard
 from flowllm.core.errors import ProviderFailure
-from flowllm.core.request import Image, Message, ToolUse
+from flowllm.core.request import Image, Message, Thought, ToolUse
 
 _DATA = "data:"
 
@@ -45,6 +45,11 @@ def arguments_of(call: ToolUse) -> dict[str, Any]:
     if isinstance(arguments, dict):
         return arguments
     return {} if arguments is None else {"input": arguments}
+
+
+def sealed_for(message: Message, form: str) -> list[Thought]:
+    """The thoughts whose seal the wire ``form`` can read; another provider would refuse them."""
+    return [thought for thought in message.thoughts if thought.signature and thought.format in ("", form)]
 
 
 def parameters_of(schema: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -21,13 +21,14 @@ class Text:
 class Reasoning:
     """More text of the model's thinking; ``signature`` must be sent back with it where one is given.
 
-    A signature ends a thought; ``sealed`` says that it holds the whole of it. ``id`` as in `Thought`.
+    A signature ends a thought; ``sealed`` says that it holds the whole of it. ``id`` and ``format`` as in `Thought`.
     """
 
     text: str
     signature: str = ""
     id: str = ""
     sealed: bool = False
+    format: str = ""
 
 
 @dataclass(slots=True)
@@ -125,9 +126,10 @@ class _Pieces:
     id: str
     signature: str = ""
     sealed: bool = False
+    format: str = ""
 
     def thought(self) -> Thought:
-        return Thought("".join(self.texts), self.signature, self.id, self.sealed)
+        return Thought("".join(self.texts), self.signature, self.id, self.sealed, self.format)
 
 
 class Fold:
@@ -192,7 +194,7 @@ class Fold:
             last = _Pieces([], delta.id)
             self._thoughts.append(last)
         last.texts.append(delta.text)
-        last.signature, last.sealed = delta.signature, delta.sealed
+        last.signature, last.sealed, last.format = delta.signature, delta.sealed, delta.format
 
     def reply(self) -> Reply:
         """The answer so far."""

@@ -2,7 +2,8 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
+from operator import attrgetter
 from typing import Any, Literal
 
 import orjson
@@ -47,13 +48,15 @@ class Thought:
     """What a model thought before it answered, for the provider that gave it.
 
     ``signature`` is the provider's seal, sent back as it came; ``sealed``: the seal holds the whole
-    thought. ``id`` is the provider's name of it.
+    thought. ``id`` is the provider's name of it. ``format`` is the wire that can read the seal; empty
+    means any.
     """
 
     text: str = ""
     signature: str = ""
     id: str = ""
     sealed: bool = False
+    format: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from flowllm.backends.content import (
     is_closed,
     merged,
     parameters_of,
+    sealed_for,
     wanted_shape,
     with_ids,
 )
@@ -34,6 +35,7 @@ from flowllm.core.delta import Delta, Finish, Meta, Reasoning, Text, ToolCall, U
 from flowllm.core.errors import ProviderFailure
 from flowllm.core.request import Chat, Image, Message, Part, Request, Thought
 
+_FORMAT = "anthropic_messages"
 _NO_ID = re.compile(r"[^A-Za-z0-9_-]")
 _BUDGET = {"minimal": 1024, "low": 2048, "medium": 8192, "high": 24576}
 _LEAST_BUDGET = 1024
@@ -155,7 +157,7 @@ def _blocks(message: Message) -> list[dict[str, Any]]:
     if message.role == "tool":
         result = {"type": "tool_result", "tool_use_id": _identity(message.tool_call_id)}
         return [result | ({"content": _parts(message.parts)} if _parts(message.parts) else {})]
-    blocks = [block for thought in message.thoughts for block in _thought(thought)]
+    blocks = [_thought(thought) for thought in sealed_for(message, _FORMAT)]
     blocks += _parts(message.parts)
     blocks += [
         {"type": "tool_use", "id": _identity(call.id), "name": call.name, "input": arguments_of(call)}
@@ -164,12 +166,10 @@ def _blocks(message: Message) -> list[dict[str, Any]]:
     return blocks
 
 
-def _thought(thought: Thought) -> Iterable[dict[str, Any]]:
-    """A thought without a seal would be refused."""
+def _thought(thought: Thought) -> dict[str, Any]:
     if thought.sealed:
-        yield {"type": "redacted_thinking", "data": thought.signature}
-    elif thought.signature:
-        yield {"type": "thinking", "thinking": thought.text, "signature": thought.signature}
+        return {"type": "redacted_thinking", "data": thought.signature}
+    return {"type": "thinking", "thinking": thought.text, "signature": thought.signature}
 
 
 def _parts(parts: tuple[Part, ...]) -> list[dict[str, Any]]:
@@ -274,9 +274,9 @@ class Decoder:
             self._citations += len(block.get("citations") or ())
         elif kind == "thinking":
             if block.get("thinking") or block.get("signature"):
-                deltas.append(Reasoning(block.get("thinking") or "", block.get("signature") or ""))
+                deltas.append(Reasoning(block.get("thinking") or "", block.get("signature") or "", format=_FORMAT))
         elif kind == "redacted_thinking":
-            deltas.append(Reasoning("", str(block["data"]), sealed=True))
+            deltas.append(Reasoning("", str(block["data"]), sealed=True, format=_FORMAT))
         elif kind == "tool_use":
             number = self._calls[index] = len(self._calls)
             given = orjson.dumps(block["input"]).decode() if block.get("input") else ""
@@ -289,7 +289,7 @@ class Decoder:
         elif kind == "thinking_delta":
             deltas.append(Reasoning(str(delta["thinking"])))
         elif kind == "signature_delta":
-            deltas.append(Reasoning("", str(delta["signature"])))
+            deltas.append(Reasoning("", str(delta["signature"]), format=_FORMAT))
         elif kind == "input_json_delta" and index in self._calls and delta["partial_json"]:
             deltas.append(ToolCall(self._calls[index], arguments=str(delta["partial_json"])))
         elif kind == "citations_delta":

@@ -20,6 +20,7 @@ from flowllm.backends.content import (
     has_data,
     image_data,
     merged,
+    sealed_for,
     wanted_shape,
 )
 from flowllm.backends.failures import failure_inside, failure_of
@@ -31,6 +32,7 @@ from flowllm.core.delta import Delta, Finish, Meta, Reasoning, Text, ToolCall, U
 from flowllm.core.errors import ProviderFailure
 from flowllm.core.request import Chat, Image, Message, Part, Request, Tool, ToolUse
 
+_FORMAT = "gemini_generate"
 _BUDGET = {"none": 0, "minimal": 512, "low": 2048, "medium": 8192, "high": 24576}
 _OF_TEXT = "text"
 
@@ -166,11 +168,11 @@ def _response(text: str) -> dict[str, Any]:
 def _turn(message: Message) -> list[dict[str, Any]]:
     parts: list[dict[str, Any]] = [
         {"text": t.text, "thought": True, "thoughtSignature": t.signature}
-        for t in message.thoughts
-        if t.signature and t.id != _OF_TEXT
+        for t in sealed_for(message, _FORMAT)
+        if t.id != _OF_TEXT
     ]
     parts += _parts(message.parts)
-    for thought in message.thoughts:
+    for thought in sealed_for(message, _FORMAT):
         if thought.id == _OF_TEXT:
             if not parts or "text" not in parts[-1]:
                 parts.append({"text": ""})
@@ -270,13 +272,13 @@ class Decoder:
         if "functionCall" in part:
             self._call(part["functionCall"], seal, deltas)
         elif part.get("thought"):
-            deltas.append(Reasoning(str(text or ""), seal))
+            deltas.append(Reasoning(str(text or ""), seal, format=_FORMAT))
         else:
             if text:
                 self._text.append(str(text))
                 deltas.append(Text(str(text)))
             if seal:
-                deltas.append(Reasoning("", seal, _OF_TEXT))
+                deltas.append(Reasoning("", seal, _OF_TEXT, format=_FORMAT))
 
     def _call(self, call: dict[str, Any], seal: str, deltas: list[Delta]) -> None:
         if name := call.get("name"):

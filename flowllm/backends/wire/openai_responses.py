@@ -19,6 +19,7 @@ from flowllm.backends.content import (
     is_strict,
     merged,
     parameters_of,
+    sealed_for,
     wanted_shape,
     with_ids,
 )
@@ -30,6 +31,7 @@ from flowllm.core.delta import Delta, Finish, Meta, Reasoning, Text, ToolCall, U
 from flowllm.core.errors import ProviderFailure
 from flowllm.core.request import Chat, Image, Message, Part, Request, Thought, Tool
 
+_FORMAT = "openai_responses"
 _FINAL = frozenset({"response.completed", "response.incomplete", "response.failed", "response.cancelled"})
 _CALLS = {"function_call": "arguments", "custom_tool_call": "input"}
 
@@ -115,8 +117,8 @@ def _items(message: Message, quirks: Quirks) -> Iterable[dict[str, Any]]:
     if message.role == "tool":
         yield {"type": "function_call_output", "call_id": message.tool_call_id, "output": _content(message.parts)}
         return
-    for thought in message.thoughts:
-        yield from _thought(thought)
+    # Nothing is kept on the server: a thought that is not sealed means nothing there.
+    yield from map(_thought, sealed_for(message, _FORMAT))
     if message.parts and (message.text or message.role != "assistant"):
         role = quirks.system_role if message.role == "system" else message.role
         yield {"role": role, "content": message.text if role == "assistant" else _content(message.parts)}
@@ -125,12 +127,10 @@ def _items(message: Message, quirks: Quirks) -> Iterable[dict[str, Any]]:
         yield {"type": "function_call", **known}
 
 
-def _thought(thought: Thought) -> Iterable[dict[str, Any]]:
-    """Nothing is kept on the server: a thought that is not sealed means nothing there."""
-    if thought.signature:
-        summary = [{"type": "summary_text", "text": thought.text}] if thought.text else []
-        named = {"id": thought.id} if thought.id else {}
-        yield {"type": "reasoning", **named, "summary": summary, "encrypted_content": thought.signature}
+def _thought(thought: Thought) -> dict[str, Any]:
+    summary = [{"type": "summary_text", "text": thought.text}] if thought.text else []
+    named = {"id": thought.id} if thought.id else {}
+    return {"type": "reasoning", **named, "summary": summary, "encrypted_content": thought.signature}
 
 
 def _content(parts: tuple[Part, ...]) -> Any:
@@ -266,7 +266,7 @@ class Decoder:
             text = _joined(item.get("summary")) or _joined(item.get("content"))
         seal = str(item.get("encrypted_content") or "")
         if text or seal:
-            deltas.append(Reasoning(text, seal, str(item.get("id") or "")))
+            deltas.append(Reasoning(text, seal, str(item.get("id") or ""), format=_FORMAT))
 
     def _call(self, item: dict[str, Any], place: Any, deltas: list[Delta]) -> None:
         given = str(item.get(_CALLS[item["type"]]) or "")
