@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowllm.backends.framing import BOM, Frame, Limits, Lines, Sniffed, Sse, Whole
+from flowllm.backends.framing import BOM, Frame, Items, Limits, Lines, Sniffed, Sse, Whole
 from flowllm.core.errors import ProviderFailure
 
 
@@ -70,7 +70,7 @@ def test_any_text_survives_any_line_end_and_any_cut(texts, end, cuts):
 
 @given(st.lists(st.binary(max_size=30), max_size=10))
 def test_any_bytes_give_frames_or_a_typed_failure(chunks):
-    for make in (Sse, Lines, Whole, Sniffed):
+    for make in (Sse, Lines, Whole, Items, Sniffed):
         try:
             whole = data(make(), b"".join(chunks))
         except ProviderFailure as failure:
@@ -155,3 +155,40 @@ def test_comments_and_events_are_signs_of_life_and_single_bytes_are_not():
     framing = Sse()
     beats = [(framing.feed(chunk), framing.beats)[1] for chunk in (b"data", b": x", b"\n\n", b": alive\n\n", b"dat")]
     assert beats == [0, 0, 1, 2, 2]
+
+
+ITEMS = [b'{"a": "}\\"{"}', b'{"b": [{"c": 1}, []]}', b"{\n}"]
+
+
+@pytest.mark.parametrize("between", [b",", b"\r\n,\r\n", b"\n"])
+def test_items_of_an_array_come_as_soon_as_they_are_complete(between):
+    body = b"[" + between.join(ITEMS) + b"\n]\n"
+    for place in range(len(body) + 1):
+        assert data(Items(), body[:place], body[place:]) == ITEMS
+    assert data(Items(), *(body[i : i + 1] for i in range(len(body)))) == ITEMS
+    early = Items()
+    assert [frame.data for frame in early.feed(body[: body.index(ITEMS[1])])] == ITEMS[:1]
+
+
+@pytest.mark.parametrize(
+    ("body", "found"),
+    [
+        (b"[]", []),
+        (b'[{"a":1},{"b"', [b'{"a":1}']),
+        (b'{"a":1}', [b'{"a":1}']),
+        (b"[1, 2]", [b"1, 2"]),
+        (b'["a"]', [b'"a"']),
+    ],
+)
+def test_what_is_no_array_of_objects(body, found):
+    assert data(Items(), body) == found
+
+
+@pytest.mark.parametrize(
+    ("form", "found"),
+    [("whole", [b'{"a":1}\n{"b":2}']), ("lines", [b'{"a":1}', b'{"b":2}']), ("items", [b'{"a":1}', b'{"b":2}'])],
+)
+def test_json_is_taken_for_what_the_wire_says(form, found):
+    assert data(Sniffed(json=form), b'{"a":1}\n{"b":2}') == found
+    assert data(Sniffed(json=form), b"data: x\n\n") == [b"x"]
+    assert data(Sniffed(json=form), b"<html>") == [b"<html>"]
