@@ -144,12 +144,28 @@ Request = Chat | Embed | Rerank
 
 def digest(request: Request, salt: str = "") -> str:
     """The sha256, in hex, of everything that can change the answer, and ``salt``."""
-    body = {"type": type(request).__name__, "salt": salt, "request": _plain(request)}
+    body = type(request).__name__, salt, _plain(request)
     return hashlib.sha256(orjson.dumps(body, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
-def _plain(request: Request) -> dict[str, Any]:
-    return {name: getattr(request, name) for name in request.__slots__ if name != "stream"}
+_VALUES = {kind: attrgetter(*(f.name for f in fields(kind) if f.name != "stream")) for kind in (Chat, Embed, Rerank)}
+_DRAWN = attrgetter(*(f.name for f in fields(Sampling)))
+
+
+def _plain(request: Request) -> tuple[Any, ...]:
+    """All values but ``stream``; what every request holds as tuples, for dataclasses are slow to write as JSON."""
+    values: tuple[Any, ...] = _VALUES[type(request)](request)
+    if not isinstance(request, Chat):
+        return values
+    model, messages, sampling, *rest = values
+    return (model, [_turn(message) for message in messages], _DRAWN(sampling), *rest)
+
+
+def _turn(message: Message) -> Message | tuple[str, str]:
+    """A message of one text as a pair, which no other message is."""
+    parts = message.parts
+    plain = len(parts) == 1 and not (message.tool_calls or message.tool_call_id or message.thoughts)
+    return (message.role, parts[0].text) if plain and isinstance(parts[0], Text) else message
 
 
 def message_from_data(data: Mapping[str, Any]) -> Message:

@@ -1,0 +1,82 @@
+"""The key of a request: it differs wherever the answer could, and nowhere else."""
+
+from dataclasses import fields, replace
+from itertools import combinations
+
+import pytest
+
+from flowllm.core.request import Chat, Embed, Image, Message, Rerank, Sampling, Text, Thought, Tool, ToolUse, digest
+
+HELLO = Message("user", (Text("hello"),))
+CHAT = Chat("a/b", (HELLO,))
+OTHERS = {
+    "model": "a/c",
+    "messages": (Message("user", (Text("bye"),)),),
+    "sampling": Sampling(temperature=0.0),
+    "schema": {"type": "object"},
+    "choices": ("yes", "no"),
+    "tools": (Tool("look"),),
+    "reasoning": "low",
+    "extra": {"user": "me"},
+    "stream": True,
+}
+MESSAGES = [
+    (),
+    (HELLO,),
+    (HELLO, HELLO),
+    (Message("assistant", (Text("hello"),)),),
+    (Message("user", (Text("hel"), Text("lo"))),),
+    (Message("user", (Text("hello"), Image(url="https://a.example/x.png"))),),
+    (Message("user", (Image(url="https://a.example/x.png"),)),),
+    (Message("user", (Image(data="hello", media_type="image/png"),)),),
+    (Message("user"),),
+    (Message("tool", (Text("hello"),), tool_call_id="1"),),
+    (Message("tool", (Text("hello"),), tool_call_id="2"),),
+    (Message("assistant", (Text("hello"),), (ToolUse("look", "{}"),)),),
+    (Message("assistant", (Text("hello"),), (ToolUse("look", "{}", "1"),)),),
+]
+SAMPLINGS = [
+    Sampling(),
+    Sampling(temperature=1.0),
+    Sampling(top_p=1.0),
+    Sampling(max_output_tokens=1),
+    Sampling(stop=("1",)),
+    Sampling(seed=1),
+]
+OF_A_MESSAGE = {
+    "role": "assistant",
+    "parts": (Text("bye"),),
+    "tool_calls": (ToolUse("look", "{}"),),
+    "tool_call_id": "1",
+    "thoughts": (Thought("hm"),),
+}
+KINDS = [CHAT, Embed("a/b", ("hello",)), Embed("a/b", ("hel", "lo")), Rerank("a/b", "hello", ()), Rerank("a/b", "", ())]
+
+
+@pytest.mark.parametrize("name", [field.name for field in fields(Chat)])
+def test_every_field_counts_but_stream(name):
+    assert (digest(replace(CHAT, **{name: OTHERS[name]})) == digest(CHAT)) is (name == "stream")
+
+
+@pytest.mark.parametrize("name", [field.name for field in fields(Message)])
+def test_every_field_of_a_message_counts(name):
+    changed = replace(CHAT, messages=(replace(HELLO, **{name: OF_A_MESSAGE[name]}),))
+    assert digest(changed) != digest(CHAT)
+
+
+@pytest.mark.parametrize(
+    "requests",
+    [
+        [replace(CHAT, messages=messages) for messages in MESSAGES],
+        [replace(CHAT, sampling=sampling) for sampling in SAMPLINGS],
+        KINDS,
+    ],
+)
+def test_no_two_are_the_same(requests):
+    assert all(digest(a) != digest(b) for a, b in combinations(requests, 2))
+
+
+def test_the_salt_counts_and_the_order_of_keys_does_not():
+    assert digest(CHAT, "2") != digest(CHAT)
+    first, second = ({"a": 1, "b": {"c": 2, "d": 3}}, {"b": {"d": 3, "c": 2}, "a": 1})
+    assert digest(replace(CHAT, extra=first)) == digest(replace(CHAT, extra=second))
