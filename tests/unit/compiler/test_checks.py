@@ -76,6 +76,10 @@ ONE = {
         nodes(a={"kind": "typed", "in": {"number": 1, "numbers": "inputs.xs[].id"}}),
         "type_mismatch a.in.numbers: ",
     ),
+    "type of an item": (
+        nodes(out("a.items"), a={"kind": "typed", "each": "inputs.xs", "in": {"number": "item.id"}}),
+        "type_mismatch a.in.number: an integer is needed, and this is a string",
+    ),
     "part of a text": (
         nodes(a={"kind": "fake", "in": {"v": "inputs.text.words"}}),
         "type_mismatch a.in: `inputs.text` is a string and has no `.words`",
@@ -159,6 +163,15 @@ ONE = {
     "own value of each": (
         nodes(out("w.items"), w={**CALL, "each": "inputs.xs", "prompt": "{{ w.text }}"}),
         "own_value_inside w.prompt: `w.text` is not known inside `w`; inside it has index",
+    ),
+    "region in a region": (
+        nodes(
+            out("a.value"),
+            m={"kind": "map", "over": "inputs.xs", "around": ["r"], "of": "r.value"},
+            r={"kind": "cache", "around": ["a"], "of": "a.value"},
+            a=FAKE,
+        ),
+        "inside_a_region outputs.o: `a` is inside `m`; outside read m.errors, m.indexes, m.items",
     ),
     # circles
     "node that reads itself": (nodes(a={"kind": "fake", "in": {"v": "a.value"}}), "cycle a: a -> a: "),
@@ -409,6 +422,7 @@ def test_problems_of_a_sub_pipeline_name_it_once():
         ),
         (nodes(out("r.value"), r={"kind": "retry", "around": ["a"], "of": "a.text"}, a=CALL), ["retry_blind r"]),
         (nodes(out("r.value"), r={"kind": "retry", "around": ["a"], "of": "a.text", "attempts": 1}, a=CALL), []),
+        (nodes(OUT, a=CALL, r={"kind": "cache", "around": ["b"], "of": "b.value"}, b=FAKE), ["unreachable r"]),
         (
             nodes(
                 out("r.value"),

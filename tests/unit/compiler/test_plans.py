@@ -7,7 +7,7 @@ import pytest
 from flowllm.compiler import draw
 from flowllm.compiler.plan_json import digest, from_json, to_json
 from flowllm.core.errors import UsageError
-from flowllm.core.slot import Path
+from flowllm.core.slot import ListOf, Path, Template
 from tests.spec.harness import compiled as case_plan
 from tests.spec.harness import read_table
 from tests.unit.compiler.worlds import compiled, nodes
@@ -369,3 +369,15 @@ def test_when_failed_of_each_is_every_items():
     assert step_of(plan, "w").rescue is None
     assert step_of(plan, "w", "w").rescue.ports == {"text": Path("z", ("value",))}
     assert names(plan, step_of(plan, "w").needs) == ["z"]
+
+
+def test_places_travel_and_count_for_nothing():
+    from flowllm.compiler.slot_json import slot_from_json, slot_to_json
+    from flowllm.core.origin import Origin
+
+    at = Origin("a.yaml", 3, 9)
+    back = slot_from_json(slot_to_json(Template("a\nb", at, 4), places=True))
+    assert (back.source, back.origin, back.indent) == ("a\nb", at, 4)
+    assert slot_to_json(Template("a", at, 4), places=False) == slot_to_json(Template("a"), places=False)
+    (back,) = slot_from_json(slot_to_json(ListOf((Path("x", (), at),)), places=True)).items
+    assert back.origin == at
