@@ -119,6 +119,13 @@ def test_what_is_no_utf8_is_a_typed_failure(framing, bad):
     assert caught.value.code == "decode_error"
 
 
+@pytest.mark.parametrize("body", [b'[{"a": "\xff"}, {}]', b'["\xff"]', b"\xff"])
+def test_items_that_are_no_utf8_are_a_typed_failure(body):
+    with pytest.raises(ProviderFailure) as caught:
+        frames(Items(), body)
+    assert caught.value.code == "decode_error"
+
+
 @pytest.mark.parametrize(
     ("body", "found"),
     [

@@ -68,6 +68,13 @@ def test_near_copies_are_taken_once_unless_the_room_cannot_be_filled_without():
     assert sorted(choose(pool, Room(14, 15, 3))) == [0, 1, 2]
 
 
+def test_a_search_among_all_takes_near_copies_once_too():
+    terms = ["a b c d e f", "g h i j k l", "g h i j k x", "m n o p q r", "s t u v w x"]
+    pool = items([9, 5, 4.5, 4, 1], [7, 3, 3, 3, 3], terms=terms, diversity=0.01)
+    assert choose(pool, Room(9, 9, 3)) == [1, 3, 4]
+    assert choose(items([9, 5, 4.5, 4, 1], [7, 3, 3, 3, 3], terms=terms), Room(9, 9, 3)) == [1, 2, 3]
+
+
 @given(
     st.lists(st.tuples(st.integers(0, 9), st.integers(1, 12)), min_size=1, max_size=9),
     st.integers(1, 40),
