@@ -183,13 +183,16 @@ def function(tool):
 
 def chat_turn(message):
     only(message, "role", "content", "tool_calls" if message["role"] == "assistant" else "", "tool_call_id")
-    parts = tuple(Text(b["text"]) if "text" in b else Image(b["image_url"]["url"]) for b in blocks(message.get("content"))
-                  if only(b, "type", "text", "image_url"))  # fmt: skip
-    calls = tuple(
-        ToolUse(c["function"]["name"], c["function"]["arguments"], c["id"]) for c in message.get("tool_calls") or ()
-    )
+    parts = tuple(map(chat_part, blocks(message.get("content"))))
+    asked = [(call["id"], call["function"]) for call in message.get("tool_calls") or ()]
+    calls = [ToolUse(of["name"], of["arguments"], identity) for identity, of in asked]
     role = "system" if message["role"] == "developer" else message["role"]
-    return Message(role, parts, calls, message.get("tool_call_id") or "")
+    return Message(role, parts, tuple(calls), message.get("tool_call_id") or "")
+
+
+def chat_part(block):
+    only(block, "type", "text", "image_url")
+    return Text(block["text"]) if "text" in block else Image(block["image_url"]["url"])
 
 
 def chat_spelling(body):
