@@ -220,13 +220,9 @@ class SetupError(FlowError):
 
 
 class Failure(FlowError):
-    """Something failed while a pipeline ran; ``address`` is the step it happened in.
-
-    ``ports`` is what the failure offers to a region's ``when_failed`` besides error and code.
-    """
+    """Something failed while a pipeline ran; ``address`` is the step it happened in."""
 
     address: str = ""
-    ports: Mapping[str, object] = MappingProxyType({})
 
     @property
     def retryable(self) -> bool:

@@ -2,7 +2,8 @@
 
 ``kind: truncate`` is the class in ``flowllm/nodes/truncate.py`` that derives from `Node`. Its fields
 are the YAML parameters; ``run``'s keyword arguments are the input ports and the evaluated fields;
-its return type, a TypedDict, gives the output ports. ``run`` may be async. Regions and routes have
+its return type, a TypedDict, gives the output ports. ``run`` may be async; it must not change what it
+is given, for other steps read the same values. Regions and routes have
 no ``run``: the executor carries them out, their files hold the parameters alone (``control`` names
 how). Fields are marked by what they hold:
 

@@ -73,8 +73,7 @@ class Plan:
 
     ``inputs`` (schemas by name, a pipeline's frame only) validate what is given; a ``default`` in a
     schema fills in. ``output_schemas`` tells what is known of the outputs' types.
-    ``models`` are the pipeline's named groups. ``streams`` maps an output to True where the deltas
-    of a step can be shown as they come, and to the reason where they are held.
+    ``models`` are the pipeline's named groups.
     """
 
     name: str

@@ -4,6 +4,7 @@ Everything that can be worked out once is worked out here, so that a step costs 
 """
 
 import inspect
+from collections import ChainMap
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from random import Random
@@ -152,7 +153,7 @@ def _beside(evaluate: Evaluate, given: Mapping[str, Evaluate]) -> Evaluate:
     """The same, with what is given to the step as names beside those of its frame."""
     if not given:
         return evaluate
-    return lambda names: evaluate({**names, **{name: value(names) for name, value in given.items()}})
+    return lambda names: evaluate(ChainMap({name: value(names) for name, value in given.items()}, names))  # type: ignore[arg-type]
 
 
 def _timeout(step: Step) -> float | None:

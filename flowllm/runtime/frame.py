@@ -7,6 +7,7 @@ that no step rescues cancels the rest of the frame.
 """
 
 import asyncio
+from collections import ChainMap
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
@@ -25,12 +26,16 @@ INLINE_AT_ONCE = 256
 
 @dataclass(slots=True)
 class Progress:
-    """How far one step is: its state, how many of its needs are missing, when it started."""
+    """How far one step is: its state, how many of its needs are missing, when it started.
+
+    ``known`` is what a retry region's `when_failed` may read of it besides error and code.
+    """
 
     state: int = IDLE
     missing: int = 0
     started: float = 0.0
     failure: Failure | None = None
+    known: Mapping[str, Any] = field(default_factory=dict)
     waiters: list[int] = field(default_factory=list)
 
 
@@ -41,7 +46,7 @@ class Frame:
     """
 
     __slots__ = (
-        "_done", "_failure", "_inline", "_ready", "_tasks",
+        "_done", "_ended", "_failure", "_inline", "_ready", "_tasks",
         "bound", "children", "chosen", "missing_roots", "names", "place", "progress", "run",
     )  # fmt: skip
 
@@ -59,6 +64,7 @@ class Frame:
         self._done: asyncio.Future[None] | None = None
         self.missing_roots = 0
         self._inline = 0
+        self._ended = False
 
     async def complete(self) -> None:
         """Run all that the roots need; raises the first failure after the rest has ended."""
@@ -69,6 +75,7 @@ class Frame:
             self._pump()
             await self._finished()
         finally:
+            self._ended = True
             await self._end_tasks()
         if self._failure is not None:
             raise self._failure
@@ -131,7 +138,7 @@ class Frame:
         """Start whatever is ready; gives the loop its turn after many sync steps."""
         ready, by_rank = self._ready, self.bound.by_rank
         try:
-            while ready and self._failure is None:
+            while ready and self._failure is None and not self._ended:
                 if self._inline >= INLINE_AT_ONCE:
                     self._inline = 0
                     asyncio.get_running_loop().call_soon(self._pump)
@@ -168,20 +175,16 @@ class Frame:
     def _settle(self, index: int, ports_of: Any) -> None:
         try:
             ports = ports_of(index)
-        except FlowError as error:
-            self._step_failed(index, error)
         except Exception as error:  # noqa: BLE001  kinds may raise anything
-            self._step_failed(index, unexpected(error))
+            self._step_failed(index, error)
         else:
             self._finish(index, ports)
 
     async def _carry_out(self, index: int) -> None:
         try:
             ports = await run_step(self, index)
-        except FlowError as error:
-            self._step_failed(index, error)
         except Exception as error:  # noqa: BLE001  kinds may raise anything
-            self._step_failed(index, unexpected(error))
+            self._step_failed(index, error)
         else:
             self._finish(index, ports)
         self._pump()
@@ -200,7 +203,7 @@ class Frame:
         bound = self.bound.steps[index]
         try:
             case = case_of(bound, self.names)
-        except FlowError as error:
+        except Exception as error:  # noqa: BLE001  expressions may raise anything
             self._step_failed(index, error)
             return
         self.chosen[index] = case
@@ -217,8 +220,9 @@ class Frame:
         assert evaluate is not None
         return {"value": evaluate(self.names), "case": case or "default"}
 
-    def _step_failed(self, index: int, error: FlowError) -> None:
+    def _step_failed(self, index: int, raised: Exception) -> None:
         bound, progress = self.bound.steps[index], self.progress[index]
+        error = raised if isinstance(raised, FlowError) else unexpected(raised)
         own = progress.state != RESCUED
         if isinstance(error, Failure):
             error.at(self.address(bound), bound.step.origin)
@@ -245,9 +249,10 @@ class Frame:
     def _rescue_ports(self, index: int) -> Mapping[str, Any]:
         bound, failure = self.bound.steps[index], self.progress[index].failure
         assert bound.rescue is not None and failure is not None  # noqa: PT018  set together
-        own = {"error": failure.message, "code": failure.code, **failure.ports}
         before = self.names.get(bound.step.id)
-        names = {**self.names, bound.step.id: {**(before if isinstance(before, dict) else {}), **own}}
+        own = {**before} if isinstance(before, dict) else {}
+        own |= {**self.progress[index].known, "error": failure.message, "code": failure.code}
+        names = ChainMap({bound.step.id: own}, self.names)
         return {**bound.empty_ports, **{name: evaluate(names) for name, evaluate in bound.rescue.ports}}
 
     def _finish(self, index: int, ports: Mapping[str, Any]) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 
 def plain(value: Any) -> Any:
-    """A value as JSON-like data: arrays as lists, decimals as text. Fails on what JSON cannot hold."""
+    """A value as JSON-like data: arrays as lists, decimals and anything else as text."""
     if isinstance(value, str | int | float | bool) or value is None:
         return value
     if isinstance(value, Mapping):

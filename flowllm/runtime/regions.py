@@ -6,17 +6,17 @@ region's own variables.
 
 import asyncio
 import hashlib
+import json
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import orjson
-
-from flowllm.core.errors import BadOutput, Failure, NodeFailure
+from flowllm.core.errors import BadOutput, Failure, NodeFailure, UsageError
 from flowllm.core.event import AttemptEnded, CacheHit, CacheMiss
 from flowllm.runtime.bind import BoundStep
 from flowllm.runtime.context import Place
 from flowllm.runtime.inputs import complete_inputs
 from flowllm.runtime.plain import plain
+from flowllm.text.writing import written
 
 if TYPE_CHECKING:
     from flowllm.runtime.frame import Frame
@@ -44,6 +44,7 @@ async def run_retry(frame: "Frame", index: int, place: Place, arguments: Argumen
     problem: str | None = None
     last: Any = None
     for attempt in range(1, attempts + 1):
+        frame.progress[index].known = {"attempts": attempt, "problem": problem, "last": last}
         salt = f"{name}#{attempt}/" if attempt > 1 else ""
         own = {name: {"attempt": attempt, "problem": problem, "last": last}}
         child = _inner(frame, index, place.inner(f"{address}#{attempt}/", salt), own)
@@ -52,12 +53,10 @@ async def run_retry(frame: "Frame", index: int, place: Place, arguments: Argumen
             frame.run.emit(AttemptEnded(address, frame.run.clock.now(), attempt, problem))
         if problem is None:
             return {"value": last, "attempts": attempt, "problem": None}
+    frame.progress[index].known = {"attempts": attempts, "problem": problem, "last": last}
     plural = "s" if attempts > 1 else ""
-    failure = BadOutput(
-        f"not good after {attempts} attempt{plural}: {problem}", code="not_good", value=last, errors=(problem or "",)
-    )
-    failure.ports = {"last": last, "problem": problem, "attempts": attempts}
-    raise failure
+    message = f"not good after {attempts} attempt{plural}: {problem}"
+    raise BadOutput(message, code="not_good", value=last, errors=(problem or "",))
 
 
 async def _attempt(child: "Frame") -> tuple[str | None, Any]:
@@ -69,20 +68,18 @@ async def _attempt(child: "Frame") -> tuple[str | None, Any]:
     value, outputs = child.output("of"), child.bound.outputs
     if "until" not in outputs or child.output("until"):
         return None, value
-    return _problem(child) if "problem" in outputs else "`until` is false", value
+    problem = child.output("problem") if "problem" in outputs else None
+    return _lines(problem) or "`until` is false", value
 
 
-def _problem(child: "Frame") -> str:
-    problem = child.output("problem")
-    if isinstance(problem, str):
-        return problem
-    if isinstance(problem, Sequence):
-        return "\n".join(map(str, problem))
-    return "`until` is false" if problem is None else str(problem)
+def _lines(problem: Any) -> str:
+    """A problem as text: the items of a list on lines of their own."""
+    items = problem if isinstance(problem, list | tuple) else [problem]
+    return "\n".join(map(written, items))
 
 
 async def run_cache(frame: "Frame", index: int, place: Place, arguments: Arguments) -> Ports:
-    """The body's value, from the store where the body read the same before."""
+    """The body's value, from the store where the body read the same before; as data, kept or not."""
     bound, run = frame.bound.steps[index], frame.run
     address, services = frame.address(bound), run.services
     key = _region_key(frame, bound, place, arguments)
@@ -91,20 +88,27 @@ async def run_cache(frame: "Frame", index: int, place: Place, arguments: Argumen
     if isinstance(kept, Mapping) and kept.get("version") == CACHE_VERSION:
         run.emit(CacheHit(address, run.clock.now(), key, "region"))
         return {"value": kept["value"], "hit": True}
-    run.emit(CacheMiss(address, run.clock.now(), key, "refresh" if refresh else "absent"))
+    if services.read_cache:
+        run.emit(CacheMiss(address, run.clock.now(), key, "refresh" if refresh else "absent"))
     child = _inner(frame, index, place.inner(f"{address}/"), {})
     await child.complete()
-    value = child.output("of")
+    value = plain(child.output("of"))
     if services.write_cache:
-        services.store.put(key, {"version": CACHE_VERSION, "kind": "region", "value": plain(value)}, bound.params.ttl)
+        services.store.put(key, {"version": CACHE_VERSION, "kind": "region", "value": value}, bound.params.ttl)
     return {"value": value, "hit": False}
 
 
 def _region_key(frame: "Frame", bound: BoundStep, place: Place, arguments: Arguments) -> str:
+    """All that the value depends on: the body, what it reads from outside or ``key``, and the attempt.
+
+    json and not orjson: a key must take integers of any size, and keep NaN and null apart.
+    """
     assert bound.body is not None
-    read = arguments["key"] if "key" in arguments else {path: value(frame.names) for path, value in bound.captures}
-    text = orjson.dumps([CACHE_VERSION, bound.body.digest, place.salt, plain(read)], option=orjson.OPT_SORT_KEYS)
-    return hashlib.sha256(text).hexdigest()
+    read = arguments.get("key")
+    if read is None:
+        read = {path: value(frame.names) for path, value in bound.captures}
+    text = json.dumps([CACHE_VERSION, bound.body.digest, place.salt, plain(read)], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 async def run_map(frame: "Frame", index: int, place: Place, arguments: Arguments) -> Ports:
@@ -127,7 +131,7 @@ async def run_map(frame: "Frame", index: int, place: Place, arguments: Arguments
 
     await _together(work, min(bound.params.at_once, len(items)))
     if items and len(failures) == len(items):
-        raise _every_item_failed(failures[0])
+        raise _every_item_failed(list(failures.values()))
     errors = [{"index": i, "code": failures[i].code, "message": failures[i].message} for i in sorted(failures)]
     kept = sorted(results)
     return {"items": [results[i] for i in kept], "errors": errors, "indexes": kept}
@@ -185,9 +189,16 @@ def _json_type(value: Any) -> str:
     return names.get(type(value), f"a {type(value).__name__}")
 
 
-def _every_item_failed(first: Failure) -> Failure:
-    failure = NodeFailure("every_item_failed", f"every item failed; first: {first.message}", hint=first.hint)
-    failure.exit = first.exit
+def _every_item_failed(failures: Sequence[Failure]) -> Failure:
+    """One failure for all: bad output when each is, so that a retry around the map tries again."""
+    first = failures[0]
+    message = f"every item failed; first: {first.message}"
+    failure: Failure
+    if all(isinstance(failed, BadOutput) for failed in failures):
+        failure = BadOutput(message, code="every_item_failed", hint=first.hint)
+    else:
+        failure = NodeFailure("every_item_failed", message, hint=first.hint)
+        failure.exit = first.exit
     failure.__cause__ = first
     return failure
 
@@ -196,7 +207,10 @@ async def run_pipeline(frame: "Frame", index: int, place: Place, arguments: Argu
     """A sub-pipeline: its own names, only its declared inputs and outputs."""
     bound = frame.bound.steps[index]
     assert bound.body is not None
-    inputs = complete_inputs(bound.body.plan.inputs, arguments)
+    try:
+        inputs = complete_inputs(bound.body.plan.inputs, arguments)
+    except UsageError as error:
+        raise NodeFailure(error.code, error.message, hint=error.hint) from None
     child = _inner(frame, index, place.inner(f"{frame.address(bound)}/"), {"inputs": inputs})
     await child.complete()
     return {name: child.output(name) for name in child.bound.outputs}

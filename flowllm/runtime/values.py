@@ -23,10 +23,10 @@ async def run_step(frame: "Frame", index: int) -> Mapping[str, Any]:
     bound = frame.bound.steps[index]
     if bound.timeout is None:
         return await _work(frame, index, frame.place)
-    clock = frame.run.clock
+    clock, outer = frame.run.clock, frame.place.deadline
     mine = clock.now() + bound.timeout
-    deadline = mine if frame.place.deadline is None else min(mine, frame.place.deadline)
-    timer = clock.timeout(deadline)
+    deadline = mine if outer is None else min(mine, outer)
+    timer = clock.timeout(mine)
     try:
         async with timer:
             return await _work(frame, index, replace(frame.place, deadline=deadline))
