@@ -361,6 +361,7 @@ def test_names_in_in_are_the_nodes_own():
     }
     plan = plan_of(nodes({"o": "p.text"}, p=prompt, b=fake("inputs.n")))
     assert names(plan, step_of(plan, "p").needs) == ["b"]
+    assert plan_of(nodes(a=fake("inputs.text", extra="v0"))).steps[0].needs == ()
 
 
 def test_when_failed_of_each_is_every_items():

@@ -16,6 +16,7 @@ class Fake(Node):
 
     open_inputs: ClassVar[bool] = True
     level: int = 1
+    extra: Slotted = None
 
     def output_ports(self, inputs, schemas):
         return {**inputs, "value": {}}
