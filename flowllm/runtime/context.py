@@ -33,11 +33,19 @@ class Run:
         return isinstance(failure, BudgetExceeded | Interrupted)
 
     def refreshes(self, address: str) -> bool:
-        """Whether the user asked for this step, or for one inside it, to be asked again."""
-        return any(
-            address == wanted or wanted.startswith(address + "/") or address.startswith(wanted + "/")
-            for wanted in self.refresh
-        )
+        """Whether the user asked for this step, for one around it or one inside it, to be asked again."""
+        return bool(self.refresh) and any(_overlap(wanted, address) for wanted in self.refresh)
+
+
+def _overlap(wanted: str, address: str) -> bool:
+    """Whether one of two addresses leads to the other; a word without item or attempt means all of them."""
+    pairs = zip(wanted.split("/"), address.split("/"), strict=False)
+    return all(ours in (theirs, node_of(theirs)) for ours, theirs in pairs)
+
+
+def node_of(word: str) -> str:
+    """The node that one word of an address names: ``docs`` for ``docs[3]`` and ``docs#2``."""
+    return word.partition("[")[0].partition("#")[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +71,6 @@ class Place:
             clock=run.clock,
             random=run.random,
             salt=self.salt,
-            refresh=bool(run.refresh) and run.refreshes(address),
+            refresh=run.refreshes(address),
             observed=run.observed or emit is not None,
         )

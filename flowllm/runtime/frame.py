@@ -62,15 +62,13 @@ class Frame:
         self._tasks: set[asyncio.Task[None]] = set()
         self._failure: BaseException | None = None
         self._done: asyncio.Future[None] | None = None
-        self.missing_roots = 0
+        self.missing_roots = len(bound.roots)
         self._inline = 0
         self._ended = False
 
     async def complete(self) -> None:
         """Run all that the roots need; raises the first failure after the rest has ended."""
-        roots = set(self.bound.plan.roots)
-        self.missing_roots = len(roots)
-        self._demand(roots)
+        self._demand(self.bound.roots)
         try:
             self._pump()
             await self._finished()

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from flowllm.core.delta import Delta
-from flowllm.core.errors import FlowError, NodeFailure
+from flowllm.core.errors import FlowError, NodeFailure, UsageError
 from flowllm.core.event import RunFinished, RunStarted
 from flowllm.core.plan import Plan
 from flowllm.runtime.bind import BoundFrame, BoundStep, Engine, bind_frame, candidates, unconditional
 from flowllm.runtime.bus import Bus, Reader
-from flowllm.runtime.context import Place, Run
+from flowllm.runtime.context import Place, Run, node_of
 from flowllm.runtime.frame import Frame
 from flowllm.runtime.inputs import complete_inputs
 from flowllm.runtime.streams import Follower
@@ -76,9 +76,23 @@ class Bound:
     def _start(self, inputs: Mapping[str, Any], options: Options) -> "Started":
         names = {"inputs": complete_inputs(self.plan.inputs, inputs)}
         bus, engine = Bus(options.readers), self.engine
-        run = Run(bus.emit, bus.observed, engine.clock, engine.random, engine.services, frozenset(options.refresh))
+        refresh = frozenset(self._address(wanted) for wanted in options.refresh)
+        run = Run(bus.emit, bus.observed, engine.clock, engine.random, engine.services, refresh)
         deadline = None if options.timeout is None else engine.clock.now() + options.timeout
         return Started(Frame(self.frame, names, Place(deadline=deadline), run), secrets.token_hex(6), options.timeout)
+
+    def _address(self, wanted: str) -> str:
+        """An address as the user wrote it, without a slash at its end; `UsageError` when it names no step."""
+        frame: BoundFrame | None = self.frame
+        words = wanted.strip("/").split("/")
+        for position, word in enumerate(words):
+            name = node_of(word)
+            if frame is None or name not in frame.index:
+                known = ", ".join(["/".join([*words[:position], i]) for i in frame.index]) if frame else ""
+                hint = f"steps there: {known}" if known else f"`{'/'.join(words[:position])}` has no steps inside"
+                raise UsageError("bad_usage", f"`{wanted}` names no step", hint=hint)
+            frame = frame.steps[frame.index[name]].body
+        return "/".join(words)
 
 
 @dataclass(frozen=True, slots=True)

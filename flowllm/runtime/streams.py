@@ -16,6 +16,7 @@ from flowllm.core.delta import Delta, Restart, Text
 from flowllm.core.event import DeltaReceived, Event, StreamHeld
 from flowllm.core.slot import Path, Slot
 from flowllm.runtime.bind import BoundStep
+from flowllm.text.writing import written
 
 if TYPE_CHECKING:
     from flowllm.runtime.frame import Frame
@@ -34,10 +35,11 @@ class Follower:
         self._deltas: defaultdict[str, list[Delta]] = defaultdict(list)
         self._news = asyncio.Event()
         self._ended = False
+        self._said: set[str] = set()
 
     def read(self, event: Event) -> None:
         """A reader of the bus."""
-        if isinstance(event, DeltaReceived):
+        if isinstance(event, DeltaReceived) and isinstance(event.delta, Text | Restart):
             self._deltas[event.address].append(event.delta)
         self._news.set()
 
@@ -60,7 +62,7 @@ class Follower:
             await self._until(lambda: frame.missing_roots == 0)
             value = frame.output(name)
             if value is not None and value != "":
-                yield Text(value if isinstance(value, str) else str(value))
+                yield Text(written(value))
 
     async def _until(self, condition: Callable[[], bool]) -> None:
         while not condition():
@@ -90,7 +92,16 @@ class Follower:
             return self._region(frame, index, "of", name)
         if bound.control == "pipeline":
             return self._region(frame, index, str(port), name)
+        if bound.step.kind == "validate" and port == "value":
+            self._say_held(frame, bound, name, f"`{bound.step.id}` checks the whole text before it is shown")
         return None
+
+    def _say_held(self, frame: "Frame", bound: BoundStep, name: str, reason: str) -> None:
+        """Once an output, by whatever holds it first."""
+        if name in self._said:
+            return
+        self._said.add(name)
+        frame.run.emit(StreamHeld(frame.address(bound), frame.run.clock.now(), name, reason))
 
     async def _call(self, frame: "Frame", index: int) -> Deltas:
         address, seen = frame.address(frame.bound.steps[index]), 0
@@ -99,8 +110,7 @@ class Follower:
             news = self._deltas[address][seen:]
             seen += len(news)  # more may come while these are handed out
             for delta in news:
-                if isinstance(delta, Text | Restart):
-                    yield delta
+                yield delta
             if done:
                 break
             await self._until(partial(self._has_news, frame, index, seen))
@@ -123,12 +133,11 @@ class Follower:
 
     async def _region(self, frame: "Frame", index: int, output: str, name: str) -> Deltas:
         bound = frame.bound.steps[index]
-        held = holding(bound)
-        if held:
-            run = frame.run
-            run.emit(StreamHeld(frame.address(bound), run.clock.now(), name, held))
-            await self._until(lambda: frame.is_done(index))
         await self._until(lambda: index in frame.children or frame.is_done(index))
+        held = holding(bound)
+        if held and not frame.is_done(index):
+            self._say_held(frame, bound, name, held)
+            await self._until(lambda: frame.is_done(index))
         child = frame.children.get(index)
         if child is None or frame.was_rescued(index):
             return

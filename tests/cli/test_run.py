@@ -138,7 +138,7 @@ def test_a_held_stream_is_said_once(flowllm, folder):
     )
     outcome = flowllm("run", "held.yaml", "--stream")
     assert (outcome.status, outcome.out) == (0, "x y\n")
-    assert outcome.err.count("is shown when it is complete") == 1
+    assert outcome.err.count("may try again, so its text is shown when an attempt is good") == 1
 
 
 def test_the_cache_is_used_seen_and_left_alone_on_request(flowllm, calls):

@@ -6,8 +6,9 @@ import pytest
 
 from flowllm.api import Flow
 from flowllm.core.delta import Finish, Text
+from flowllm.core.event import StreamHeld
 from flowllm.core.kinds import Kinds
-from flowllm.runtime import Engine, bind
+from flowllm.runtime import Engine, Options, bind
 
 WORDS = [f"word{i} " for i in range(500)]
 PLAN = Flow.of(
@@ -44,3 +45,57 @@ async def test_no_delta_is_lost(outputs, burst, slowness):
         result = await stream.result()
     assert seen == dict.fromkeys(outputs, WORDS)
     assert result.outputs == {"text": "".join(WORDS), "again": "".join(WORDS)}
+
+
+@pytest.mark.parametrize(
+    ("slot", "shown"),
+    [
+        ({"const": {"a": True, "b": None}}, '{"a": true, "b": null}'),
+        ({"const": [1, "x"]}, '[1, "x"]'),
+        ({"const": True}, "true"),
+        ("ask.usage", ""),
+    ],
+)
+async def test_what_is_no_text_streams_as_json(slot, shown):
+    nodes = {"ask": {"kind": "call", "model": "mock/m", "prompt": "hello"}}
+    plan = Flow.of({"nodes": nodes, "outputs": {"o": slot}}).plan
+    async with bind(plan, Engine(Kinds(), answering(1))).stream({}, ["o"]) as stream:
+        assert "".join([delta.text async for _, delta in stream]) == shown
+
+
+HELD = {
+    "ask": {"kind": "call", "model": "mock/m", "prompt": "hello"},
+    "ok": {"kind": "validate", "in": {"text": "ask.text"}},
+    "sure": {"kind": "retry", "around": ["ask", "ok"], "of": "ok.value", "attempts": 2},
+    "kept": {"kind": "cache", "around": ["other"], "of": "other.text"},
+    "other": {"kind": "call", "model": "mock/m", "prompt": "hello"},
+    "once": {"kind": "retry", "around": ["last"], "of": "last.text", "attempts": 1},
+    "last": {"kind": "call", "model": "mock/m", "prompt": "hello"},
+}
+
+
+@pytest.mark.parametrize(
+    ("nodes", "output", "holder"),
+    [
+        (["ask", "ok"], "ok.value", "ok"),
+        (["ask", "ok", "sure"], "sure.value", "sure"),
+        (["other", "kept"], "kept.value", "kept"),
+        (["last", "once"], "once.value", None),
+    ],
+)
+async def test_what_holds_a_stream_says_so_once(nodes, output, holder):
+    plan = Flow.of({"nodes": {name: HELD[name] for name in nodes}, "outputs": {"o": output}}).plan
+    events = []
+    bound = bind(plan, Engine(Kinds(), answering(1)))
+    async with bound.stream({}, ["o"], Options(readers=[events.append])) as stream:
+        assert "".join([delta.text async for _, delta in stream]) == "".join(WORDS)
+    assert [event.address for event in events if isinstance(event, StreamHeld)] == ([holder] if holder else [])
+
+
+async def test_a_cache_hit_holds_nothing():
+    plan = Flow.of({"nodes": {name: HELD[name] for name in ("other", "kept")}, "outputs": {"o": "kept.value"}}).plan
+    bound, events = bind(plan, Engine(Kinds(), answering(1))), []
+    await bound.run({})
+    async with bound.stream({}, ["o"], Options(readers=[events.append])) as stream:
+        assert "".join([delta.text async for _, delta in stream]) == "".join(WORDS)
+    assert not any(isinstance(event, StreamHeld) for event in events)
