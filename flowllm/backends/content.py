@@ -1,8 +1,9 @@
-"""What encoders of all formats share: images, arguments of calls, and schemas."""
+"""What encoders share: images, arguments and ids of calls, schemas, quirks by model, paths."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Generic, TypeVar
+from urllib.parse import quote
 
 import orjson
 from pydantic import BaseModel
@@ -109,6 +110,11 @@ def finished_body(body: dict[str, Any], drop: tuple[str, ...], rename: Mapping[s
     """The body without what is unsaid or dropped, under the provider's own names."""
     kept = {name: value for name, value in body.items() if value is not None and name not in drop}
     return {rename.get(name, name): value for name, value in kept.items()}
+
+
+def path_of(name: str) -> str:
+    """The path of a model at Google; a name with a slash is one already, as that of a tuned model."""
+    return "/" + quote(name if "/" in name else f"models/{name}", safe="/")
 
 
 def with_ids(messages: tuple[Message, ...]) -> tuple[Message, ...]:

@@ -7,10 +7,10 @@ import orjson
 from pydantic import BaseModel, ConfigDict
 
 from flowllm.backends.answers import count_of
+from flowllm.backends.content import path_of
 from flowllm.backends.failures import failure_of
 from flowllm.backends.vectors import VectorsDecoder
 from flowllm.backends.wire import HttpParts, model_of, own_quirks
-from flowllm.backends.wire.gemini_generate import path_of
 from flowllm.core.card import ProviderCard
 from flowllm.core.delta import Usage
 from flowllm.core.errors import ProviderFailure

@@ -7,7 +7,6 @@ tools are called. Thinking is counted beside the answer: it is added.
 
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
-from urllib.parse import quote
 
 import orjson
 from pydantic import BaseModel, ConfigDict
@@ -20,6 +19,7 @@ from flowllm.backends.content import (
     has_data,
     image_data,
     merged,
+    path_of,
     sealed_for,
     wanted_shape,
 )
@@ -78,11 +78,6 @@ class Wire:
     def decode_error(self, status: int, headers: Mapping[str, str], body: bytes) -> ProviderFailure:
         """What an error status means."""
         return failure_of(status, headers, body)
-
-
-def path_of(name: str) -> str:
-    """The path of a model; a name with a slash is one already, as that of a tuned model."""
-    return "/" + quote(name if "/" in name else f"models/{name}", safe="/")
 
 
 def _body(request: Chat, quirks: Quirks) -> dict[str, Any]:
