@@ -1,25 +1,23 @@
-"""Async code from plain code, in a script or where an event loop is running already."""
+"""Async code from plain code, in a script or where an event loop is running already.
+
+Whoever waits here can be interrupted, and whatever ends the waiting (Ctrl-C, a generator that is
+closed, a task that is cancelled) cancels the work and waits until it has put itself away.
+"""
 
 import asyncio
 import contextvars
 import queue
 import threading
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
-from contextlib import aclosing
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from concurrent.futures import Future
+from contextlib import aclosing, suppress
+from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class End:
-    """No more items come, because of ``error`` or because there are none."""
-
-    error: BaseException | None = None
-
-
-Items = queue.Queue[T | End]
+AHEAD = 64
+"""Items that a source may be ahead of its reader."""
+LOOK = 0.05
+"""Seconds between two looks at whether the waiting was called off."""
 
 
 def run_sync(work: Coroutine[Any, Any, T]) -> T:
@@ -28,66 +26,108 @@ def run_sync(work: Coroutine[Any, Any, T]) -> T:
         asyncio.get_running_loop()
     except RuntimeError:
         return asyncio.run(work)
-    return _in_thread(work)
-
-
-def _in_thread(work: Coroutine[Any, Any, T]) -> T:
-    results: list[T] = []
-    failures: list[BaseException] = []
-
-    def carry_out() -> None:
-        try:
-            results.append(asyncio.run(work))
-        except BaseException as error:  # noqa: BLE001  it is raised where the result is awaited
-            failures.append(error)
-
-    context = contextvars.copy_context()
-    thread = threading.Thread(target=context.run, args=(carry_out,), daemon=True)
-    thread.start()
-    thread.join()
-    if failures:
-        raise failures[0]
-    return results[0]
+    ended: queue.SimpleQueue[Future[T]] = queue.SimpleQueue()
+    caller, worker = Caller(), Worker(work, ended.put)
+    try:
+        return caller.wait(ended).result()
+    finally:
+        worker.stop()
 
 
 def iterate_sync(source: Callable[[], AsyncGenerator[T, None]]) -> Iterator[T]:
     """The items of an async generator. It runs in a thread and waits for the reader; leaving ends it."""
-    items: Items[T] = queue.Queue(64)
-    left = threading.Event()
-    thread = threading.Thread(target=lambda: asyncio.run(_hand_over(source, items, left)), daemon=True)
-    thread.start()
+    news: queue.SimpleQueue[_Item[T] | Future[None]] = queue.SimpleQueue()
+    places = asyncio.Semaphore(AHEAD)
+    caller, worker = Caller(), Worker(_hand_over(source, news, places), news.put)
     try:
-        while True:
-            item = items.get()
-            if isinstance(item, End):
-                break
-            yield item
-        if item.error is not None:
-            raise item.error
+        while isinstance(item := caller.wait(news), _Item):
+            worker.tell(places.release)
+            yield item.value
+        item.result()
     finally:
-        left.set()
-        while thread.is_alive():
-            _drain(items)
-            thread.join(0.01)
+        worker.stop()
 
 
-def _drain(items: "queue.Queue[Any]") -> None:
-    while not items.empty():
-        items.get_nowait()
+class _Item(Generic[T]):
+    """One item on its way to the reader."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: T) -> None:
+        self.value = value
+
+
+class Caller:
+    """Who waits in a thread. Its waiting ends by Ctrl-C and, in a task, when the task is cancelled."""
+
+    def __init__(self) -> None:
+        self._task: asyncio.Task[Any] | None = None
+        with suppress(RuntimeError):  # no event loop runs here
+            self._task = asyncio.current_task()
+        self._calls = 0 if self._task is None else self._task.cancelling()
+
+    def wait(self, news: "queue.SimpleQueue[T]") -> T:
+        """What comes next. Ctrl-C cancels the task of `asyncio.run` and raises nothing by itself."""
+        while True:
+            with suppress(queue.Empty):
+                return news.get(timeout=LOOK)
+            if self._task is not None and self._task.cancelling() > self._calls:
+                raise asyncio.CancelledError
+
+
+class Worker(Generic[T]):
+    """Work on an event loop in a thread of its own; ``done`` gets its outcome, in that thread."""
+
+    def __init__(self, work: Coroutine[Any, Any, T], done: Callable[[Future[T]], None]) -> None:
+        self._outcome: Future[T] = Future()
+        self._outcome.add_done_callback(done)
+        self._begun = threading.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._cancel: Callable[[], object] = lambda: None
+        context = contextvars.copy_context()
+        self._thread = threading.Thread(target=context.run, args=(self._carry_out, work), daemon=True)
+        self._thread.start()
+
+    def tell(self, callback: Callable[[], object]) -> None:
+        """Call back on the worker's loop, if that is still there."""
+        if self._loop is not None:
+            with suppress(RuntimeError):  # the loop is closed
+                self._loop.call_soon_threadsafe(callback)
+
+    def stop(self) -> None:
+        """Cancel the work if it goes on still, and wait until nothing of it is left."""
+        self._begun.wait()
+        self.tell(self._cancel)
+        while self._thread.is_alive():
+            self._thread.join(LOOK)
+
+    def _carry_out(self, work: Coroutine[Any, Any, T]) -> None:
+        watched = self._watched(work)
+        try:
+            result = asyncio.run(watched)
+        except BaseException as error:  # noqa: BLE001  it is raised where the outcome is waited for
+            self._outcome.set_exception(error)
+        else:
+            self._outcome.set_result(result)
+        finally:
+            watched.close()  # neither was begun where no loop could be made
+            work.close()
+            self._begun.set()
+
+    async def _watched(self, work: Coroutine[Any, Any, T]) -> T:
+        task = asyncio.current_task()
+        assert task is not None
+        self._loop, self._cancel = asyncio.get_running_loop(), task.cancel
+        self._begun.set()
+        return await work
 
 
 async def _hand_over(
     source: Callable[[], AsyncGenerator[T, None]],
-    items: "Items[T]",
-    left: threading.Event,
+    news: "queue.SimpleQueue[Any]",
+    places: asyncio.Semaphore,
 ) -> None:
-    try:
-        async with aclosing(source()) as stream:
-            async for item in stream:
-                if left.is_set():
-                    return
-                await asyncio.to_thread(items.put, item)
-    except BaseException as error:  # noqa: BLE001  it is raised where the items are read
-        items.put(End(error))
-    else:
-        items.put(End())
+    async with aclosing(source()) as stream:
+        async for item in stream:
+            await places.acquire()
+            news.put(_Item(item))
