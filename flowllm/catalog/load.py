@@ -7,7 +7,6 @@ file, mapping by mapping.
 
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from difflib import get_close_matches
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 from flowllm.catalog.cards import FREE, CheckQuirks, card_of
 from flowllm.core.card import Catalog, ModelCard, ProviderCard
 from flowllm.core.errors import PipelineInvalid, Problem
+from flowllm.core.nearest import did_you_mean
 from flowllm.core.origin import Origin
 
 Read = Callable[[Path], Mapping[str, Any]]
@@ -93,8 +93,7 @@ def _unknown_provider(name: str, known: Mapping[str, Any]) -> Problem:
 def _did_you_mean(name: str, known: Sequence[str]) -> str:
     """The nearest name; what ends alike (a model without its provider) counts as near."""
     ends = [other for other in known if other.endswith(f"/{name}")]
-    near = ends or get_close_matches(name, known, n=1, cutoff=0.6)
-    return f"did you mean `{near[0]}`?" if near else ""
+    return did_you_mean(name, known) if not ends else f"did you mean `{ends[0]}`?"
 
 
 def _merged(data: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,12 +2,12 @@
 
 import sys
 from collections.abc import Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from flowllm.api import Environment, Flow
 from flowllm.core.errors import UsageError
+from flowllm.core.nearest import did_you_mean
 from flowllm.core.spec import InputSpec
 
 
@@ -45,11 +45,9 @@ def find_pipeline(name: str) -> Path:
 def _near(path: Path, shipped: Path) -> str:
     here = path.parent.glob("*.yaml") if path.parent.is_dir() else ()
     candidates = [str(file) for file in here if not file.name.endswith(".test.yaml")]
-    near = get_close_matches(str(path), candidates, n=1)
-    if near:
-        return f"did you mean `{near[0]}`?"
     names = sorted(file.stem for file in shipped.glob("*.yaml") if not file.name.endswith(".test.yaml"))
-    return f"with flowllm come {', '.join(names)}" if names else "flowllm init DIRECTORY writes one"
+    shipped_ones = f"with flowllm come {', '.join(names)}" if names else "flowllm init DIRECTORY writes one"
+    return did_you_mean(str(path), candidates, shipped_ones)
 
 
 def usable_model(environment: Environment) -> str:

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping
 from flowllm.compiler.findings import Findings, did_you_mean
 from flowllm.compiler.frames import INNER_FIELDS, Frame, Unit
 from flowllm.compiler.interface import depends_on_inputs, output_ports
-from flowllm.compiler.scope import case_text
 from flowllm.compiler.types import ANY, NEVER, along, enumerated, fits, listed, named, of_value, options, record, union
+from flowllm.core.cases import case_text
 from flowllm.core.errors import Problem
 from flowllm.core.node import Port
 from flowllm.core.origin import Origin

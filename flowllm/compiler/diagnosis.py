@@ -4,8 +4,9 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from flowllm.compiler.findings import Findings, closest, did_you_mean
+from flowllm.compiler.findings import Findings, did_you_mean
 from flowllm.compiler.frames import ITEM, Frame, Unit, every_unit, inner_frames
+from flowllm.core.nearest import nearest
 from flowllm.core.origin import Origin
 from flowllm.core.slot import Path
 from flowllm.core.spec import PipelineSpec
@@ -104,7 +105,7 @@ class Diagnosis:
             names = sorted(ports)
             shown = f"`{step}`" if isinstance(step, str) else f"`{str(path)[len(unit.id) :]}`"
             message = f"`{unit.id}` has no port {shown}; it has {', '.join(names) or 'none'}"
-            near = closest(str(step), names)
+            near = nearest(str(step), names)
             hint = f"did you mean `{Path(unit.id, (near, *path.steps[1:]))}`?" if near else ""
         self._findings.report("unknown_port", message, site.where, origin, hint)
 
@@ -117,7 +118,7 @@ class Diagnosis:
         outside = owner.ports or {}
         wrapped = owner.body.units[owner.id].ports if owner.each and owner.body else None
         own = path.steps[0] in outside or (owner.each and (wrapped is None or path.steps[0] in wrapped))
-        hint = f"did you mean `{path.root}.{near}`?" if (near := closest(str(path.steps[0]), ports)) else ""
+        hint = f"did you mean `{path.root}.{near}`?" if (near := nearest(str(path.steps[0]), ports)) else ""
         if own:
             message = f"`{path}` is not known inside `{owner.id}`; {inside}"
             self._findings.report("own_value_inside", message, site.where, origin, hint)
@@ -137,7 +138,7 @@ class Diagnosis:
             message = (
                 f"`{unit.id}` has no port `{path.steps[0]}` in its own when_failed; there it has {', '.join(known)}"
             )
-            hint = f"did you mean `{unit.id}.{closest(str(path.steps[0]), known) or 'error'}`?"
+            hint = f"did you mean `{unit.id}.{nearest(str(path.steps[0]), known) or 'error'}`?"
             self._findings.report("unknown_port", message, site.where, origin, hint)
 
     def undeclared(self, path: Path, origin: Origin, site: Site) -> None:
@@ -162,7 +163,7 @@ class Diagnosis:
                 )
         elif root not in self._derived and not self._no_nodes:
             known = {*self.units, *(name for f in _outward(site.frame) for name in f.variables), INPUTS}
-            if not closest(root, known).isascii():  # that node's name is the fault, and is reported
+            if not nearest(root, known).isascii():  # that node's name is the fault, and is reported
                 return
             hint = did_you_mean(root, known, "", str(Path("", path.steps)))
             if root in self._spec.inputs:

@@ -1,13 +1,10 @@
 """Where the compiler's stages leave what they find, and the words that hints are made of."""
 
 from collections.abc import Iterable, Iterator
-from difflib import get_close_matches
 
 from flowllm.core.errors import CODES, Problem
+from flowllm.core.nearest import nearest
 from flowllm.core.origin import UNKNOWN, Origin
-
-MANY = 500
-"""Names beyond which only those that begin alike are compared."""
 
 
 class Findings:
@@ -45,18 +42,10 @@ def _place(problem: Problem) -> tuple[str, str, int, int, str, str]:
     return (problem.source, origin.file, origin.line, origin.column, origin.note, problem.where)
 
 
-def closest(word: str, known: Iterable[str]) -> str:
-    """The known word that was probably meant, or an empty text."""
-    names = sorted(known)
-    if len(names) > MANY:
-        names = [name for name in names if name[:1] == word[:1]][:MANY]
-    return next(iter(get_close_matches(word, names, 1, 0.6)), "")
-
-
 def did_you_mean(word: str, known: Iterable[str], before: str = "", after: str = "") -> str:
     """A hint with the nearest known word, else all of them where they are few."""
     names = sorted(known)
-    near = closest(word, names)
+    near = nearest(word, names)
     if near:
         return f"did you mean `{before}{near}{after}`?"
     return f"known here: {', '.join(names)}" if 0 < len(names) <= 20 else ""  # noqa: PLR2004  what fits a line

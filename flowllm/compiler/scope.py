@@ -8,12 +8,11 @@ read, needs it. Reading a frame's own variable makes no edge.
 from collections.abc import Mapping
 from dataclasses import replace
 
-import orjson
-
 from flowllm.compiler.advice import ReadPaths
 from flowllm.compiler.diagnosis import INPUTS, Diagnosis, Site
 from flowllm.compiler.findings import Findings, did_you_mean
 from flowllm.compiler.frames import INNER_FIELDS, Frame, Unit, every_unit
+from flowllm.core.cases import case_text
 from flowllm.core.origin import Origin
 from flowllm.core.slot import Evaluable, Expression, Late, Literal, Path, Slot
 from flowllm.core.spec import PipelineSpec
@@ -209,8 +208,3 @@ def _chosen(unit: Unit, slots: Mapping[str, Slot]) -> str | None:
         return None
     text = case_text(constant(switch))
     return text if text in slots else ""
-
-
-def case_text(value: object) -> str:
-    """A switch's value as text: a string as it is, anything else as JSON writes it."""
-    return value if isinstance(value, str) else orjson.dumps(value).decode()

@@ -3,9 +3,9 @@
 import re
 import unicodedata
 from collections.abc import Callable, Iterable
-from difflib import get_close_matches
 
 from flowllm.core.errors import Problem
+from flowllm.core.nearest import did_you_mean
 from flowllm.core.origin import Origin
 
 LANGUAGE = 1
@@ -47,10 +47,7 @@ _UNSEEN = re.compile("[\u0000-\u001f\u007f\u00ad\u061c\u200b-\u200f\u202a-\u202e
 def closest(word: str, known: Iterable[str]) -> str:
     """The hint for a word that is not known: the nearest known one, else all of them."""
     names = sorted(known)
-    near = get_close_matches(word, names, 1, 0.6)
-    if near:
-        return f"did you mean `{near[0]}`?"
-    return f"known here: {', '.join(names)}" if names else ""
+    return did_you_mean(word, names, f"known here: {', '.join(names)}" if names else "")
 
 
 def visible(text: str) -> str:

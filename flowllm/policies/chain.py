@@ -6,7 +6,6 @@ parameter (``timeout: 45s``), or true, or false or null to switch it off. `chain
 lower ranks further out, and folds once. Always on: ``retry``, ``meter``, and ``cache`` for vectors.
 """
 
-import difflib
 import functools
 import importlib
 from collections.abc import Mapping
@@ -15,6 +14,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from flowllm.core.nearest import did_you_mean
 from flowllm.core.policy import Policy, Services
 from flowllm.core.scope import Call
 
@@ -54,8 +54,7 @@ def parse_policy(name: str, raw: object) -> Policy | None:
     """
     model = policy_model(name)
     if model is None:
-        close = difflib.get_close_matches(name, order(), 1)
-        raise ValueError(f"`{name}` is no policy" + (f"; did you mean `{close[0]}`?" if close else ""))
+        raise ValueError("; ".join(filter(None, (f"`{name}` is no policy", did_you_mean(name, order())))))
     if raw is None or raw is False:
         return None
     try:
@@ -79,8 +78,8 @@ def _sentence(name: str, model: type[Policy], error: ValidationError) -> str:
     where = ".".join([name, *map(str, first["loc"])])
     if first["type"] == "extra_forbidden":
         unknown = str(first["loc"][-1])
-        close = difflib.get_close_matches(unknown, model.model_fields, 1)
-        return f"`{name}` has no parameter `{unknown}`" + (f"; did you mean `{close[0]}`?" if close else "")
+        said = f"`{name}` has no parameter `{unknown}`"
+        return "; ".join(filter(None, (said, did_you_mean(unknown, model.model_fields))))
     if first["type"] == "missing":
         return f"`{where}` is missing"
     message = first["msg"].removeprefix("Value error, ")

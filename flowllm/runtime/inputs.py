@@ -1,10 +1,10 @@
 """What is given to a pipeline, against what it declares: defaults filled in, types held."""
 
 from collections.abc import Mapping
-from difflib import get_close_matches
 from typing import Any
 
 from flowllm.core.errors import UsageError
+from flowllm.core.nearest import did_you_mean
 from flowllm.core.spec import Schema
 
 
@@ -17,9 +17,7 @@ def complete_inputs(declared: Mapping[str, Schema], given: Mapping[str, Any]) ->
 
 
 def _unknown(name: str, declared: Mapping[str, Schema]) -> UsageError:
-    near = get_close_matches(name, declared, 1)
-    known = ", ".join(declared) or "none"
-    hint = f"did you mean `{near[0]}`?" if near else f"its inputs are: {known}"
+    hint = did_you_mean(name, declared, f"its inputs are: {', '.join(declared) or 'none'}")
     return UsageError("unknown_input", f"the pipeline has no input `{name}`", hint=hint)
 
 

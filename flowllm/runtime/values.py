@@ -6,8 +6,7 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-import orjson
-
+from flowllm.core.cases import case_text
 from flowllm.core.errors import NodeFailure, SetupError
 from flowllm.core.event import CallFinished, Event
 from flowllm.runtime.bind import BoundStep, Names, candidates
@@ -98,15 +97,10 @@ class CostWatch:
 
 def case_of(bound: BoundStep, names: Names) -> str:
     """The case that a route's switch chooses; "" is the default."""
-    value = as_case(dict(bound.inputs)["switch"](names))
+    value = case_text(dict(bound.inputs)["switch"](names))
     if value in bound.cases:
         return value
     if bound.default is None:
         message = f"no case `{value}` and no default"
         raise NodeFailure("no_case", message)
     return ""
-
-
-def as_case(value: Any) -> str:
-    """A switch's value as text: a string as it is, anything else as JSON writes it."""
-    return value if isinstance(value, str) else orjson.dumps(value, default=str).decode()

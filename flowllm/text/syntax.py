@@ -4,7 +4,6 @@ One walk over Jinja's tree, made of an allow-list: a kind of node that is not kn
 Importing this module imports jinja2, so it is imported at first need.
 """
 
-import difflib
 import functools
 import inspect
 from collections.abc import Iterable, Mapping
@@ -14,6 +13,7 @@ from typing import Any, Final
 from jinja2 import TemplateSyntaxError, nodes
 from jinja2.parser import Parser
 
+from flowllm.core.nearest import did_you_mean
 from flowllm.text.filters import FILTERS, TESTS
 from flowllm.text.sandbox import ENVIRONMENT
 
@@ -275,10 +275,8 @@ def _parameters(what: str, name: str) -> list[str]:
 
 
 def _suggest(what: str, name: str, names: Iterable[str]) -> str:
-    close = difflib.get_close_matches(name, list(names), 1, 0.6)
-    if close:
-        return f"did you mean `{close[0]}`?"
-    return f"{what}s are {', '.join(sorted(word for word in names if word.isalpha()))}"
+    words = list(names)
+    return did_you_mean(name, words, f"{what}s are {', '.join(sorted(word for word in words if word.isalpha()))}")
 
 
 def _concat(node: nodes.Concat, bound: set[str], found: Walk) -> None:

@@ -104,6 +104,10 @@ ONE = {
         nodes(r={"kind": "route", "switch": {"const": 2}, "cases": {"1": {"const": 1}}}),
         "case_missing r.cases: `r` has no case for `2` and no default",
     ),
+    "case that a huge constant lacks": (
+        nodes(r={"kind": "route", "switch": {"const": 2**70}, "cases": {"1": {"const": 1}}}),
+        "case_missing r.cases: `r` has no case for `1180591620717411303424` and no default",
+    ),
     "case named default": (
         nodes(r={"kind": "route", "switch": "inputs.text", "cases": {"default": {"const": 1}, "a": {"const": 1}}}),
         "bad_key r.cases: `default` is no case; what no case fits goes to `default`, which stands beside `cases`",

@@ -1,0 +1,25 @@
+"""The known word that an unknown one was probably meant to be: the one place where "did you mean" is decided."""
+
+from collections.abc import Iterable
+
+MANY = 500
+"""Names beyond which only those that begin alike are compared."""
+
+ALIKE = 0.6
+"""The least share of what two words have in common."""
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """The known word nearest to ``word``, or an empty text where none is near."""
+    from difflib import get_close_matches
+
+    names = sorted(known)
+    if len(names) > MANY:
+        names = [name for name in names if name[:1] == word[:1]][:MANY]
+    return next(iter(get_close_matches(word, names, 1, ALIKE)), "")
+
+
+def did_you_mean(word: str, known: Iterable[str], otherwise: str = "") -> str:
+    """The hint that names the nearest known word; ``otherwise`` where none is near."""
+    near = nearest(word, known)
+    return f"did you mean `{near}`?" if near else otherwise
