@@ -109,8 +109,8 @@ async def test_the_seal_of_a_call_goes_back_with_it():
     [
         ("gemini_generate", {"stream": "array"}, ARRAY, "https://acme.example/v1/models/m:streamGenerateContent"),
         ("gemini_generate", {}, ARRAY, "https://acme.example/v1/models/m:streamGenerateContent?alt=sse"),
-        ("ollama_native", {}, b'{"message":{"content":"a"}}\n{"message":{"content":"b"},"done":true,'
-         b'"done_reason":"stop"}',
+        ("ollama_native", {}, (b'{"message":{"content":"a"}}\n{"message":{"content":"b"},"done":true,'
+         b'"done_reason":"stop"}'),
          "https://acme.example/v1/api/chat"),
         ("cohere_v2", {}, event("content-delta", delta={"message": {"content": {"text": "ab"}}})
          + event("message-end", delta={"finish_reason": "COMPLETE"}) + b"data: [DONE]\n\n",
