@@ -42,6 +42,7 @@ def build_engine(environment: Environment, backends: Backends, options: RunOptio
         price=pricing_of(environment.catalog),
         may_spend=budget.may_spend,
         spend=budget.spend,
+        local_identity=backends.identity,
         read_cache=options.read_cache and not options.rehearse,
         write_cache=options.write_cache and not options.rehearse,
     )

@@ -11,9 +11,11 @@ bytes, and an error is judged by its status and words like a real one.
       - {match: limit, error: {status: 429, retry_after: 2}}
 """
 
+import hashlib
 import itertools
 import re
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Any, Self
 
 import orjson
@@ -120,6 +122,12 @@ class MockBackend:
         self._chat: Wire = find_wire("openai_chat", CARD)
         self._embed: Wire = find_wire("openai_embeddings", CARD)
         self.requests: list[Request] = []
+
+    @cached_property
+    def identity(self) -> str:
+        """A digest of the rules: answers of other rules are not this backend's."""
+        rules = [rule.model_dump() for rule in self._rules]
+        return hashlib.sha256(orjson.dumps(rules, default=str, option=orjson.OPT_NON_STR_KEYS)).hexdigest()
 
     def __call__(self, request: Request, scope: Scope) -> AsyncGenerator[Delta, None]:
         """The deltas of one answer."""

@@ -42,6 +42,11 @@ class Backends:
         name = request.model.partition("/")[0]
         return (self._calls.get(name) or self._make(name))(request, scope)
 
+    def identity(self, model: str) -> str:
+        """What the model's provider says of itself, where it runs in this process and says anything."""
+        name = model.partition("/")[0]
+        return str(getattr(self._calls[name], "identity", "")) if name in self._local else ""
+
     def check(self, model: str) -> None:
         """`SetupError` when the model's provider cannot be asked: it has no key or no address."""
         name = model.partition("/")[0]

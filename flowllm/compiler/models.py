@@ -147,16 +147,4 @@ class Models:
 
 def entries(names: set[str], catalog: Catalog) -> dict[str, Any]:
     """What the catalog says of models, as far as it can change their answers; for the plan's digest."""
-    found: dict[str, Any] = {}
-    for name in sorted(names):
-        provider, _, model = name.partition("/")
-        card = catalog.providers[provider]
-        entry = card.models.get(model)
-        found[name] = {
-            "wire": dict(card.wire), "base_url": card.base_url, "headers": dict(card.headers),
-            "query": dict(card.query), "quirks": card.quirks,
-        }  # fmt: skip
-        if entry is not None:
-            supports = sorted(entry.supports) if entry.supports is not None else None
-            found[name]["model"] = [entry.id, entry.context, entry.output, supports, entry.quirks]
-    return found
+    return {name: catalog.facts(name) for name in sorted(names)}

@@ -70,3 +70,19 @@ class Catalog:
     """Every provider that is installed, by name."""
 
     providers: Mapping[str, ProviderCard]
+
+    def facts(self, model: str) -> dict[str, Any] | None:
+        """What is known of ``provider/model`` that can change its answers, as JSON; None for a provider not here."""
+        provider, _, name = model.partition("/")
+        card = self.providers.get(provider)
+        if card is None:
+            return None
+        found: dict[str, Any] = {
+            "wire": dict(card.wire), "base_url": card.base_url, "headers": dict(card.headers),
+            "query": dict(card.query), "quirks": card.quirks,
+        }  # fmt: skip
+        entry = card.models.get(name)
+        if entry is not None:
+            supports = sorted(entry.supports) if entry.supports is not None else None
+            found["model"] = [entry.id, entry.context, entry.output, supports, entry.quirks]
+        return found

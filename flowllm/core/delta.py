@@ -83,11 +83,16 @@ class Finish:
 
 @dataclass(slots=True)
 class Meta:
-    """Who answered: the model that the response names and the provider's request id."""
+    """Who answered: the model that the response names and the provider's request id.
+
+    ``answered_by`` is ``provider/model`` in our words, where it is another one than was asked first; it
+    outlives a `Restart`, and the last one holds.
+    """
 
     model: str | None = None
     request_id: str | None = None
     citations: int | None = None
+    answered_by: str | None = None
 
 
 @dataclass(slots=True)
@@ -102,7 +107,7 @@ Delta = Text | Reasoning | ToolCall | Vectors | Scores | Usage | Finish | Meta |
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A complete answer."""
+    """A complete answer. ``answered_by`` is None where the model that was asked answered."""
 
     text: str = ""
     reasoning: str | None = None
@@ -116,6 +121,7 @@ class Reply:
     request_id: str | None = None
     citations: int | None = None
     thoughts: tuple[Thought, ...] = ()
+    answered_by: str | None = None
 
 
 @dataclass(slots=True)
@@ -135,9 +141,10 @@ class _Pieces:
 class Fold:
     """Collects deltas as they come; ``reply()`` is the answer so far."""
 
-    __slots__ = ("_calls", "_finish", "_meta", "_scores", "_text", "_thoughts", "_usage", "_vectors")
+    __slots__ = ("_answered_by", "_calls", "_finish", "_meta", "_scores", "_text", "_thoughts", "_usage", "_vectors")
 
     def __init__(self) -> None:
+        self._answered_by: str | None = None
         self._clear()
 
     def _clear(self) -> None:
@@ -167,19 +174,23 @@ class Fold:
                 self._usage = delta
             case Finish():
                 self._finish = delta
-            case Meta(model=model, request_id=request_id, citations=citations):
-                old = self._meta
-                self._meta = Meta(
-                    old.model or model,
-                    old.request_id or request_id,
-                    citations if citations is not None else old.citations,
-                )
+            case Meta():
+                self._add_meta(delta)
             case Vectors(vectors=vectors):
                 self._vectors = vectors
             case Scores():
                 self._scores = delta
             case Restart():
                 self._clear()
+
+    def _add_meta(self, delta: Meta) -> None:
+        old, citations = self._meta, delta.citations
+        self._meta = Meta(
+            old.model or delta.model,
+            old.request_id or delta.request_id,
+            citations if citations is not None else old.citations,
+        )
+        self._answered_by = delta.answered_by or self._answered_by
 
     def _add_call(self, delta: ToolCall) -> None:
         call = self._calls.setdefault(delta.index, ["", "", "", ""])
@@ -212,6 +223,7 @@ class Fold:
             request_id=self._meta.request_id,
             citations=self._meta.citations,
             thoughts=thoughts,
+            answered_by=self._answered_by,
         )
 
 

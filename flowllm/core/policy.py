@@ -6,11 +6,13 @@ timeout 10 > cache 20 > single_flight 30 > fallback 40 > retry 50 > breaker 60 >
 attempt_timeout 80 > meter 90 > backend.
 """
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, ClassVar
 
+import orjson
 from pydantic import BaseModel, ConfigDict
 
 from flowllm.core.card import Catalog
@@ -32,7 +34,8 @@ class Services:
     """What policies share within one engine. ``flights`` are the calls under way, by key.
 
     ``spend`` is called with the cost of every answer and raises `BudgetExceeded` when that is too
-    much; ``may_spend`` before every request.
+    much; ``may_spend`` before every request. ``local_identity`` is what a provider of this process says
+    of itself: another text where its answers are others (the rules of the mock), else empty.
     """
 
     store: Store = field(default_factory=MemoryStore)
@@ -43,6 +46,17 @@ class Services:
     spend: Callable[[Decimal | None], None] = lambda amount: None
     read_cache: bool = True
     write_cache: bool = True
+    local_identity: Callable[[str], str] = lambda model: ""
+
+    def identity(self, model: str) -> str:
+        """What stands behind ``provider/model`` here, as a digest: its address, wire, headers and quirks.
+
+        Empty where nothing is known of it.
+        """
+        known = self.catalog.facts(model), self.local_identity(model)
+        if not any(known):
+            return ""
+        return hashlib.sha256(orjson.dumps(known, default=str, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
 class Policy(BaseModel):

@@ -142,9 +142,12 @@ class Rerank:
 Request = Chat | Embed | Rerank
 
 
-def digest(request: Request, salt: str = "") -> str:
-    """The sha256, in hex, of everything that can change the answer, and ``salt``."""
-    body = type(request).__name__, salt, _plain(request)
+def digest(request: Request, salt: str = "", identity: str = "") -> str:
+    """The sha256, in hex, of everything that can change the answer, and ``salt``.
+
+    ``identity`` says what stands behind the model's name here (`Services.identity`).
+    """
+    body = type(request).__name__, salt, identity, _plain(request)
     return hashlib.sha256(orjson.dumps(body, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 

@@ -195,7 +195,7 @@ def _ports(request: Chat, reply: Reply) -> CallPorts:
         "reasoning": reply.reasoning,
         "usage": asdict(reply.usage) if reply.usage else None,
         "finish": reply.finish,
-        "model": reply.model or request.model,
+        "model": reply.answered_by or request.model,
     }
 
 

@@ -55,7 +55,7 @@ class Embed(Node):
         _check(texts)
         replies = await self._replies(scope, model, texts)
         vectors = await scope.run_in_thread(lambda: _matrix(replies, len(texts)))
-        named = next((reply.model for reply in replies if reply.model), model)
+        named = next((reply.answered_by for reply in replies if reply.answered_by), model)
         if isinstance(text, str):
             return {"vector": vectors[0], "model": named}  # type: ignore[index]
         return {"vectors": vectors, "model": named}

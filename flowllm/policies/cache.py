@@ -1,30 +1,32 @@
 """``cache: {ttl: 7d}``: an answer that came once is not paid for twice. Off for calls unless written.
 
-The key is the digest of everything that can change the answer: request, model that answered, and
-the attempt of a retry region around it. With fallbacks the models are looked up in order. Stored is
-plain data with a version; a failure, an empty answer, and one that ended in error or by a content
-filter are not stored, one that was cut off at its length is. A hit is replayed as deltas.
+The key is the digest of everything that can change the answer: request, model that answered, what
+the catalog says of it (address, wire, headers, quirks), the rules of the mock, and the attempt of a
+retry region around it. With fallbacks the models are looked up in order. Stored is plain data with a
+version; a failure, an empty answer, and one that ended in error or by a content filter are not
+stored, one that was cut off at its length is. A hit is replayed as deltas.
 
 Vectors are kept for each text apart, as float32 bytes, also where nothing is written: of a batch
-only the texts that are not known are asked for. ``cache: false`` ends that. Providers that run in
-this process are not cached.
+only the texts that are not known are asked for, and all of them where another model answers than the
+one that the known ones are of. ``cache: false`` ends that. Vectors of providers that run in this
+process are not kept.
 """
 
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 from decimal import Decimal
 from typing import Any, ClassVar, cast
 
 from flowllm.core.delta import Delta, Finish, Fold, Meta, Reasoning, Reply, Scores, Text, ToolCall, Usage, Vectors
 from flowllm.core.durations import Duration
 from flowllm.core.errors import ProviderFailure
-from flowllm.core.event import CacheHit, CacheMiss, Event, ModelChosen
+from flowllm.core.event import CacheHit, CacheMiss
 from flowllm.core.policy import Policy, Services
 from flowllm.core.request import Embed, Request, digest
 from flowllm.core.scope import Call, Scope
 
-VERSION = 1
+VERSION = 2
 NOT_KEPT = frozenset({"error", "content_filter"})
 
 
@@ -43,7 +45,8 @@ class Cache(Policy):
 
     def wrap(self, inner: Call, services: Services) -> Call:
         """A call that looks into the store first."""
-        answer, embed = self._answers(inner, services), self._embeds(inner, services)
+        keys = _Keys(services)
+        answer, embed = self._answers(inner, keys), self._embeds(inner, keys)
 
         def call(request: Request, scope: Scope) -> AsyncGenerator[Delta, None]:
             if isinstance(request, Embed):
@@ -52,84 +55,93 @@ class Cache(Policy):
 
         return call
 
-    def _answers(self, inner: Call, services: Services) -> Call:
+    def _answers(self, inner: Call, keys: "_Keys") -> Call:
         async def answer(request: Request, scope: Scope) -> AsyncGenerator[Delta, None]:
-            key, stored = self._look_up(request, scope, services)
+            stored = self._look_up(request, scope, keys)
             if stored is not None:
                 for delta in stored:
                     yield delta
                 return
-            models, scope = _answering(request, scope)
             folded = Fold()
             async with aclosing(inner(request, scope)) as deltas:
                 async for delta in deltas:
                     folded.add(delta)
                     yield delta
-            if models[-1] != request.model:
-                request = replace(request, model=models[-1])
-                key = digest(request, scope.salt)
-            self._keep(key, request, folded.reply(), scope, services)
+            self._keep(request, folded.reply(), scope, keys)
 
         return answer
 
-    def _embeds(self, inner: Call, services: Services) -> Callable[[Embed, Scope], AsyncGenerator[Delta, None]]:
+    def _embeds(self, inner: Call, keys: "_Keys") -> Callable[[Embed, Scope], AsyncGenerator[Delta, None]]:
         async def embed(request: Embed, scope: Scope) -> AsyncGenerator[Delta, None]:
-            known = _Known(request, scope, services)
-            reply = Reply(usage=Usage(input=0), model=known.model)
+            known = _Known(request, scope, keys)
+            reply, asked = Reply(usage=Usage(input=0), model=known.model), request
             if known.missing:
-                folded = Fold()
-                async with aclosing(inner(replace(request, texts=known.missing), scope)) as deltas:
-                    async for delta in deltas:
-                        folded.add(delta)
-                reply = folded.reply()
-                known.learn(reply, self.ttl)
+                asked = replace(request, texts=known.missing)
+                reply = await _whole(inner, asked, scope)
+                if known.mixes(reply):
+                    asked = replace(asked, model=reply.answered_by or asked.model, texts=known.forget())
+                    reply = await _whole(inner, asked, scope)
+                asked = replace(asked, model=reply.answered_by or asked.model)
+                known.learn(asked, reply, self.ttl)
             yield Vectors(known.vectors())
-            for delta in _ending(reply):
+            for delta in _ending(reply, None if asked.model == request.model else asked.model):
                 yield delta
 
         return embed
 
-    def _look_up(self, request: Request, scope: Scope, services: Services) -> tuple[str, list[Delta] | None]:
-        """The own model's key, and the stored answer of the first model that has one."""
-        own = digest(request, scope.salt)
-        if not services.read_cache:
-            return own, None
+    def _look_up(self, request: Request, scope: Scope, keys: "_Keys") -> list[Delta] | None:
+        """The stored answer of the first model that has one."""
+        if not keys.services.read_cache:
+            return None
         reason = "refresh" if scope.refresh else "absent"
         for model in (request.model, *self.models) if reason == "absent" else ():
-            key = own if model == request.model else digest(replace(request, model=model), scope.salt)
-            value = services.store.get(key)
+            key = keys.of(replace(request, model=model), scope.salt)
+            value = keys.services.store.get(key)
             if value is None:
                 continue
-            deltas = _replay(value)
+            deltas = _replay(value, None if model == request.model else model)
             if deltas is not None:
                 scope.emit(CacheHit(scope.address, scope.clock.now(), key, "call", _amount(value)))
-                return own, deltas
+                return deltas
             reason = "unreadable"
-        scope.emit(CacheMiss(scope.address, scope.clock.now(), own, reason))
-        return own, None
+        scope.emit(CacheMiss(scope.address, scope.clock.now(), keys.of(request, scope.salt), reason))
+        return None
 
-    def _keep(self, key: str, request: Request, reply: Reply, scope: Scope, services: Services) -> None:
-        empty = not (reply.text or reply.tool_calls or reply.scores)
+    def _keep(self, request: Request, reply: Reply, scope: Scope, keys: "_Keys") -> None:
+        """Store the answer under the model that gave it."""
+        services, empty = keys.services, not (reply.text or reply.tool_calls or reply.scores)
         if services.write_cache and not empty and reply.finish not in NOT_KEPT:
+            request = replace(request, model=reply.answered_by or request.model)
             cost = services.price(request.model, reply.usage).total
-            services.store.put(key, _plain(reply, request, cost, scope.clock.wall()), self.ttl)
+            services.store.put(keys.of(request, scope.salt), _plain(reply, request, cost, scope.clock.wall()), self.ttl)
+
+
+class _Keys:
+    """The keys of one step's requests."""
+
+    def __init__(self, services: Services) -> None:
+        self.services = services
+        self._identities: dict[str, str] = {}
+
+    def of(self, request: Request, salt: str = "") -> str:
+        """The key of a request; what stands behind its model is worked out once."""
+        identity = self._identities.get(request.model)
+        if identity is None:
+            identity = self._identities[request.model] = self.services.identity(request.model)
+        return digest(request, salt, identity)
+
+
+async def _whole(inner: Call, request: Request, scope: Scope) -> Reply:
+    folded = Fold()
+    async with aclosing(inner(request, scope)) as deltas:
+        async for delta in deltas:
+            folded.add(delta)
+    return folded.reply()
 
 
 def _is_local(request: Request, services: Services) -> bool:
     card = services.catalog.providers.get(request.model.partition("/")[0])
     return card is not None and card.local
-
-
-def _answering(request: Request, scope: Scope) -> tuple[list[str], Scope]:
-    """A list whose last entry is the model that answers, kept up to date by the events on the way."""
-    models = [request.model]
-
-    def emit(event: Event) -> None:
-        if type(event) is ModelChosen:
-            models.append(event.model)
-        scope.emit(event)
-
-    return models, replace(scope, emit=emit)
 
 
 def _plain(reply: Reply, request: Request, cost: Decimal | None, at: float) -> dict[str, Any]:
@@ -141,8 +153,8 @@ def _plain(reply: Reply, request: Request, cost: Decimal | None, at: float) -> d
         "at": at,
         "cost": None if cost is None else str(cost),
         "text": reply.text,
-        "reasoning": reply.reasoning,
-        "tool_calls": [[call.name, call.arguments, call.id] for call in reply.tool_calls],
+        "thoughts": [asdict(thought) for thought in reply.thoughts],
+        "tool_calls": [[call.name, call.arguments, call.id, call.signature] for call in reply.tool_calls],
         "scores": None if scores is None else [[int(i) for i in scores.indexes], [float(s) for s in scores.scores]],
         "usage": None if usage is None else {field.name: getattr(usage, field.name) for field in fields(usage)},
         "finish": [reply.finish, reply.finish_raw],
@@ -150,34 +162,36 @@ def _plain(reply: Reply, request: Request, cost: Decimal | None, at: float) -> d
     }
 
 
-def _replay(value: Any) -> list[Delta] | None:
+def _replay(value: Any, answered_by: str | None) -> list[Delta] | None:
     """A stored answer as deltas; None when it is not what this version stores."""
     try:
-        return list(_deltas(value)) if value["version"] == VERSION and value["kind"] == "call" else None
+        right = value["version"] == VERSION and value["kind"] == "call"
+        return list(_deltas(value, answered_by)) if right else None
     except (KeyError, TypeError, ValueError):
         return None
 
 
-def _deltas(value: Mapping[str, Any]) -> Iterator[Delta]:
-    if value["reasoning"]:
-        yield Reasoning(value["reasoning"])
+def _deltas(value: Mapping[str, Any], answered_by: str | None) -> Iterator[Delta]:
+    for thought in value["thoughts"]:
+        yield Reasoning(**thought)
     if value["text"]:
         yield Text(value["text"])
-    for index, (name, arguments, identity) in enumerate(value["tool_calls"]):
-        yield ToolCall(index, identity, name, arguments)
+    for index, (name, arguments, identity, signature) in enumerate(value["tool_calls"]):
+        yield ToolCall(index, identity, name, arguments, signature)
     if value["scores"]:
         yield Scores(*value["scores"])
     if value["usage"]:
         yield Usage(**value["usage"])
     yield Finish(*value["finish"])
-    yield Meta(*value["meta"])
+    model, request_id, citations = value["meta"]
+    yield Meta(model, request_id, citations, answered_by)
 
 
-def _ending(reply: Reply) -> Iterator[Delta]:
+def _ending(reply: Reply, answered_by: str | None) -> Iterator[Delta]:
     if reply.usage is not None:
         yield reply.usage
     yield Finish(reply.finish, reply.finish_raw)
-    yield Meta(reply.model, reply.request_id, reply.citations)
+    yield Meta(reply.model, reply.request_id, reply.citations, answered_by)
 
 
 def _amount(value: Mapping[str, Any]) -> Decimal | None:
@@ -190,17 +204,17 @@ def _amount(value: Mapping[str, Any]) -> Decimal | None:
 class _Known:
     """The vectors of one batch: those from the store, and those that are learned."""
 
-    def __init__(self, request: Embed, scope: Scope, services: Services) -> None:
-        self._request, self._scope, self._services = request, scope, services
+    def __init__(self, request: Embed, scope: Scope, keys: _Keys) -> None:
+        self._request, self._scope, self._services, self._key_of = request, scope, keys.services, keys.of
         self._found: dict[str, Any] = {}
-        self._keys = {text: digest(replace(request, texts=(text,))) for text in request.texts}
+        self._keys = {text: keys.of(replace(request, texts=(text,))) for text in request.texts}
         self._saved: list[Decimal | None] = []
         self.model: str | None = None
-        reading = services.read_cache and not scope.refresh
+        reading = self._services.read_cache and not scope.refresh
         if reading:
             self._read()
         self.missing = tuple(text for text in self._keys if text not in self._found)
-        if services.read_cache:
+        if self._services.read_cache:
             self._tell("absent" if reading else "refresh")
 
     def _read(self) -> None:
@@ -223,27 +237,36 @@ class _Known:
         if self.missing:
             scope.emit(CacheMiss(scope.address, now, self._keys[self.missing[0]], reason))
 
-    def learn(self, reply: Reply, ttl: float | None) -> None:
-        """Take the answer for the missing texts in, and keep it."""
+    def mixes(self, reply: Reply) -> bool:
+        """Whether the answer is of another model than the vectors that are known."""
+        return bool(self._found) and reply.answered_by not in (None, self._request.model)
+
+    def forget(self) -> tuple[str, ...]:
+        """Know nothing; the texts that are missing then."""
+        self._found.clear()
+        self.missing = tuple(self._keys)
+        return self.missing
+
+    def learn(self, asked: Embed, reply: Reply, ttl: float | None) -> None:
+        """Take the answer for the missing texts in, and keep it; ``asked`` names the model that answered."""
         import numpy as np
 
         rows = np.asarray(reply.vectors if reply.vectors is not None else (), dtype="<f4")
         if len(rows) != len(self.missing):
-            raise ProviderFailure(
-                "invalid_response", f"{self._request.model} gave {len(rows)} vectors for {len(self.missing)} texts"
-            )
+            message = f"{asked.model} gave {len(rows)} vectors for {len(self.missing)} texts"
+            raise ProviderFailure("invalid_response", message)
         self._found.update(zip(self.missing, rows, strict=True))
         if self._services.write_cache:
-            self._write(rows, reply, ttl)
+            self._write(asked, rows, reply, ttl)
 
-    def _write(self, rows: Any, reply: Reply, ttl: float | None) -> None:
-        services, model = self._services, self._request.model
-        total = services.price(model, reply.usage).total
+    def _write(self, asked: Embed, rows: Any, reply: Reply, ttl: float | None) -> None:
+        services = self._services
+        total = services.price(asked.model, reply.usage).total
         cost = None if total is None else str(total / len(rows))
         for text, row in zip(self.missing, rows, strict=True):
-            value = {"version": VERSION, "kind": "embed", "model": model, "answered": reply.model}
+            value = {"version": VERSION, "kind": "embed", "model": asked.model, "answered": reply.model}
             value |= {"at": self._scope.clock.wall(), "cost": cost, "vector": row.tobytes()}
-            services.store.put(self._keys[text], value, ttl)
+            services.store.put(self._key_of(replace(asked, texts=(text,))), value, ttl)
 
     def vectors(self) -> Sequence[Any]:
         """Float32 of shape (texts, dimensions), in the order of the request."""

@@ -3,7 +3,8 @@
 A provider that cannot be reached, refuses the key, has no money left or does not know the model is
 passed over, and so is a model whose window is too small. What the provider says about the request
 itself (not accepted, content refused) would be the same elsewhere and is final. Once a delta was
-passed on, `Restart` tells readers to forget it.
+passed on, `Restart` tells readers to forget it. `Meta.answered_by` names the next model to every
+reader of the stream, also to one that joined a request under way.
 """
 
 from collections.abc import AsyncGenerator
@@ -13,7 +14,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from flowllm.core.delta import Delta, Restart
+from flowllm.core.delta import Delta, Meta, Restart
 from flowllm.core.errors import Failure, ProviderFailure
 from flowllm.core.event import ModelChosen
 from flowllm.core.policy import Policy, Services
@@ -55,6 +56,7 @@ class Fallback(Policy):
                 if begun:
                     begun = False
                     yield Restart(reason)
+                yield Meta(answered_by=request.model)
 
         return call
 

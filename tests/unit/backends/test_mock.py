@@ -192,3 +192,19 @@ def test_a_rule_that_cannot_be_is_named(rule, code, words):
     assert code in {problem.code for problem in caught.value.problems}
     assert all(problem.where.startswith("mock[1]") for problem in caught.value.problems)
     assert re.search(words, str(caught.value))
+
+
+@pytest.mark.parametrize(
+    ("rules", "same"),
+    [
+        ([{"match": "a", "reply": {"n": 1}}], True),
+        ([{"match": "a", "reply": {"n": 2}}], False),
+        ([{"match": "b", "reply": {"n": 1}}], False),
+        ([{"match": "a", "reply": {"n": 1}}, {"reply": "x"}], False),
+        ([{"match": "a", "reply": {1: None}}], False),
+        ([], False),
+    ],
+)
+def test_its_identity_is_that_of_its_rules(rules, same):
+    own = MockBackend([{"match": "a", "reply": {"n": 1}}])
+    assert (MockBackend(rules).identity == own.identity) is same

@@ -57,7 +57,7 @@ async def test_ports_of_a_plain_answer():
             "estimated": False,
         },
         "finish": "stop",
-        "model": "m-2",
+        "model": "acme/m",
     }
     assert (request.model, request.stream, request.schema) == ("acme/m", True, None)
 

@@ -1,5 +1,6 @@
 """What is stored, what is found, and what it saves."""
 
+import asyncio
 from contextlib import suppress
 from dataclasses import replace
 from decimal import Decimal
@@ -7,7 +8,7 @@ from decimal import Decimal
 import numpy as np
 import pytest
 
-from flowllm.core.card import Catalog, ProviderCard
+from flowllm.core.card import Catalog, ModelCard, ProviderCard
 from flowllm.core.delta import Finish, Meta, Reasoning, Restart, Scores, Text, ToolCall, Usage, Vectors
 from flowllm.core.errors import ProviderFailure
 from flowllm.core.event import CacheHit, CacheMiss, Cost
@@ -19,9 +20,11 @@ from tests.unit.policies.world import World, chat, collect, reply
 
 GOOD = (Text("o"), Text("k"), Usage(10, 5), Finish("stop", "end_turn"), Meta("acme-m-1", "req-1"))
 RICH = (
-    Reasoning("why"),
+    Reasoning("wh"),
+    Reasoning("y", "seal", "t1", sealed=True, format="anthropic_messages"),
+    Reasoning("", "seal2"),
     Text("text"),
-    ToolCall(0, "id0", "search", '{"q": '),
+    ToolCall(0, "id0", "search", '{"q": ', "seal3"),
     ToolCall(0, "", "", "1}"),
     Usage(10, 5, cached_input=2, reasoning=1),
     Finish("tool_calls", "tools"),
@@ -163,7 +166,8 @@ async def test_reading_and_writing_can_be_switched_off(world, read, write, refre
     "stored",
     [
         *[1, "text", [], {}, {"version": 99}, {"version": 1}, {"version": 1, "kind": "embed"}],
-        {"version": 1, "kind": "call", "text": 1},
+        {"version": 2, "kind": "call", "text": 1},
+        {"version": 2, "kind": "embed"},
     ],
 )
 async def test_what_cannot_be_read_is_a_miss(world, stored):
@@ -178,6 +182,56 @@ async def test_the_key_names_the_model_that_answered(world):
     await collect(chain({"cache": True, "fallback": ["b/x"]}, script, world.services), chat(model="a/x"), world.scope())
     assert world.services.store.get(digest(chat(model="a/x"))) is None
     assert world.services.store.get(digest(chat(model="b/x")))["model"] == "b/x"
+
+
+@pytest.mark.parametrize("readers", [1, 3])
+async def test_everyone_who_shares_a_request_keeps_the_answer_under_its_model(world, readers):
+    """A reader of a shared request is not told `ModelChosen`; the next run must not find a's key filled by b."""
+    script = world.script(lambda r: [ProviderFailure("auth", "no")] if r.model == "a/x" else GOOD)
+    script.gate = asyncio.Event()
+    call = chain({"cache": True, "fallback": ["b/x"]}, script, world.services)
+    tasks = [asyncio.ensure_future(reply(call, chat(model="a/x"), world.scope())) for _ in range(readers)]
+    for _ in range(5):
+        await asyncio.sleep(0)
+    script.gate.set()
+    assert [got.answered_by for got in await asyncio.gather(*tasks)] == ["b/x"] * readers
+    assert script.models == ["a/x", "b/x"]
+    assert world.services.store.get(digest(chat(model="a/x"))) is None
+    assert (await reply(call, chat(model="a/x"), world.scope())).answered_by == "b/x"
+
+
+def acme(card=None, model=None):
+    models = {"m": ModelCard("m", **model)} if model else {}
+    return Catalog({"acme": ProviderCard("acme", **card or {}, models=models)})
+
+
+@pytest.mark.parametrize("request_", [chat(), Embed("acme/m", ("a",))], ids=["call", "vectors"])
+@pytest.mark.parametrize(
+    ("other", "requests"),
+    [
+        (acme(), 1),
+        (acme({"docs": "https://elsewhere.example"}), 1),
+        (acme({"base_url": "https://two.example"}), 2),
+        (acme({"wire": {"chat": "anthropic_messages"}}), 2),
+        (acme({"headers": {"x-version": "2"}}), 2),
+        (acme({"query": {"api-version": "2"}}), 2),
+        (acme({"quirks": {"word": True}}), 2),
+        (acme(model={"quirks": {"word": True}}), 2),
+    ],
+)
+async def test_an_answer_of_another_server_is_another_answer(world, request_, other, requests):
+    script = world.script(lambda r: vectors_of(r) if isinstance(r, Embed) else GOOD)
+    for catalog in (acme(), other, acme()):
+        await collect(chain({"cache": True}, script, replace(world.services, catalog=catalog)), request_, world.scope())
+    assert len(script.requests) == requests
+
+
+async def test_other_rules_of_the_mock_are_another_answer(world):
+    script = world.script(GOOD)
+    for rules in ("one", "two", "one"):
+        services = replace(world.services, local_identity=lambda model, rules=rules: f"{model} by {rules}")
+        await collect(chain({"cache": True}, script, services), chat(), world.scope())
+    assert len(script.requests) == 2
 
 
 async def test_candidates_are_looked_up_in_order(world):
@@ -202,7 +256,7 @@ async def test_reranking_is_cached_when_asked_for(world):
 async def test_tool_calls_come_back_whole(world):
     call = chain({"cache": True}, world.script(RICH), world.services)
     for _ in range(2):
-        assert (await reply(call, chat(), world.scope())).tool_calls == (ToolUse("search", '{"q": 1}', "id0"),)
+        assert (await reply(call, chat(), world.scope())).tool_calls == (ToolUse("search", '{"q": 1}', "id0", "seal3"),)
 
 
 # Vectors, for each text apart
@@ -279,6 +333,26 @@ async def test_too_few_vectors_are_an_error(world):
     call = chain({"retry": False}, world.script([Vectors([[1.0]]), Finish("stop")]), world.services)
     with pytest.raises(ProviderFailure, match="1 vectors for 2 texts"):
         await collect(call, Embed("acme/e", ("a", "b")), world.scope())
+
+
+@pytest.mark.parametrize(
+    ("known", "asked"),
+    [
+        ((), [("a/e", ("a", "b")), ("b/e", ("a", "b"))]),
+        (("a",), [("a/e", ("b",)), ("b/e", ("b",)), ("b/e", ("a", "b"))]),
+    ],
+)
+async def test_vectors_of_two_models_are_never_mixed(world, known, asked):
+    """Where another model answers for the missing texts, it is asked for the known ones too."""
+    await collect(chain({}, world.script(vectors_of), world.services), Embed("a/e", known), world.scope())
+    script = world.script(lambda r: [ProviderFailure("auth", "no")] if r.model == "a/e" else of_b(r))
+    of_b = lambda r: [Vectors([[0.0, 0.0, 9.0]] * len(r.texts)), Finish("stop")]  # noqa: E731
+    call = chain({"fallback": ["b/e"]}, script, world.services)
+    got = await reply(call, Embed("a/e", ("a", "b")), world.scope())
+    assert [(request.model, request.texts) for request in script.requests] == asked
+    assert (np.asarray(got.vectors)[:, 2].tolist(), got.answered_by) == ([9, 9], "b/e")
+    assert world.services.store.get(digest(Embed("a/e", ("b",)))) is None
+    assert world.services.store.get(digest(Embed("b/e", ("b",))))["model"] == "b/e"
 
 
 async def test_no_texts(world):

@@ -6,11 +6,12 @@ from decimal import Decimal
 
 import pytest
 
-from flowllm.core.delta import Finish, Restart, Text, Usage
+from flowllm.core.delta import Finish, Meta, Restart, Text, Usage
 from flowllm.core.errors import BudgetExceeded, Interrupted, NodeFailure, ProviderFacts, ProviderFailure
 from flowllm.core.event import CallFailed, CallFinished, CallStarted, Cost, ModelChosen
 from flowllm.core.policy import Services
 from flowllm.policies.attempt_timeout import AttemptTimeout
+from flowllm.policies.chain import chain
 from flowllm.policies.fallback import Fallback
 from flowllm.policies.meter import Meter
 from flowllm.policies.single_flight import SingleFlight
@@ -70,12 +71,23 @@ async def test_models_are_asked_in_order_and_the_last_failure_tells_all(world):
 
 
 @pytest.mark.parametrize(
-    ("before", "expected"), [([], [*GOOD]), ([Text("half")], [Text("half"), Restart("a/x: overloaded"), *GOOD])]
+    ("before", "expected"), [([], []), ([Text("half")], [Text("half"), Restart("a/x: overloaded")])]
 )
 async def test_what_was_shown_is_taken_back(world, before, expected):
     script = world.script(lambda r: [*before, failing()] if r.model == "a/x" else GOOD)
     call = Fallback(models=("b/x",)).wrap(script, world.services)
-    assert await collect(call, chat(model="a/x"), world.scope()) == expected
+    assert await collect(call, chat(model="a/x"), world.scope()) == [*expected, Meta(answered_by="b/x"), *GOOD]
+
+
+@pytest.mark.parametrize(
+    ("dead", "answered_by"), [((), None), (("a/x",), "b/x"), (("a/x", "b/x"), "c/x")], ids=["own", "next", "last"]
+)
+async def test_the_stream_names_the_model_that_answers(world, dead, answered_by):
+    """Also where that model's first attempt broke off after it had begun."""
+    script = world.script(*[[failing("auth")]] * len(dead), [Text("half"), failing()], GOOD)
+    call = chain({"fallback": ["b/x", "c/x"], "retry": {"restart": True}}, script, world.services)
+    got = await reply(call, chat(model="a/x"), world.scope())
+    assert (got.text, got.answered_by) == ("ok", answered_by)
 
 
 async def test_nobody_is_asked_when_the_time_is_over(world):
