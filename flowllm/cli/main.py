@@ -71,9 +71,16 @@ def _needed(words: Sequence[str] | None) -> set[str]:
     shown, every = {*SINGLE, *GROUPS}, {*SINGLE, *GROUPS, *later.NAMES}
     if words is None:
         return every
-    first = words[0] if words else "--help"
+    first = next(iter(words or _completed()), "--help")
     known = {"--version": set[str](), "--help": shown}
     return known[first] if first in known else ({first} & every or every)
+
+
+def _completed() -> list[str]:
+    """The command of the line that a shell wants to have completed, when it is there."""
+    line = os.environ.get("COMP_WORDS") or os.environ.get("_TYPER_COMPLETE_ARGS") or ""
+    words = line.split()
+    return words[1:2] if len(words) > 2 or line[-1:].isspace() else []  # noqa: PLR2004  flowllm COMMAND WORD
 
 
 def _group(commands: dict[str, type[Command]]) -> typer.Typer:

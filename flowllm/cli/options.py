@@ -82,6 +82,14 @@ class OwnOptionsFirst(typer.core.TyperCommand):
         """The parameters in the order of the help. ``ctx`` and the items are typer's own, which it does not name."""
         return sorted(super().get_params(ctx), key=lambda parameter: parameter.name in COMMON)
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Completion takes words as they are: to make values of them, typer imports pydantic."""
+        if ctx.resilient_parsing:
+            for parameter in self.params:
+                vars(parameter)["process_value"] = lambda ctx, value: value
+        rest: list[str] = super().parse_args(ctx, args)
+        return rest
+
 
 @dataclass(frozen=True, slots=True)
 class Manner:
