@@ -23,7 +23,7 @@ GROUPED = "defaults: [{retry@policies.retry: standard}, _self_]\n" + PLAIN
 _LIST = """\
 import os, sys, sysconfig
 from flowllm.cli.main import main
-main(sys.argv[2:])
+assert main(sys.argv[2:]) == 0
 site = sysconfig.get_paths()["purelib"], sysconfig.get_paths()["platlib"]
 with open(sys.argv[1], "w") as out:
     for name, module in list(sys.modules.items()):
