@@ -47,7 +47,7 @@ class Flow:
             settings = {**environment.providers, **provider_settings(words.providers)}
             environment = replace(environment, providers=settings)
         spec = load(file, words.configuration, kinds=environment.kinds, project=environment.project)
-        return cls(spec, environment, parse_inputs(spec.inputs, words.inputs))
+        return cls(spec, environment, parse_inputs(spec.inputs, words.inputs, typed_as="input."))
 
     @classmethod
     def of(

@@ -197,6 +197,8 @@ class TypeCheck:
         cases = fields.get("cases")
         if not isinstance(cases, Late) or "default" in fields or unit.node.when_failed:
             return
+        if self._findings.told("bad_key", f"{unit.id}.cases"):
+            return
         switch = fields.get("switch")
         values = enumerated(self._switch(switch, unit.frame)) if switch is not None else None
         missing = [case_text(value) for value in values or () if case_text(value) not in cases.slots]

@@ -31,6 +31,10 @@ class Findings:
         """The findings of one severity, by their place in the file, then in the pipeline's words."""
         return tuple(sorted((p for p in self._found.values() if p.severity == severity), key=_place))
 
+    def told(self, code: str, where: str) -> bool:
+        """Whether this was found there, so that what follows from it need not be said."""
+        return any(problem.code == code and problem.where == where for problem in self._found.values())
+
     @property
     def failed(self) -> bool:
         """Whether there is an error."""

@@ -41,7 +41,7 @@ def _is_region(node: NodeSpec, kinds: Kinds) -> bool:
 
 def _listed(node: NodeSpec, nodes: Mapping[str, NodeSpec], findings: Findings) -> list[str]:
     where, origin = f"{node.id}.around", node.place("around")
-    if not node.around and "around" not in node.origins:
+    if not node.around and not findings.told("bad_value", where):
         findings.report("bad_around", f"`{node.id}` lists no nodes", where, origin, "around: [ask, check]")
     for index, name in enumerate(node.around):
         if name not in nodes:

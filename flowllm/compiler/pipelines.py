@@ -42,8 +42,9 @@ def _check_schema(
 
 def missing_inputs(spec: PipelineSpec, given: Collection[str], findings: Findings) -> None:
     """Report declared inputs that a run would lack."""
+    mistyped = {problem.where for problem in spec.problems if problem.code in ("bad_override", "unknown_input")}
     for name, declared in spec.inputs.items():
-        if name not in given and "default" not in declared.schema:
+        if name not in given and "default" not in declared.schema and f"inputs.{name}" not in mistyped:
             hint = f"give it with -i {name}=... or -i {name}=@FILE"
             message = f"the input `{name}` is not given"
             findings.report("missing_input", message, f"inputs.{name}", declared.origin, hint)

@@ -14,7 +14,7 @@ from flowllm.compiler.findings import Findings, did_you_mean
 from flowllm.compiler.frames import INNER_FIELDS, Frame, Unit, every_unit
 from flowllm.core.cases import case_text
 from flowllm.core.origin import Origin
-from flowllm.core.slot import Evaluable, Expression, Late, Literal, Path, Slot
+from flowllm.core.slot import UNREADABLE, Evaluable, Expression, Late, Literal, Path, Slot
 from flowllm.core.spec import PipelineSpec
 from flowllm.text.slots import constant, is_constant, own_names, problems, references
 
@@ -206,5 +206,8 @@ def _chosen(unit: Unit, slots: Mapping[str, Slot]) -> str | None:
     switch = unit.node.fields.get("switch")
     if not isinstance(switch, Slot) or not is_constant(switch):
         return None
-    text = case_text(constant(switch))
+    value = constant(switch)
+    if value is UNREADABLE:
+        return None
+    text = case_text(value)
     return text if text in slots else ""

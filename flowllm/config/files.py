@@ -16,7 +16,16 @@ from flowllm.text.strict_json import InvalidJson, decode
 LIMIT = 10 * 1024 * 1024
 """The most bytes that a file may have."""
 
-_FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
+
+def _flag(name: str) -> int:
+    """A flag of `os.open`; nothing on systems that lack it."""
+    value = getattr(os, name, 0)
+    return value if isinstance(value, int) else 0
+
+
+_FLAGS = os.O_RDONLY | _flag("O_NONBLOCK") | _flag("O_CLOEXEC") | _flag("O_NOCTTY") | _flag("O_BINARY")
+_FOLDER = os.O_RDONLY | _flag("O_DIRECTORY") | _flag("O_CLOEXEC")
+_NO_LINK = _flag("O_NOFOLLOW")
 
 
 def read_text_file(path: str | Path, *, under: str | Path | None = None, base: str | Path | None = None) -> str:
@@ -64,20 +73,24 @@ def resolve(path: str, *, under: Path, base: Path) -> Path:
 
 
 def _open_inside(shown: str, under: Path, base: Path) -> int:
-    """Open every part of the way without following links, so that none can be swapped in between."""
+    """Open every part of the way without following links, so that none can be swapped in between.
+
+    Where the system cannot open beside an open folder (Windows), the resolved path is opened as a whole.
+    """
     real = resolve(shown, under=under, base=base)
     root = Path(os.path.realpath(under))
     parts = real.relative_to(root).parts
     if not parts:
         raise _refused(shown, "it is a folder")
-    here = _open(root, shown, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    if os.open not in os.supports_dir_fd:
+        return _open(real, shown, _FLAGS | _NO_LINK)
+    here = _open(root, shown, _FOLDER)
     try:
         for part in parts[:-1]:
-            flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW
-            inner = _open(part, shown, flags, here)
+            inner = _open(part, shown, _FOLDER | _NO_LINK, here)
             os.close(here)
             here = inner
-        return _open(parts[-1], shown, _FLAGS | os.O_NOFOLLOW, here)
+        return _open(parts[-1], shown, _FLAGS | _NO_LINK, here)
     finally:
         os.close(here)
 

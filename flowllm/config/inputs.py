@@ -12,6 +12,8 @@ from typing import Any, BinaryIO
 from flowllm.config.files import LIMIT, read_bytes
 from flowllm.config.words import closest
 from flowllm.core.errors import UsageError
+from flowllm.core.json_values import fault_of
+from flowllm.core.origin import UNKNOWN, Origin
 from flowllm.core.spec import InputSpec, Schema
 from flowllm.text.strict_json import InvalidJson, decode, loads
 
@@ -41,27 +43,39 @@ _SHOWN = 60
 
 
 def parse_inputs(
-    spec_inputs: Mapping[str, InputSpec], texts: Sequence[str], stdin: BinaryIO | None = None
+    spec_inputs: Mapping[str, InputSpec],
+    texts: Sequence[str],
+    stdin: BinaryIO | None = None,
+    *,
+    typed_as: str = "-i ",
 ) -> dict[str, Any]:
     """Values by name; `UsageError` (unknown_input, bad_value, file_refused) says what is wrong.
+
+    ``typed_as`` is what stands before each text on the command line: the place of errors about it.
 
     What is missing is not looked for here: defaults, samples and ``missing_input`` are the run's.
     """
     found: dict[str, Any] = {}
     for text in texts:
-        if text.startswith("@"):
-            found.update(_row(text[1:], spec_inputs, stdin))
-            continue
-        name, equals, value = text.partition("=")
-        if not equals:
-            hint = f"-i {shlex.quote(f'{name}=...')} gives an input; -i @row.json gives a whole row"
-            raise UsageError("bad_usage", f"`{_short(text)}` is not `name=value`", hint=hint)
-        spec = _known(name, spec_inputs)
-        if value.startswith("@"):
-            found[name] = _typed(spec, _source(value[1:], stdin), value)
-        else:
-            found[name] = _typed(spec, value, value)
+        try:
+            found.update(_given(text, spec_inputs, stdin))
+        except UsageError as error:
+            if error.origin == UNKNOWN:
+                error.origin = Origin(note=f"command line: {typed_as}{_short(text)}")
+            raise
     return found
+
+
+def _given(text: str, spec_inputs: Mapping[str, InputSpec], stdin: BinaryIO | None) -> dict[str, Any]:
+    """What one text gives."""
+    if text.startswith("@"):
+        return _row(text[1:], spec_inputs, stdin)
+    name, equals, value = text.partition("=")
+    if not equals:
+        hint = f"-i {shlex.quote(f'{name}=...')} gives an input; -i @row.json gives a whole row"
+        raise UsageError("bad_usage", f"`{_short(text)}` is not `name=value`", hint=hint)
+    spec = _known(name, spec_inputs)
+    return {name: _typed(spec, _source(value[1:], stdin) if value.startswith("@") else value, value)}
 
 
 def check_missing(spec_inputs: Mapping[str, InputSpec], given: Mapping[str, Any]) -> None:
@@ -144,7 +158,7 @@ def _typed(spec: InputSpec, text: str, shown: str) -> Any:
 
 
 def _as_text(spec: InputSpec, text: str) -> str:
-    if any("\ud800" <= mark <= "\udfff" for mark in text):
+    if fault_of(text):
         message = f"input `{spec.name}` is not valid UTF-8"
         raise UsageError("bad_value", message, hint="save it as UTF-8 and give it as -i name=@file", origin=spec.origin)
     return _clean(text, f"input `{spec.name}`")

@@ -8,6 +8,7 @@ from flowllm.config.marks import Marks
 from flowllm.config.parsing import shown
 from flowllm.config.words import Report, has_unseen, visible
 from flowllm.core.errors import Problem
+from flowllm.core.json_values import fault_of
 
 DEPTH = 64
 """How deep a configuration may nest."""
@@ -21,7 +22,7 @@ def check_keys(value: Any, marks: Marks, report: Report, steps: tuple[str, ...] 
     What needs no change is returned as it is, not copied.
     """
     if isinstance(value, _PLAIN):
-        return value
+        return value if not (why := fault_of(value)) else _refused(value, why, marks, report, steps)
     if len(steps) > DEPTH:
         hint = "write it flatter"
         report(Problem("bad_yaml", f"nested deeper than {DEPTH} levels", where(steps[:4]), marks.value, hint))
@@ -42,12 +43,19 @@ def _mapping(value: dict[Any, Any], marks: Marks, report: Report, steps: tuple[s
             changed = True
             _report_key(key, marks, report, steps)
             continue
-        kept = inner if isinstance(inner, _PLAIN) else check_keys(inner, marks.at(key), report, (*steps, key))
+        fine = inner.isascii() if type(inner) is str else isinstance(inner, int)
+        kept = inner if fine else check_keys(inner, marks.at(key), report, (*steps, key))
         changed = changed or kept is not inner
         found[key] = kept
     if not all(map(str.isascii, found)):
         _check_look(found, marks, report, steps)
     return found if changed else value
+
+
+def _refused(value: object, why: str, marks: Marks, report: Report, steps: tuple[str, ...]) -> None:
+    text = str(value).encode("ascii", "backslashreplace").decode()
+    hint = "write the character itself" if isinstance(value, str) else "write a number, or quote it"
+    report(Problem("bad_value", f"{shown(text)} {why}", where(steps), marks.text, hint))
 
 
 def _report_key(key: object, marks: Marks, report: Report, steps: tuple[str, ...]) -> None:

@@ -34,6 +34,9 @@ def load(
     with a pyproject.toml, .git or conf, else the file's own. ``trusted`` False holds for libraries.
     Findings that did not stop the parse stand in ``spec.problems``; `PipelineInvalid` holds those that
     did, `UsageError` says that the file cannot be read.
+
+    The environment variable HYDRA_INSTANTIATE_ALLOWLIST_OVERRIDE is removed from the whole process: it
+    would let Hydra make objects that a file names.
     """
     os.environ.pop(_REOPENS_TARGETS, None)
     path = Path(file)

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from flowllm.config.marks import Marks, everywhere
 from flowllm.config.words import TOP_LEVEL, Report, closest
 from flowllm.core.errors import Problem, UsageError
+from flowllm.core.json_values import fault_of
 from flowllm.core.origin import Origin
 
 _WORD = re.compile(r"(?P<sign>\+\+|\+|~)?(?P<key>[^=]*)(?:=(?P<value>.*))?", re.DOTALL)
@@ -103,6 +104,7 @@ def parse_overrides(words: Iterable[str], groups: Collection[str], report: Repor
     found = []
     for word in words:
         try:
+            _check_characters(word)
             parsed = _parsed(word)
         except UsageError as error:
             _report(report, error.code, error.message, word, error.hint)
@@ -182,6 +184,7 @@ def _check_inner(override: Override, written: Mapping[str, Any], report: Report)
 
 
 def _report(report: Report, code: str, message: str, word: str, hint: str) -> None:
+    word = word.encode("utf-8", "backslashreplace").decode()
     where = (_match(word)["key"] or word).lstrip("+~")
     report(Problem(code, message, where, Origin(note=f"command line: {word}"), hint))
 
@@ -205,6 +208,12 @@ def _parsed(word: str) -> Any:
     except (HydraException, ValueError, RecursionError):
         hint = _corrected(word)
         raise bad_override(word, "Hydra's grammar cannot read this value; it needs quotes", hint) from None
+
+
+def _check_characters(word: str) -> None:
+    if why := fault_of(word):
+        safe = word.encode("utf-8", "backslashreplace").decode()
+        raise bad_override(safe, f"it {why}", "free text goes through -i name=@file")
 
 
 def _corrected(word: str) -> str:

@@ -9,7 +9,7 @@ from flowllm.config.marks import Marks
 from flowllm.config.parse_input import parse_input
 from flowllm.config.parse_node import parse_node
 from flowllm.config.parsing import Parsing, shown
-from flowllm.config.words import LANGUAGE, POLICIES, TOP_LEVEL, check_name, closest
+from flowllm.config.words import LANGUAGE, POLICIES, TOP_LEVEL, check_key_name, closest
 from flowllm.core.origin import UNKNOWN, Origin
 from flowllm.core.spec import PipelineSpec
 from flowllm.text.slots import parse_slot
@@ -141,7 +141,7 @@ class _Parser:
         found, report = {}, self._parsing.problems.append
         for name, value in self.mapping("outputs").items():
             marks, place = self.marks.at("outputs", name), f"outputs.{name}"
-            check_name(name, place, marks.key, report)
+            check_key_name(name, place, marks, report)
             found[name] = parse_slot(value, marks.place, place, report)
         return found
 

@@ -5,14 +5,14 @@ from typing import Any
 
 from flowllm.config.marks import Marks
 from flowllm.config.parsing import Parsing, shown
-from flowllm.config.words import TYPES, check_name, closest
+from flowllm.config.words import TYPES, check_key_name, closest
 from flowllm.core.spec import InputSpec
 
 
 def parse_input(name: str, raw: object, marks: Marks, parsing: Parsing) -> InputSpec:
     """``question: string``, or a JSON Schema that may have a ``default`` and a ``sample``."""
     where = f"inputs.{name}"
-    check_name(name, where, marks.key, parsing.problems.append)
+    check_key_name(name, where, marks, parsing.problems.append)
     if isinstance(raw, str):
         _check_type(raw, where, marks, parsing)
         return InputSpec(name, {"type": raw}, None, marks.key)

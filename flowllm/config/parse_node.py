@@ -7,7 +7,8 @@ from flowllm.config.marks import Marks
 from flowllm.config.parsing import Parsing, shown
 from flowllm.config.prompts import parse_prompt, parse_template
 from flowllm.config.shapes import Shape
-from flowllm.config.words import COMMON, EACH, POLICIES, check_name
+from flowllm.config.words import COMMON, EACH, POLICIES, check_key_name, check_name
+from flowllm.core.nearest import nearest
 from flowllm.core.node import Holds
 from flowllm.core.origin import Origin
 from flowllm.core.slot import Evaluable, Expression, Late, Slot
@@ -17,7 +18,7 @@ from flowllm.text.slots import parse_slot
 
 def parse_node(name: str, raw: object, marks: Marks, parsing: Parsing) -> NodeSpec | None:
     """The node ``name``; None when what was written is no node at all."""
-    check_name(name, name, marks.key, parsing.problems.append)
+    check_key_name(name, name, marks, parsing.problems.append)
     if not isinstance(raw, dict):
         message = f"a node is a mapping with `kind`, not {shown(raw, marks)}"
         parsing.wrong("bad_value", message, name, marks.text, f"{name}: {{kind: call, prompt: ...}}")
@@ -34,8 +35,20 @@ def _no_kind(name: str, raw: Mapping[str, Any], marks: Marks, parsing: Parsing) 
         place = marks.at("kind")
         message = f"{shown(raw['kind'], place)} is not a kind"
         parsing.wrong("bad_value", message, f"{name}.kind", place.text, "kind: call")
-    else:
-        parsing.wrong("missing_field", f"`{name}` does not say its `kind`", name, marks.key, "kind: call")
+        return
+    message, origin = f"`{name}` does not say its `kind`", marks.key
+    meant = nearest("kind", [key for key in raw if key not in COMMON and key not in POLICIES])
+    if meant:
+        message, origin = f"{message}; {_unlike(meant)}", marks.at(meant).key
+    parsing.wrong("missing_field", message, name, origin, f"kind: {raw[meant]}" if meant else "kind: call")
+
+
+def _unlike(word: str) -> str:
+    """What a key has in place of letters of `kind`."""
+    foreign = [f"U+{ord(letter):04X}" for letter in word if not letter.isascii()]
+    if not foreign:
+        return f"it has `{word}`"
+    return f"its `{word}` is written with {', '.join(foreign)}, which only looks like one of the letters a to z"
 
 
 class _Writer:

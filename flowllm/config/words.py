@@ -4,9 +4,11 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterable
 
+from flowllm.config.marks import Marks
 from flowllm.core.errors import Problem
 from flowllm.core.nearest import did_you_mean
 from flowllm.core.origin import Origin
+from flowllm.policies import WRITTEN
 
 LANGUAGE = 1
 """The version of the language that this code reads."""
@@ -27,7 +29,7 @@ TOP_LEVEL = (
     "nodes",
     "outputs",
 )
-POLICIES = frozenset({"timeout", "attempt_timeout", "cache", "fallback", "retry", "limit"})
+POLICIES = frozenset(WRITTEN)
 EACH = frozenset({"as", "at_once", "keep_going"})
 """Companions of ``each``: parameters of the map that it puts around the node."""
 
@@ -41,7 +43,7 @@ BODIES = frozenset({"prompt", "system", "user", "text", "template"})
 Report = Callable[[Problem], None]
 
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_UNSEEN = re.compile("[\u0000-\u001f\u007f\u00ad\u061c\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
+_UNSEEN = re.compile("[\u0000-\u001f\u007f\u00ad\u061c\u200b-\u200f\u202a-\u202e\u2060-\u2069\ud800-\udfff\ufeff]")
 
 
 def closest(word: str, known: Iterable[str]) -> str:
@@ -78,6 +80,12 @@ def check_name(name: str, where: str, origin: Origin, report: Report) -> bool:
         why = "is no name that templates can read: use letters a to z, digits and `_`"
     report(Problem("bad_name", f"`{visible(name)}` {why}", where, origin, hint))
     return False
+
+
+def check_key_name(name: str, where: str, marks: Marks, report: Report) -> None:
+    """The same for a name that is a key; unseen characters in keys are reported with all keys."""
+    if not has_unseen(name):
+        check_name(name, where, marks.key, report)
 
 
 def _plain(name: str) -> str:

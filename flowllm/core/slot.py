@@ -6,7 +6,7 @@ place where they were written; ``flowllm.text`` parses and evaluates them.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from flowllm.core.origin import UNKNOWN, Origin
 
@@ -61,6 +61,9 @@ class MapOf:
     items: Mapping[str, "Slot"]
     origin: Origin = field(default=UNKNOWN, compare=False)
 
+
+UNREADABLE: Final = object()
+"""The value of a `Literal` that stands for a slot whose fault is reported: nothing else is said of it."""
 
 Slot = Path | Expression | Literal | ListOf | MapOf
 

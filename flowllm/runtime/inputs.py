@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from flowllm.core.errors import UsageError
+from flowllm.core.json_values import find_fault
 from flowllm.core.nearest import did_you_mean
 from flowllm.core.spec import Schema
 
@@ -29,6 +30,10 @@ def _checked(name: str, schema: Schema, given: Mapping[str, Any]) -> Any:
             "missing_input", f"the input `{name}` is not given", hint=f"give it with -i {name}=... or -i {name}=@FILE"
         )
     value = given[name]
+    path, why = find_fault(value)
+    if why:
+        place = f"{name}{path if path[:1] in ('', '[') else '.' + path}"
+        raise UsageError("bad_value", f"the input `{place}` {why}", hint="write the character itself")
     errors = _errors(schema, value)
     if errors:
         raise UsageError("bad_value", f"the input `{name}` is not valid: {errors[0]}")

@@ -12,6 +12,7 @@ from typing import Any
 from flowllm.core.errors import Problem
 from flowllm.core.origin import Origin
 from flowllm.core.slot import (
+    UNREADABLE,
     Evaluable,
     Expression,
     ImageOf,
@@ -103,13 +104,13 @@ class _Parser:
         expression = Expression(source, place_in(self.place(at), 0, raw, offset))
         for problem in problems(expression, _below(self.where, at)):
             self.report(problem)
-            return Literal(None, self.place(at))
+            return Literal(UNREADABLE, self.place(at))
         return expression
 
     def _wrong(self, code: str, message: str, at: str, hint: str) -> Literal:
         origin = self.place(at)
         self.report(Problem(code, message, _below(self.where, at), origin, hint))
-        return Literal(None, origin)
+        return Literal(UNREADABLE, origin)
 
 
 def _below(at: str, step: str) -> str:

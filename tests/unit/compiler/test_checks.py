@@ -108,6 +108,38 @@ ONE = {
         nodes(r={"kind": "route", "switch": {"const": 2**70}, "cases": {"1": {"const": 1}}}),
         "case_missing r.cases: `r` has no case for `1180591620717411303424` and no default",
     ),
+    "case key that is a number": (
+        nodes(r={"kind": "route", "switch": "inputs.which", "cases": {1: {"const": 1}}}),
+        "bad_key r.cases: key 1 is not a string; quote it",
+    ),
+    "text around an expression that goes into a number": (
+        nodes(a={"kind": "typed", "in": {"number": "n {{ inputs.n }}"}}),
+        "text_around_expression a.in: ",
+    ),
+    "text around an expression that a route switches on": (
+        nodes(r={"kind": "route", "switch": "n {{ inputs.n }}", "cases": {"null": {"const": 1}}}),
+        "text_around_expression r.switch: ",
+    ),
+    "id with an unseen character": (
+        nodes({"o": "b.value"}, **{"a\u200bb": FAKE, "b": FAKE}),
+        "bad_key nodes: key `a<U+200B>b` holds a character that cannot be seen",
+    ),
+    "kind under a key that looks like it": (
+        nodes(a={"k\u0456nd": "fake"}),
+        "missing_field a: `a` does not say its `kind`; its `k\u0456nd` is written with U+0456, which only looks like",
+    ),
+    "kind under a mistyped key": (
+        nodes(a={"knid": "fake"}),
+        "missing_field a: `a` does not say its `kind`; it has `knid`",
+    ),
+    "half of a character": (
+        nodes(a={"kind": "fake", "in": {"v": {"const": ["x\ud800"]}}}),
+        "bad_value a.in.v.const[0]: `x\\ud800` holds half of a character",
+    ),
+    "no number": (
+        nodes(r={"kind": "route", "switch": {"const": float("nan")}, "default": {"const": 1}}),
+        "bad_value r.switch.const: `nan` is no number that JSON knows",
+    ),
     "case named default": (
         nodes(r={"kind": "route", "switch": "inputs.text", "cases": {"default": {"const": 1}, "a": {"const": 1}}}),
         "bad_key r.cases: `default` is no case; what no case fits goes to `default`, which stands beside `cases`",

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from flowllm.config.inputs import check_missing, parse_inputs
 from flowllm.core.errors import UsageError
+from flowllm.core.origin import Origin
 from flowllm.core.spec import InputSpec
 
 SPEC = {
@@ -96,6 +97,21 @@ def test_what_is_wrong(text, code, message, hint):
     assert len(caught.value.message) < 300
     if hint:
         assert caught.value.hint == hint
+
+
+@pytest.mark.parametrize(
+    ("options", "text", "place"),
+    [
+        ({}, "zz=3", "command line: -i zz=3"),
+        ({"typed_as": "input."}, "zz=3", "command line: input.zz=3"),
+        ({"typed_as": "input."}, "i=x", "p.yaml:3:1"),
+    ],
+)
+def test_errors_have_the_word_as_their_place_or_the_declaration(options, text, place):
+    declared = {"i": InputSpec("i", {"type": "integer"}, origin=Origin("p.yaml", 3, 1))}
+    with pytest.raises(UsageError) as caught:
+        parse_inputs(declared, [text], **options)
+    assert str(caught.value.origin) == place
 
 
 @pytest.mark.parametrize(

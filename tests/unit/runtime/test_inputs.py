@@ -22,6 +22,9 @@ def test_defaults_fill_in():
         ({"text": "a", "words": 9}, "bad_value", "`words` is not valid"),
         ({"text": "a", "words": "80"}, "bad_value", "`words` is not valid"),
         ({"text": "a", "words": True}, "bad_value", "`words` is not valid"),
+        ({"text": "a\ud800"}, "bad_value", "`text` holds half of a character"),
+        ({"text": "a", "any": {"b": ["\ud800"]}}, "bad_value", r"`any.b\[0\]` holds half of a character"),
+        ({"text": "a", "any": float("nan")}, "bad_value", "`any` is no number"),
         ({"text": "a", "word": 80}, "unknown_input", "no input `word`"),
     ],
 )

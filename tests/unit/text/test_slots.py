@@ -7,6 +7,7 @@ import pytest
 from flowllm.core.errors import NodeFailure
 from flowllm.core.origin import UNKNOWN, Origin
 from flowllm.core.slot import (
+    UNREADABLE,
     Expression,
     ImageOf,
     Late,
@@ -84,11 +85,11 @@ def test_a_slot_is_what_it_looks_like(raw, slot):
         ("{{ a | uper }}", "bad_template", "there is no filter `uper`", "did you mean `upper`?"),
     ],
 )  # fmt: skip
-def test_a_wrong_slot_is_said_and_becomes_null(raw, code, message, hint):
+def test_a_wrong_slot_is_said_and_stands_for_anything(raw, code, message, hint):
     slot, found = parse(raw)
     assert [(p.code, p.where, p.origin.line, p.hint) for p in found] == [(code, "ask.in.v", 3, hint)]
     assert found[0].message == message
-    assert slot in (Literal(None), MapOf({}))
+    assert slot in (Literal(UNREADABLE), MapOf({}))
 
 
 def test_parts_have_their_own_places_and_all_problems_are_reported():
