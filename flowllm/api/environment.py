@@ -67,10 +67,10 @@ class Environment:
 
     @cached_property
     def store(self) -> "DiskStore":
-        """The cache on disk; opened when it is first read or written."""
-        from flowllm.backends.store import DiskStore
+        """The cache on disk, one for all environments of a folder; opened when it is first read or written."""
+        from flowllm.backends.store import shared_store
 
-        return DiskStore(self.cache_folder)
+        return shared_store(self.cache_folder)
 
 
 def _read_card(path: Path) -> Any:

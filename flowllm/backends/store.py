@@ -5,6 +5,7 @@ Nothing that is found on disk can stop a run. A database that cannot be read is 
 ``cache.db.corrupt-TIME`` and work goes on with an empty one; one that another process locks for too
 long is left alone for a while; when the disk is full or read-only the store stays in memory. Each of
 these is said once. The one error is a folder that another version wrote: `SetupError`, when made.
+Runs share one store for each folder, as long as one of them has it: `shared_store`.
 
     FLOWLLM_CACHE_DIR or the user's cache folder
     `-- answers/            0700
@@ -21,6 +22,7 @@ import shutil
 import sqlite3
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,6 +39,8 @@ MEMORY_LIMIT = 32 * 2**20
 DISK_LIMIT = 2**30
 PAUSE = 30.0
 """Seconds for which a locked database is left alone."""
+LINGER = 1.0
+"""Seconds for which an idle writer waits for more; then its thread ends."""
 CLEAR = "flowllm cache clear"
 
 _GROUPS = "SELECT tag, COUNT(*), SUM(size + IFNULL(LENGTH(value), 0)) FROM Cache GROUP BY tag"
@@ -62,6 +66,7 @@ def location() -> Path:
 def erase(folder: Path | None = None) -> None:
     """Remove the whole cache, of whatever version, without reading it."""
     target = (folder or location()) / FOLDER
+    _SHARED.pop(Path(os.path.realpath(target.parent)), None)
     if target.is_symlink():
         target.unlink()
     elif target.exists():
@@ -125,6 +130,12 @@ class DiskStore:
         self._writing = self._stopping = False
         self._hits = [0, 0, 0]
         self._check_version()
+        _MADE.add(self)
+
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called: nothing more is written."""
+        return self._stopping
 
     def _check_version(self) -> None:
         with contextlib.suppress(OSError):
@@ -191,27 +202,26 @@ class DiskStore:
         """Write what is left and let the database go."""
         self.flush()
         with self._news:
-            self._stopping = True
+            self._stopping, writer = True, self._writer
             self._news.notify_all()
-        if self._writer is not None:
-            self._writer.join()
+        if writer is not None:
+            writer.join()
         with self._opening:
             database, self._database = self._database, None
         if database is not None:
             database.close()
-        atexit.unregister(self.close)
 
     def _start_writer(self) -> None:
         if self._writer is None or not self._writer.is_alive():  # a forked process has none
             self._writer = threading.Thread(target=self._write_on, name="flowllm-cache", daemon=True)
             self._writer.start()
-            atexit.register(self.close)
 
     def _write_on(self) -> None:
         while True:
             with self._news:
-                self._news.wait_for(lambda: self._pending or self._stopping)
+                self._news.wait_for(lambda: self._pending or self._stopping, LINGER)
                 if not self._pending:
+                    self._writer = None
                     break
                 batch, self._writing = dict(self._pending), True
             try:
@@ -345,6 +355,27 @@ class DiskStore:
                     kind, model = _kind_and_model(tag)
                     return Entry(found, kind, model, size, stored, expires, self.get(found))
         return None
+
+
+_MADE: weakref.WeakSet[DiskStore] = weakref.WeakSet()
+_SHARED: weakref.WeakValueDictionary[Path, DiskStore] = weakref.WeakValueDictionary()
+_SHARING = threading.Lock()
+
+
+def shared_store(folder: Path | None = None) -> DiskStore:
+    """The one store of a folder in this process; it is let go with the last who has it."""
+    place = Path(os.path.realpath(folder or location()))
+    with _SHARING:
+        store = _SHARED.get(place)
+        if store is None or store.closed:
+            store = _SHARED[place] = DiskStore(folder)
+        return store
+
+
+@atexit.register
+def _close_all() -> None:
+    for store in list(_MADE):
+        store.close()
 
 
 def _rows(folder: Path, statement: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:

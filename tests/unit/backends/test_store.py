@@ -1,6 +1,7 @@
 """The store on disk: what it keeps, what it refuses, what it survives."""
 
 import contextlib
+import gc
 import os
 import pickle
 import random
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 
 import pytest
 from hypothesis import given
@@ -18,7 +20,7 @@ from hypothesis import strategies as st
 from flowllm.backends import store as module
 from flowllm.backends.disk import Tampered
 from flowllm.backends.envelope import Unreadable, pack, unpack
-from flowllm.backends.store import DiskStore, erase
+from flowllm.backends.store import DiskStore, erase, shared_store
 from flowllm.core.errors import SetupError
 
 KEY, OTHER, LARGE = "a" * 64, "b" * 64, "c" * 64
@@ -458,3 +460,70 @@ DiskStore(pathlib.Path({str(tmp_path)!r})).put({KEY!r}, 1)
 """
     subprocess.run([sys.executable, "-c", code], check=True)
     assert make().get(KEY) == 1
+
+
+# One store for each folder and process
+
+
+def writers():
+    return [thread for thread in threading.enumerate() if thread.name == "flowllm-cache"]
+
+
+def test_a_folder_has_one_store_in_a_process(tmp_path, monkeypatch):
+    monkeypatch.setenv("FLOWLLM_CACHE_DIR", str(tmp_path / "own"))
+    (tmp_path / "link").symlink_to(tmp_path / "own")
+    mine = shared_store()
+    assert [shared_store(tmp_path / name) is mine for name in ("own", "link", "own/../own", "other")] == [
+        True, True, True, False,
+    ]  # fmt: skip
+
+
+def test_many_threads_get_one_store(tmp_path):
+    found = []
+    threads = [threading.Thread(target=lambda: found.append(shared_store(tmp_path))) for _ in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len({id(store) for store in found}) == 1
+
+
+@pytest.mark.parametrize("how", ["closed", "erased"])
+def test_a_store_that_is_over_is_not_shared(tmp_path, how):
+    old = shared_store(tmp_path)
+    old.put(KEY, CALL)
+    old.flush()
+    if how == "closed":
+        old.close()
+    else:
+        erase(tmp_path)
+    new = shared_store(tmp_path)
+    assert new is not old
+    assert new.get(KEY) == (CALL if how == "closed" else None)
+
+
+def test_an_idle_writer_ends_and_the_next_put_is_written_too(make, monkeypatch):
+    monkeypatch.setattr(module, "LINGER", 0)
+    store = make()
+    for key in (KEY, OTHER):
+        store.put(key, CALL)
+        writer = store._writer
+        store.flush()
+        if writer is not None:
+            writer.join(60)
+        assert store._writer is None
+    assert [make().get(key) for key in (KEY, OTHER)] == [CALL, CALL]
+
+
+def test_a_store_is_let_go_with_the_last_who_has_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "LINGER", 0)
+    store = shared_store(tmp_path)
+    store.put(KEY, CALL)
+    store.flush()
+    for thread in writers():
+        thread.join(60)
+    gone = weakref.ref(store)
+    del store
+    gc.collect()
+    assert gone() is None
+    assert shared_store(tmp_path).get(KEY) == CALL
