@@ -113,9 +113,9 @@ def parse_rules(rules: Sequence[Any]) -> tuple[MockRule, ...]:
 
 
 class MockBackend:
-    """A `Call` that answers from rules. ``requests`` holds what was asked, in order, where ``capture``."""
+    """A `Call` that answers from rules. ``capture`` keeps what was asked in ``requests``, in order."""
 
-    def __init__(self, rules: Sequence[Any] = (), *, capture: bool = True) -> None:
+    def __init__(self, rules: Sequence[Any] = (), *, capture: bool = False) -> None:
         self._rules = parse_rules(rules)
         self._turns = [itertools.count() for _ in self._rules]
         self._capture = capture

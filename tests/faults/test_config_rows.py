@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from flowllm.api import Flow
+from flowllm.backends.mock import MockBackend
 from tests.faults.oracle import CANARY
 from tests.faults.projects import Fault, Project, compare, faults_of
 
@@ -349,8 +350,9 @@ async def test_C3_no_call_is_made(project):
     )
     flow = Flow.load(file, environment=project.environment())
     async with flow:
+        mock = flow._backends._calls["mock"] = MockBackend(capture=True)
         outcome = await project.run(flow, {"q": "x"})
-        assert flow._backends._calls["mock"].requests == []
+        assert mock.requests == []
     assert outcome.code == "type_mismatch"
     ended = project.command("run", file.name, "-i", "q=x")
     assert (ended.status, ended.out) == (2, "")

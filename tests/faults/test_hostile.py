@@ -10,6 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flowllm.api import Environment, Flow
+from flowllm.backends.mock import MockBackend
+from flowllm.backends.store import shared_store
 from flowllm.core.errors import FlowError
 from tests.faults.projects import Fault, Project, compare, faults_of
 
@@ -74,8 +76,9 @@ def reaches(environment: Environment, file: Path, text: str):
     async def work():
         flow = Flow.load(file, environment=environment)
         async with flow:
+            mock = flow._backends._calls["mock"] = MockBackend(environment.mock, capture=True)
             result = await flow.arun()
-            _, second = flow._backends._calls["mock"].requests
+            _, second = mock.requests
             return [message.text for message in second.messages], result.outputs
 
     return asyncio.run(work())
@@ -179,6 +182,7 @@ def test_planted_cache_rows_are_a_miss(project, name):
     outside = project.write("outside.val", poison)
     hits = [project.command_here("run", "p.yaml", "--json").data["cache"]["hits"] for _ in range(2)]
     assert hits == [0, 1]
+    shared_store(project.folder / "cache").close()  # as when a process ends
     with sqlite3.connect(project.folder / "cache/answers/cache.db") as database:
         database.execute(PLANTED[name], {"poison": poison, "outside": str(outside)})
     database.close()

@@ -32,8 +32,8 @@ def outcome(pipeline, case, patch):
     backends = []
 
     class Kept(mock.MockBackend):
-        def __init__(self, rules):
-            super().__init__(rules)
+        def __init__(self, rules, *, capture=True):
+            super().__init__(rules, capture=capture)
             backends.append(self)
 
     patch.setattr(mock, "MockBackend", Kept)

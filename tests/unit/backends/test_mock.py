@@ -148,11 +148,12 @@ async def test_latency_is_slept_on_the_scope_s_clock():
     assert clock.slept == 12.5
 
 
-async def test_requests_are_captured():
-    backend = MockBackend()
+@pytest.mark.parametrize(("options", "capture"), [({}, False), ({"capture": True}, True)])
+async def test_requests_are_kept_where_that_is_asked_for(options, capture):
+    backend = MockBackend(**options)
     request = chat(model="mock/echo")
     await asked(backend, request)
-    assert backend.requests == [request]
+    assert backend.requests == ([request] if capture else [])
 
 
 async def test_no_rule_names_the_rules_there_are():
