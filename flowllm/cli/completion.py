@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from flowllm.policies import WRITTEN
+
 if TYPE_CHECKING:
     from flowllm.core.card import ProviderCard
 
@@ -18,7 +20,6 @@ LARGEST = 1024 * 1024
 _KEY = re.compile(r"( *)([A-Za-z_][\w-]*):(?:\s|$)(.*)")
 _KIND = re.compile(r"\bkind:\s*([A-Za-z_]\w*)")
 _MODEL_KEYS = ("model", "embedder")
-_POLICIES = ("timeout", "attempt_timeout", "cache", "fallback", "retry", "limit")
 
 
 def pipelines(ctx: typer.Context, args: list[str], incomplete: str) -> list[str]:
@@ -170,7 +171,7 @@ def _fields(kind: str) -> list[str]:
     if found is None:
         return []
     own = [info.alias or name for name, info in found.model_fields.items()]
-    return [*own, "when_failed", *(("model", *_POLICIES) if found.calls else ("timeout",))]
+    return [*own, "when_failed", *(("model", *WRITTEN) if found.calls else ("timeout",))]
 
 
 def _models() -> list[str]:

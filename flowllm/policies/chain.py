@@ -17,9 +17,10 @@ from pydantic import ValidationError
 from flowllm.core.nearest import did_you_mean
 from flowllm.core.policy import Policy, Services
 from flowllm.core.scope import Call
+from flowllm.policies import ALWAYS_ON
 
 PACKAGE = "flowllm.policies"
-ALWAYS: Mapping[str, Any] = {"retry": True, "cache": {"replies": False}}
+ALWAYS: Mapping[str, Any] = {**dict.fromkeys(ALWAYS_ON, True), "cache": {"replies": False}}
 WITH_CACHE = "single_flight"
 OF_THE_NODE = frozenset({"when_failed"})
 """Written beside policies, carried out by the executor."""
@@ -61,6 +62,25 @@ def parse_policy(name: str, raw: object) -> Policy | None:
         return model.model_validate(_parameters(name, model, raw))
     except ValidationError as error:
         raise ValueError(_sentence(name, model, error)) from None
+
+
+def parameters(name: str, raw: object) -> dict[str, Any] | None:
+    """What was written after ``name:`` as a mapping of parameters; None when it switches the policy off.
+
+    ValueError when there is no such policy or it takes no such value; parameters are not checked.
+    """
+    model = policy_model(name)
+    if model is None:
+        raise ValueError(f"`{name}` is no policy")
+    return None if raw is None or raw is False else dict(_parameters(name, model, raw))
+
+
+def shortest(name: str, parameters: Mapping[str, Any]) -> object:
+    """Parameters as one would write them: true for none, the bare value of the main one alone."""
+    if not parameters:
+        return True
+    main = getattr(policy_model(name), "shorthand", "")
+    return parameters[main] if set(parameters) == {main} else dict(parameters)
 
 
 def _parameters(name: str, model: type[Policy], raw: object) -> Mapping[str, Any]:

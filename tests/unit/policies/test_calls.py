@@ -15,7 +15,6 @@ from flowllm.policies.chain import chain
 from flowllm.policies.fallback import Fallback
 from flowllm.policies.meter import Meter
 from flowllm.policies.single_flight import SingleFlight
-from flowllm.policies.timeout import Timeout
 from tests.unit.policies.world import World, chat, collect, reply
 
 GOOD = (Text("ok"), Usage(10, 5), Finish("stop"))
@@ -184,13 +183,6 @@ async def test_a_request_that_is_cancelled_from_outside_is_no_answer(world):
 
 
 # time
-
-
-async def test_the_tighter_end_holds(world):
-    script = world.script(GOOD)
-    for own, given_, expected in ((45, None, 145), (45, 120.0, 120), (45, 200.0, 145)):
-        await collect(Timeout(seconds=own).wrap(script, world.services), chat(), world.scope(deadline=given_))
-        assert script.scopes[-1].deadline == expected
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from flowllm.core.delta import Finish, Text, Usage
 from flowllm.core.durations import seconds
 from flowllm.core.errors import CODES, ProviderFacts, ProviderFailure
 from flowllm.core.event import CallFinished, CallRetried, CallStarted, ModelChosen
+from flowllm.policies import WRITTEN
 from flowllm.policies.chain import chain, order, parse_policy, policy_model
 from tests.unit.policies.world import World, chat, collect, reply
 
@@ -147,14 +148,17 @@ async def test_retry_is_outside_attempt_timeout(world):
     assert [event.code for event in world.told(CallRetried)] == ["timeout"]
 
 
-async def test_timeout_is_outside_retry(world):
-    """The node's time does not begin anew with an attempt."""
-    slow = [30.0, failing("overloaded")]
-    script = world.script(slow)
+async def test_no_attempt_begins_after_the_node_has_to_end(world):
+    """The executor's `timeout` is the deadline of the scope; it does not begin anew with an attempt."""
+    script = world.script([30.0, failing("overloaded")])
     with pytest.raises(ProviderFailure):
-        await reply(chain({"timeout": 45, "retry": 20}, script, world.services), chat(), world.scope())
+        await reply(chain({"timeout": 45, "retry": 20}, script, world.services), chat(), world.scope(deadline=145.0))
     assert len(script.requests) == 2
     assert {scope.deadline for scope in script.scopes} == {145.0}
+
+
+def test_the_names_that_can_be_written_are_those_of_the_files():
+    assert tuple(name for name in order() if name not in ("single_flight", "breaker", "meter")) == WRITTEN
 
 
 async def test_meter_is_inside_retry(world):
