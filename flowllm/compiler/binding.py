@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from flowllm.compiler.call_policies import fallbacks
+from flowllm.compiler.candidates import candidates
 from flowllm.compiler.findings import Findings
 from flowllm.compiler.frames import Frame, Unit
 from flowllm.compiler.models import Asked, Models
@@ -123,7 +124,9 @@ class Binding:
         place = unit.node.place("fallback") if own else self._spec.place(where)
         there = Asked(where, place, asked.task, asked.needs, asked.needed)
         names = [self._models.resolve(name, there) for name in fallbacks(unit.policies)]
-        unit.policies = {**unit.policies, "fallback": [name for name in names if name is not None]}
+        models = dict.fromkeys(model for name in names for model in candidates(name, self._models.groups))
+        others = {name: raw for name, raw in unit.policies.items() if name != "fallback"}
+        unit.policies = {**others, "fallback": list(models)} if models else others
 
 
 def _fixed_text(prompt: PromptTemplate) -> str:

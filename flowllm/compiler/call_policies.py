@@ -28,16 +28,17 @@ class Policies:
         node, kind = unit.node, unit.kind
         if kind is None or unit.each:
             return
-        for name in node.policies:
+        own = dict(node.policies)
+        for name, raw in node.policies.items():
             place, where = node.place(name), f"{node.id}.{name}"
             if not kind.calls and name not in ANYWHERE:
                 hint = "on regions only timeout and when_failed are allowed" if kind.control else ""
                 hint = hint or f"`{name}` belongs to nodes that ask a model"
                 message = f"`{node.kind}` cannot carry out the policy `{name}`"
                 self._findings.report("policy_not_allowed", message, where, place, hint)
-            else:
-                self._valid(name, node.policies[name], where, place)
-        unit.policies = merged(self._defaults, node.policies) if kind.calls else dict(node.policies)
+            elif not self._valid(name, raw, where, place):
+                del own[name]
+        unit.policies = merged(self._defaults, own) if kind.calls else own
 
     def check_available(self, unit: Unit) -> None:
         """Report policies of a step that can run which this version does not carry out."""
@@ -51,7 +52,8 @@ class Policies:
             where = f"{unit.id}.{name}" if own else f"policies.{name}"
             place = unit.node.place(name) if own else self._spec.place(where)
             message = f"the policy `{name}` is not available yet"
-            self._findings.report("not_available_yet", message, where, place, f"{name}: false")
+            hint = f"{name}: false" if own else f"policies: {{{name}: false}}"
+            self._findings.report("not_available_yet", message, where, place, hint)
 
     def _valid(self, name: str, raw: object, where: str, origin: Origin) -> bool:
         from flowllm.policies.chain import order, parse_policy, policy_model
@@ -69,13 +71,16 @@ class Policies:
 
 
 def merged(defaults: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
-    """A node's own policies over the defaults; parameters that it does not write stay."""
-    found = dict(defaults)
-    for name, raw in own.items():
-        before = found.get(name)
-        both = isinstance(raw, Mapping) and isinstance(before, Mapping)
-        found[name] = {**before, **raw} if both else raw  # type: ignore[dict-item]
-    return found
+    """A node's own policies over the defaults; parameters that it does not write stay. Both are valid."""
+    return {**defaults, **{name: _over(name, defaults.get(name), raw) for name, raw in own.items()}}
+
+
+def _over(name: str, before: object, raw: object) -> object:
+    """One policy over its default, as short as it can be written."""
+    from flowllm.policies.chain import parameters, shortest
+
+    old, new = parameters(name, before), parameters(name, raw)
+    return raw if new is None or not old else shortest(name, {**old, **new})
 
 
 def fallbacks(policies: Mapping[str, Any]) -> list[str]:

@@ -9,13 +9,12 @@ from dataclasses import dataclass
 from typing import Any
 from typing import Literal as OneOf
 
-from flowllm.compiler.call_policies import fallbacks
+from flowllm.compiler.candidates import asked
 from flowllm.core.plan import Plan, Step
 from flowllm.core.slot import Literal
+from flowllm.policies import ALWAYS_ON
 
 Runs = OneOf["always", "maybe", "never"]
-ALWAYS_ON = ("retry", "meter")
-"""Policies that every call has without being asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +113,7 @@ def _outlined(step: Step, plan: Plan, prefix: str, groups: Mapping[str, Any], ru
         step.id,
         step.kind,
         runs,
-        models=_models(step, groups),
+        models=asked(step, groups),
         policies=_policies(step),
         details=tuple(_details(step)),
         links=tuple(dict.fromkeys(Link(prefix + plan.steps[need].id, label) for need, label in _needs(step))),
@@ -131,20 +130,6 @@ def _needs(step: Step) -> Iterator[tuple[int, str]]:
             yield need, case or "default"
     for need in step.rescue.needs if step.rescue else ():
         yield need, "failed"
-
-
-def _models(step: Step, groups: Mapping[str, Any]) -> tuple[str, ...]:
-    """What a call can ask, in order; groups as their members."""
-    pending = [*([step.model] if step.model else []), *step.models, *fallbacks(step.policies)]
-    found: dict[str, None] = {}
-    while pending:
-        name = pending.pop(0)
-        group = groups.get(name)
-        if group is None:
-            found[name] = None
-        else:
-            pending[:0] = group["among"] if isinstance(group, Mapping) else [group]
-    return tuple(found)
 
 
 def _policies(step: Step) -> tuple[str, ...]:

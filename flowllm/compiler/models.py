@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from flowllm.compiler.candidates import candidates
 from flowllm.compiler.findings import Findings, did_you_mean
 from flowllm.core.card import Catalog, ModelCard, ProviderCard
 from flowllm.core.origin import Origin
@@ -91,7 +92,12 @@ class Models:
         if name not in self.groups:
             self.groups[name] = {}
             members = [self.resolve(member, replace(asked, where=f"{where}.among", origin=place)) for member in among]
-            self.groups[name] = {**meaning, "among": [member for member in members if member is not None]}
+            flat = dict.fromkeys(model for member in members for model in candidates(member, self.groups))
+            self.groups[name] = {**meaning, "among": list(flat)}
+        elif not self.groups[name]:
+            under_way = [other for other, found in self.groups.items() if not found]
+            self._circle([*under_way[under_way.index(name) :], name])
+            return None
         return name
 
     def _model(self, name: str, asked: Asked) -> str | None:

@@ -5,12 +5,12 @@ places, names and paths of files, comments, the order in the file.
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
 
-from flowllm.compiler.call_policies import fallbacks
+from flowllm.compiler.candidates import asked
 from flowllm.compiler.slot_json import (
     Json,
     path_from_json,
@@ -136,7 +136,7 @@ def digest(plan: Plan, entries: Mapping[str, Any] = _NONE, groups: Mapping[str, 
     of the pipeline around a region's body. A sub-plan that has a digest stands for itself.
     """
     groups = {**groups, **plan.models}
-    used = {name for step in plan.steps for name in _asked(step, groups)}
+    used = {name for step in plan.steps for name in asked(step, groups)}
     body = {
         "version": VERSION,
         "steps": [_essence(step, entries, groups) for step in plan.steps],
@@ -155,20 +155,3 @@ def _essence(step: Step, entries: Mapping[str, Any], groups: Mapping[str, Any]) 
     if step.body is not None:
         data["body"] = step.body.digest or digest(step.body, entries, groups)
     return data
-
-
-def _asked(step: Step, groups: Mapping[str, Any]) -> Iterator[str]:
-    """Every model that a step can ask, those of groups included."""
-    pending, seen = [*step.models, *fallbacks(step.policies)], set[str]()
-    if step.model is not None:
-        pending.append(step.model)
-    while pending:
-        name = pending.pop()
-        if name in seen:
-            continue
-        seen.add(name)
-        group = groups.get(name)
-        if group is None:
-            yield name
-        else:
-            pending.extend(group["among"] if isinstance(group, Mapping) else [group])

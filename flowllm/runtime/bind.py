@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
+from flowllm.compiler.call_policies import fallbacks
+from flowllm.compiler.candidates import candidates
 from flowllm.compiler.explain import certain
 from flowllm.compiler.plan_json import digest
 from flowllm.core.errors import SetupError
@@ -53,6 +55,8 @@ class BoundStep:
     """A step ready to run. ``inline``: sync, without a timeout, so it needs no task of its own.
 
     ``roots`` are the names that a region's body reads from outside; ``models`` the named groups.
+    ``call`` asks the fixed model and those after it in its group; ``calls`` does where an expression
+    chooses, by the models after the first.
     """
 
     step: Step
@@ -71,6 +75,7 @@ class BoundStep:
     roots: tuple[str, ...]
     timeout: float | None
     call: Call | None
+    calls: Mapping[tuple[str, ...], Call]
     models: Mapping[str, Any]
 
 
@@ -115,6 +120,7 @@ def _bind_step(step: Step, engine: Engine, groups: Mapping[str, Any]) -> BoundSt
     node = kind.model_validate(dict(step.params))
     run = getattr(node, "run", None)
     timeout = _timeout(step)
+    chosen = {candidates(name, groups)[1:] for name in step.models} if kind.calls else ()
     return BoundStep(
         step=step,
         control=kind.control,
@@ -132,7 +138,8 @@ def _bind_step(step: Step, engine: Engine, groups: Mapping[str, Any]) -> BoundSt
         roots=tuple(sorted({path.root for path in step.captures})),
         timeout=timeout,
         models=groups,
-        call=_bind_call(kind, step, engine, groups) if kind.calls else None,
+        call=_bind_call(step, engine, candidates(step.model, groups)[1:]) if kind.calls else None,
+        calls={spare: _bind_call(step, engine, spare) for spare in chosen},
     )
 
 
@@ -168,23 +175,11 @@ def _bind_rescue(step: Step) -> BoundRescue | None:
     return BoundRescue(ports, step.rescue.needs)
 
 
-def _bind_call(kind: type[Node], step: Step, engine: Engine, groups: Mapping[str, Any]) -> Call:
-    policies = {name: raw for name, raw in step.policies.items() if name != "timeout"}
-    spare = candidates(step.model, groups)[1:]
+def _bind_call(step: Step, engine: Engine, spare: tuple[str, ...]) -> Call:
+    policies = dict(step.policies)
     if spare:
-        policies["fallback"] = [*spare, *policies.get("fallback", ())]
+        policies["fallback"] = [*dict.fromkeys((*spare, *fallbacks(step.policies)))]
     return chain(policies, engine.backends, engine.services)
-
-
-def candidates(model: str | None, groups: Mapping[str, Any]) -> tuple[str, ...]:
-    """The models behind a name, in the order in which they are asked."""
-    if model is None:
-        return ()
-    group = groups.get(model)
-    if group is None:
-        return (model,)
-    among = group["among"] if isinstance(group, Mapping) else [group]
-    return tuple(name for member in among for name in candidates(member, groups))
 
 
 def unconditional(frame: BoundFrame) -> Iterator[BoundStep]:

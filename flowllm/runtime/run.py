@@ -11,13 +11,13 @@ from flowllm.core.delta import Delta
 from flowllm.core.errors import FlowError, NodeFailure, UsageError
 from flowllm.core.event import RunFinished, RunStarted
 from flowllm.core.plan import Plan
-from flowllm.runtime.bind import BoundFrame, BoundStep, Engine, bind_frame, candidates, unconditional
+from flowllm.runtime.bind import BoundFrame, Engine, bind_frame, unconditional
 from flowllm.runtime.bus import Bus, Reader
 from flowllm.runtime.context import Place, Run, node_of
 from flowllm.runtime.frame import Frame
 from flowllm.runtime.inputs import complete_inputs
 from flowllm.runtime.streams import Follower
-from flowllm.runtime.values import model_of
+from flowllm.runtime.values import models_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +54,8 @@ class Bound:
         """Raise `SetupError` when a step that runs in any case has no model, or its key is missing."""
         for bound in unconditional(self.frame):
             if bound.call is not None and "model" not in bound.step.inputs:
-                self.engine.check_model(model_of(bound, {}))
-                self._check_spares(bound)
-
-    def _check_spares(self, bound: BoundStep) -> None:
-        for name in candidates(bound.step.model, bound.models)[1:]:
-            self.engine.check_model(name)
+                for model in models_of(bound, {}):
+                    self.engine.check_model(model)
 
     async def run(self, inputs: Mapping[str, Any], options: Options | None = None) -> Result:
         """Run once. Raises `FlowError`; nothing of the run is left when it returns."""

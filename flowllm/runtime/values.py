@@ -6,10 +6,11 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from flowllm.compiler.candidates import candidates
 from flowllm.core.cases import case_text
 from flowllm.core.errors import NodeFailure, SetupError
 from flowllm.core.event import CallFinished, Event
-from flowllm.runtime.bind import BoundStep, Names, candidates
+from flowllm.runtime.bind import BoundStep, Names
 from flowllm.runtime.context import Emit, Place
 from flowllm.runtime.regions import REGIONS
 
@@ -59,16 +60,18 @@ async def _ports(bound: BoundStep, arguments: Mapping[str, Any]) -> Mapping[str,
 
 async def _ask(frame: "Frame", bound: BoundStep, place: Place, arguments: dict[str, Any]) -> Mapping[str, Any]:
     watch = CostWatch(frame.run.emit)
-    arguments["model"] = model_of(bound, arguments)
-    arguments["scope"] = place.scope(frame, bound, watch.emit)
+    first, *spare = models_of(bound, arguments)
+    scope = place.scope(frame, bound, watch.emit)
+    call = bound.calls.get(tuple(spare))
+    arguments |= {"model": first, "scope": scope if call is None else replace(scope, call=call)}
     return {**await _ports(bound, arguments), "cost": watch.total}
 
 
-def model_of(bound: BoundStep, arguments: Mapping[str, Any]) -> str:
-    """The model that a step asks first."""
+def models_of(bound: BoundStep, arguments: Mapping[str, Any]) -> tuple[str, ...]:
+    """The models that a step asks, in order; at least one."""
     names = candidates(arguments.get("model") or bound.step.model, bound.models)
     if names:
-        return names[0]
+        return names
     message = f"`{bound.step.id}` needs a model and none is chosen"
     raise SetupError(
         "no_model",
