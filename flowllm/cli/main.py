@@ -18,7 +18,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from flowllm.cli import later
-from flowllm.cli.options import Command, Manner, OwnOptionsFirst
+from flowllm.cli.options import Command, Commands, Manner, OwnOptionsFirst
 
 SINGLE = ("run", "check", "plan", "graph", "schema", "init", "doctor")
 GROUPS = ("cache", "keys", "models", "providers")
@@ -48,7 +48,9 @@ def root(
 def application(words: Sequence[str] | None = None) -> typer.Typer:
     """All commands; of a command line's ``words`` those alone that it needs, for each costs time to make."""
     only = _needed(words)
-    app = typer.Typer(name="flowllm", rich_markup_mode=None, no_args_is_help=True, pretty_exceptions_enable=False)
+    app = typer.Typer(
+        name="flowllm", cls=Commands, rich_markup_mode=None, no_args_is_help=True, pretty_exceptions_enable=False
+    )
     names = ", ".join(later.NAMES)
     app.callback(
         epilog=f"Exit status: 0 ok, 1 a node failed, 2 bad pipeline, input or usage, 3 set-up, 4 provider, "
@@ -84,7 +86,7 @@ def _completed() -> list[str]:
 
 
 def _group(commands: dict[str, type[Command]]) -> typer.Typer:
-    group = typer.Typer(rich_markup_mode=None, no_args_is_help=True)
+    group = typer.Typer(cls=Commands, rich_markup_mode=None, no_args_is_help=True)
     for name, command in commands.items():
         group.command(name, cls=OwnOptionsFirst)(command)
     # Without a callback a group of one command would be that command.

@@ -75,6 +75,13 @@ class Command:
 COMMON = tuple(Command.__dataclass_fields__)
 
 
+def _as_written(command: Any, context: Any) -> None:
+    """Completion takes words as they are: to make values of them, typer imports pydantic."""
+    if context.resilient_parsing:
+        for parameter in command.get_params(context):
+            vars(parameter)["process_value"] = lambda ctx, value: value
+
+
 class OwnOptionsFirst(typer.core.TyperCommand):
     """A command whose help lists what is its own before what all commands have."""
 
@@ -83,10 +90,18 @@ class OwnOptionsFirst(typer.core.TyperCommand):
         return sorted(super().get_params(ctx), key=lambda parameter: parameter.name in COMMON)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Completion takes words as they are: to make values of them, typer imports pydantic."""
-        if ctx.resilient_parsing:
-            for parameter in self.params:
-                vars(parameter)["process_value"] = lambda ctx, value: value
+        """Read the words of a command line."""
+        _as_written(self, ctx)
+        rest: list[str] = super().parse_args(ctx, args)
+        return rest
+
+
+class Commands(typer.core.TyperGroup):
+    """A command that has commands."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the words up to the command's name."""
+        _as_written(self, ctx)
         rest: list[str] = super().parse_args(ctx, args)
         return rest
 
