@@ -1,6 +1,7 @@
 """What the compiler refuses: each row a tiny pipeline and the one problem that it has."""
 
 import pytest
+import yaml
 
 from tests.unit.compiler.worlds import errors, nodes, problems
 
@@ -284,11 +285,36 @@ ONE = {
         },
         "not_available_yet models.g.strategy: ",
     ),
+    "group of itself": (
+        {**nodes(OUT, a={**CALL, "model": "g"}), "models": {"g": {"among": ["open/x", "g"]}}},
+        "cycle models.g: the models g -> g name each other",
+    ),
+    "groups of each other": (
+        {**nodes(OUT, a={**CALL, "model": "g"}), "models": {"g": {"among": ["w"]}, "w": "h", "h": {"among": ["g"]}}},
+        "cycle models.g: the models g -> h -> g name each other",
+    ),
     "group without models": (
         {**nodes(OUT, a={**CALL, "model": "g"}), "models": {"g": {"among": []}}},
         "bad_value models.g: ",
     ),
 }
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "hint"),
+    [
+        ({**nodes(OUT, a=CALL), "policies": {"breaker": True}}, {"policies": {"breaker": False}}),
+        ({**nodes(OUT, a={**CALL, "limit": 3})}, {"limit": False}),
+    ],
+)
+def test_the_hint_for_what_is_not_available_can_be_pasted(pipeline, hint):
+    (problem,) = problems(pipeline)
+    pasted = yaml.safe_load(problem.hint)
+    assert pasted == hint
+    node = {name: value for name, value in pipeline["nodes"]["a"].items() if name != "limit"}
+    top = {name: value for name, value in pasted.items() if name == "policies"}
+    own = {} if top else pasted
+    assert errors({**pipeline, "nodes": {"a": {**node, **own}}, **top}) == []
 
 
 @pytest.mark.parametrize("name", ONE)

@@ -5,9 +5,11 @@ import random
 import pytest
 
 from flowllm.compiler import draw
+from flowllm.compiler.candidates import asked, candidates
 from flowllm.compiler.plan_json import digest, from_json, to_json
 from flowllm.core.errors import UsageError
 from flowllm.core.slot import ListOf, Path, Template
+from flowllm.policies.chain import parse_policy
 from tests.spec.harness import compiled as case_plan
 from tests.spec.harness import read_table
 from tests.unit.compiler.worlds import compiled, nodes
@@ -207,8 +209,48 @@ def test_a_sub_pipeline_takes_over_the_model_unless_it_has_its_own():
 
 
 def test_fallbacks_are_resolved():
-    pipeline = {**nodes({"o": "a.text"}, a={**CALL, "fallback": ["other", "open/z"]}), "models": {"other": "open/y"}}
-    assert plan_of(pipeline).steps[0].policies["fallback"] == ["open/y", "open/z"]
+    meaning = {"other": "open/y", "group": {"among": ["other", "open/w"]}}
+    fallback = ["other", "open/z", "group"]
+    pipeline = {**nodes({"o": "a.text"}, a={**CALL, "fallback": fallback}), "models": meaning}
+    assert plan_of(pipeline).steps[0].policies["fallback"] == ["open/y", "open/z", "open/w"]
+
+
+def test_groups_of_groups_are_plain_models():
+    meaning = {
+        "outer": {"among": ["inner", "open/a", "alias"]},
+        "inner": {"among": ["open/b", "alias"]},
+        "alias": "open/c",
+    }
+    plan = plan_of({**nodes({"o": "a.text"}, a={**CALL, "model": "outer"}), "models": meaning})
+    assert plan.models["outer"] == {"among": ["open/b", "open/c", "open/a"]}
+    assert asked(plan.steps[0], plan.models) == candidates("outer", plan.models) == ("open/b", "open/c", "open/a")
+
+
+MERGED = {
+    "node says it is on": ({"cache": {"ttl": "7d"}}, {"cache": True}, {"cache": "7d"}),
+    "node says its own": ({"cache": {"ttl": "7d"}}, {"cache": {"ttl": "1d"}}, {"cache": "1d"}),
+    "default was off": ({"cache": False}, {"cache": True}, {"cache": True}),
+    "default was on": ({"cache": True}, {"cache": "1d"}, {"cache": "1d"}),
+    "bare default": ({"retry": 2}, {"retry": {"base": 2}}, {"retry": {"attempts": 2, "base": 2}}),
+    "bare node": ({"retry": {"attempts": 2, "base": 2}}, {"retry": 5}, {"retry": {"attempts": 5, "base": 2}}),
+    "both bare": ({"timeout": 30}, {"timeout": "45s"}, {"timeout": "45s"}),
+    "both mappings": ({"retry": {"base": 2}}, {"retry": {"cap": 3}}, {"retry": {"base": 2, "cap": 3}}),
+    "off": ({"retry": 2}, {"retry": False}, {"retry": False}),
+    "null": ({"cache": True}, {"cache": None}, {"cache": None}),
+    "only the default": ({"cache": {"ttl": "7d"}}, {}, {"cache": {"ttl": "7d"}}),
+    "fallbacks": ({"fallback": ["open/y"]}, {"fallback": "open/z"}, {"fallback": ["open/z"]}),
+    "fallback off": ({"fallback": ["open/y"]}, {"fallback": False}, {}),
+    "fallback null": ({}, {"fallback": None}, {}),
+}
+
+
+@pytest.mark.parametrize("name", MERGED)
+def test_a_node_changes_what_it_writes_of_a_default(name):
+    defaults, own, expected = MERGED[name]
+    plan = plan_of({**nodes({"o": "a.text"}, a={**CALL, **own}), "policies": defaults})
+    assert plan.steps[0].policies == expected
+    for policy, raw in expected.items():
+        parse_policy(policy, raw)
 
 
 @pytest.mark.parametrize("name", CASES)
