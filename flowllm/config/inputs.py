@@ -78,15 +78,6 @@ def _given(text: str, spec_inputs: Mapping[str, InputSpec], stdin: BinaryIO | No
     return {name: _typed(spec, _source(value[1:], stdin) if value.startswith("@") else value, value)}
 
 
-def check_missing(spec_inputs: Mapping[str, InputSpec], given: Mapping[str, Any]) -> None:
-    """Raise ``missing_input`` for inputs without a value and a default; all are named."""
-    missing = [name for name, spec in spec_inputs.items() if name not in given and "default" not in spec.schema]
-    if missing:
-        names = ", ".join(f"`{name}`" for name in missing)
-        hint = " ".join(f"-i {name}=..." for name in missing)
-        raise UsageError("missing_input", f"no value was given for {names}", hint=hint)
-
-
 def check_values(spec_inputs: Mapping[str, InputSpec], row: Mapping[str, Any]) -> None:
     """Raise for a name that is not declared or a value of another type than declared."""
     for name, value in row.items():

@@ -123,7 +123,7 @@ class CacheHit(Event):
 
 @dataclass(frozen=True, slots=True)
 class CacheMiss(Event):
-    """Nothing in the cache; ``reason`` is ``absent``, ``expired``, ``refresh`` or ``unreadable``."""
+    """Nothing in the cache; ``reason`` is ``absent`` (also when its time is over), ``refresh`` or ``unreadable``."""
 
     key: str
     reason: str = "absent"

@@ -5,7 +5,7 @@ input without what was read from or written to the provider's cache, output with
 nothing is billed twice, and the items always sum to the total. What is not known is None, never 0.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 
 from flowllm.core.card import Catalog, ModelCard
@@ -68,19 +68,6 @@ def _source(model: ModelCard, usage: Usage, *, corrected: bool) -> str:
     words += ["estimated tokens"] if usage.estimated else []
     words += ["corrected counts"] if corrected else []
     return ", ".join(words)
-
-
-def combine(costs: Iterable[Cost]) -> Cost:
-    """The sum of costs, item by item; unknown when one of them is."""
-    items: dict[str, Decimal] = {}
-    total: Decimal | None = ZERO
-    sources: dict[str, None] = {}
-    for cost in costs:
-        total = None if total is None or cost.total is None else total + cost.total
-        sources[cost.source] = None
-        for name, amount in cost.items.items():
-            items[name] = items.get(name, ZERO) + amount
-    return Cost(total, items, "; ".join(filter(None, sources)))
 
 
 def pricing_of(catalog: Catalog) -> Callable[[str, Usage | None], Cost]:

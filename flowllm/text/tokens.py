@@ -7,7 +7,7 @@ plane; rounded up. English prose comes to about 3.9 characters a token. It grows
 ``count(a + b)`` is ``count(a) + count(b)`` or one less. Linear: 10 MB take a tenth of a second.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 MESSAGE = 4
@@ -16,8 +16,6 @@ REPLY = 3
 """Tokens that open the answer, once a conversation."""
 IMAGE = 800
 """Tokens of an image whose size is not known."""
-
-Messages = Sequence[Mapping[str, Any]]
 
 
 class Counter(Protocol):
@@ -85,8 +83,3 @@ def count_message(message: Mapping[str, Any], counter: Counter = ESTIMATE) -> in
     words += [f"{call.get('name', '')} {call.get('arguments', '')}" for call in calls]
     images = sum("text" not in part for part in parts)
     return MESSAGE + sum(map(counter.count, words)) + IMAGE * images
-
-
-def count_messages(messages: Messages, counter: Counter = ESTIMATE) -> int:
-    """The tokens of a conversation, the opening of the answer included."""
-    return REPLY + sum(count_message(message, counter) for message in messages)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowllm.config.inputs import check_missing, parse_inputs
+from flowllm.config.inputs import parse_inputs
 from flowllm.core.errors import UsageError
 from flowllm.core.origin import Origin
 from flowllm.core.spec import InputSpec
@@ -180,13 +180,6 @@ def test_a_pipe_is_refused_and_does_not_hang(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(UsageError, match="no regular file"):
         parse_inputs(SPEC, [f"s=@{tmp_path}/pipe"])
-
-
-def test_missing_inputs_are_all_named():
-    with pytest.raises(UsageError) as caught:
-        check_missing({name: SPEC[name] for name in "sid"}, {"i": 1})
-    assert (caught.value.code, caught.value.hint) == ("missing_input", "-i s=...")
-    check_missing({"d": SPEC["d"]}, {})
 
 
 @given(st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="\0")))

@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 
 from flowllm.core.card import Catalog, ModelCard, ProviderCard
 from flowllm.core.delta import Usage
-from flowllm.core.event import Cost
-from flowllm.pricing.cost import combine, price, pricing_of
+from flowllm.pricing.cost import price, pricing_of
 
 PRICES = {"input": "1.20", "output": "4.80", "cached_input": "0.30", "cache_write": "1.50"}
 
@@ -93,13 +92,6 @@ def test_items_sum_to_the_total_and_no_token_is_billed_twice(usage):
     else:
         assert sum(cost.items.values()) == cost.total == max(0, usage.input) + max(0, usage.output)
         assert all(amount >= 0 for amount in cost.items.values())
-
-
-def test_combine():
-    one, two = Cost(Decimal(1), {"input": Decimal(1)}, "a"), Cost(Decimal(2), {"input": Decimal(2)}, "a")
-    assert combine([one, two]) == Cost(Decimal(3), {"input": Decimal(3)}, "a")
-    assert combine([]).total == 0
-    assert combine([one, Cost(None)]).total is None
 
 
 def test_prices_of_a_catalog():

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flowllm.text import tokens
-from flowllm.text.tokens import ESTIMATE, count, count_message, count_messages, counter_for
+from flowllm.text.tokens import ESTIMATE, count, count_message, counter_for
 
 ANY_TEXT = st.text(st.characters(codec=None), max_size=60)
 
@@ -49,7 +49,6 @@ def test_every_text_costs_something():
 )
 def test_messages_cost_more_than_their_text(message, expected):
     assert count_message(message) == expected
-    assert count_messages([message, message]) == 2 * expected + 3
 
 
 class Words:

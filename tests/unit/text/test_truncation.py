@@ -4,10 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowllm.text.tokens import ESTIMATE, count_messages
+from flowllm.text.tokens import ESTIMATE, REPLY, count_message
 from flowllm.text.truncation import TooLong, truncate_messages, truncate_text
 
 KEEPS = ["head", "tail", "middle", "sliding_window", "smart"]
+
+
+def count_messages(messages, counter=ESTIMATE):
+    """A conversation with the opening of its answer."""
+    return REPLY + sum(count_message(message, counter) for message in messages)
 
 
 class Counts:
