@@ -5,5 +5,6 @@ from flowllm.api.environment import Environment
 from flowllm.api.flow import Flow
 from flowllm.api.result import FlowResult
 from flowllm.core.node import node_from_function as node
+from flowllm.runtime.budget import Budget
 
-__all__ = ["Environment", "Flow", "FlowResult", "RunOptions", "node"]
+__all__ = ["Budget", "Environment", "Flow", "FlowResult", "RunOptions", "node"]

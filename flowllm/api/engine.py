@@ -20,8 +20,9 @@ class RunOptions:
 
     ``readers`` are told every event. ``refresh`` are addresses whose cached answers are asked for
     again. ``timeout`` in seconds for the whole run. ``read_cache`` and ``write_cache`` switch the
-    cache. ``max_cost`` in US dollars ends the run before it is passed. ``rehearse`` asks no model:
-    answers are made up, so that calls, tokens and costs can be counted before they are paid.
+    cache. ``max_cost`` in US dollars ends the run before it is passed; a ``budget`` takes its place and
+    is one for all runs that are given it, on one event loop. ``rehearse`` asks no model: answers are
+    made up, so that calls, tokens and costs can be counted before they are paid.
     """
 
     readers: Sequence[Reader] = ()
@@ -31,11 +32,12 @@ class RunOptions:
     write_cache: bool = True
     max_cost: Decimal | None = None
     rehearse: bool = False
+    budget: Budget | None = None
 
 
 def build_engine(environment: Environment, backends: Backends, options: RunOptions) -> Engine:
     """The engine of one run."""
-    budget = Budget(options.max_cost)
+    budget = options.budget or Budget(options.max_cost)
     services = Services(
         store=environment.store,
         catalog=environment.catalog,

@@ -1,6 +1,6 @@
 """A pipeline, loaded: check it, run it, stream it; from a script, a notebook, any thread or event loop."""
 
-from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import cached_property
@@ -16,7 +16,7 @@ from flowllm.backends.router import Backends
 from flowllm.compiler import Compiled, compile_spec
 from flowllm.config import load, parse_inputs, parse_mapping, project_of, provider_settings, split_overrides
 from flowllm.core.delta import Restart, Text
-from flowllm.core.errors import Problem
+from flowllm.core.errors import PipelineInvalid, Problem
 from flowllm.core.plan import Plan
 from flowllm.core.spec import PipelineSpec
 from flowllm.runtime import Engine, Options, RunStream, bind
@@ -29,7 +29,7 @@ class Flow:
     """A pipeline that was loaded and can be checked and run.
 
     ``spec`` is what was written. Compiling happens at first use and raises `PipelineInvalid` with
-    every problem at once.
+    every problem at once. ``given`` are inputs for every run that is not given others by that name.
     """
 
     def __init__(self, spec: PipelineSpec, environment: Environment, given: Inputs | None = None) -> None:
@@ -77,11 +77,15 @@ class Flow:
     def check(self, given: Inputs | None = None, *, strict: bool = False) -> tuple[Problem, ...]:
         """Warnings and notes; raises `PipelineInvalid`. ``given`` also checks that no input is missing."""
         names = None if given is None else {*given, *self.given}
-        environment = self.environment
-        compiled = compile_spec(
-            self.spec, kinds=environment.kinds, catalog=environment.catalog, given=names, strict=strict
-        )
-        return (*compiled.warnings, *compiled.notes)
+        if self._lacks(names) or (strict and self._has_warnings()):
+            compile_spec(
+                self.spec,
+                kinds=self.environment.kinds,
+                catalog=self.environment.catalog,
+                given=names,
+                strict=strict,
+            )
+        return (*self.compiled.warnings, *self.compiled.notes)
 
     def run(self, inputs: Inputs | None = None, options: RunOptions | None = None) -> FlowResult:
         """Run once. Works where an event loop is running too, as in a notebook."""
@@ -144,8 +148,21 @@ class Flow:
         finally:
             await backends.aclose()
 
+    def _lacks(self, names: Collection[str] | None) -> bool:
+        """Whether a run with only these inputs, None for whatever it needs, would miss one."""
+        declared = self.spec.inputs.items()
+        return names is not None and any(name not in names and "default" not in spec.schema for name, spec in declared)
+
+    def _has_warnings(self) -> bool:
+        """Whether there is something that only strictness refuses, or more to say of what is wrong."""
+        try:
+            return bool(self.compiled.warnings)
+        except PipelineInvalid:
+            return True
+
     def _inputs(self, inputs: Inputs | None) -> Inputs:
-        return {**(inputs or {}), **self.given}
+        """What a run is given wins over what the pipeline was loaded with."""
+        return {**self.given, **(inputs or {})}
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
         """What a notebook shows: the graph."""

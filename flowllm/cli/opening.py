@@ -13,11 +13,15 @@ from flowllm.core.spec import InputSpec
 
 def open_flow(pipeline: str, overrides: Sequence[str] | None = None, mock: str | None = None) -> Flow:
     """Load a pipeline; ``mock`` names a file with rules for mock models."""
+    file = find_pipeline(pipeline)
+    return Flow.load(file, tuple(overrides or ()), environment=environment_of(file, mock))
+
+
+def environment_of(file: Path, mock: str | None = None) -> Environment:
+    """Where a pipeline's file stands: its project, with the mock rules of a file."""
     from flowllm.config import project_of
 
-    file = find_pipeline(pipeline)
-    environment = Environment(project=project_of(file.resolve()), mock=read_rules(mock) if mock else ())
-    return Flow.load(file, tuple(overrides or ()), environment=environment)
+    return Environment(project=project_of(file.resolve()), mock=read_rules(mock) if mock else ())
 
 
 def here() -> Environment:
@@ -73,7 +77,10 @@ def read_rules(file: str) -> list[Any]:
 
 
 def read_inputs(flow: Flow, words: Sequence[str] | None) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Inputs given with ``-i`` and, where none is given, samples; the names of those that took their sample."""
+    """Inputs given with ``-i`` and, where none is given, samples; the names of those that took their sample.
+
+    What an override gives (``input.NAME=``) wins, so that it can be swept.
+    """
     from flowllm.config import parse_inputs
 
     given = parse_inputs(flow.spec.inputs, tuple(words or ()), sys.stdin.buffer if sys.stdin else None)
@@ -83,7 +90,7 @@ def read_inputs(flow: Flow, words: Sequence[str] | None) -> tuple[dict[str, Any]
         for name, spec in flow.spec.inputs.items()
         if name not in known and spec.sample is not None
     }
-    return {**sampled, **given}, tuple(sampled)
+    return {**sampled, **given, **flow.given}, tuple(sampled)
 
 
 def _sample(flow: Flow, spec: InputSpec) -> Any:

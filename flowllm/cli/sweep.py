@@ -1,20 +1,25 @@
-"""`flowllm run -m`: one run for each combination of values, in one event loop, and a table of what came out."""
+"""`flowllm run -m`: one run for each combination of values, in one event loop, and a table of what came out.
+
+The runs share one environment, with its cache, and one budget: ``--max-cost`` is for the whole sweep.
+"""
 
 import asyncio
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from flowllm.api import Flow, FlowResult
+from flowllm.api import Budget, Environment, Flow, FlowResult, RunOptions
 from flowllm.cli.formats import as_data
 from flowllm.cli.interrupts import run_async
-from flowllm.cli.opening import open_flow
+from flowllm.cli.opening import environment_of, find_pipeline
 from flowllm.cli.render import problems_of
 from flowllm.cli.tables import table
 from flowllm.core.errors import FlowError, UsageError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from flowllm.cli.render import Screen
     from flowllm.cli.run import Run
 
@@ -66,36 +71,49 @@ def sweep(command: "Run", screen: "Screen") -> int:
 async def _run_all(
     command: "Run", combinations: Sequence[list[str]], varying: Sequence[int], screen: "Screen"
 ) -> list[Combination]:
-    places = asyncio.Semaphore(AT_ONCE)
-    # What comes through stdin can be read once: the first combination's inputs serve all.
-    read: dict[str, Any] = {}
+    places, shared = asyncio.Semaphore(AT_ONCE), Shared.of(command, screen)
 
     async def one(words: list[str]) -> Combination:
         async with places:
-            return await _run_one(command, words, tuple(words[i] for i in varying), read, screen)
+            return await shared.run(words, tuple(words[i] for i in varying))
 
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(one(words)) for words in combinations]
     return [task.result() for task in tasks]
 
 
-async def _run_one(
-    command: "Run", words: list[str], apart: tuple[str, ...], read: dict[str, Any], screen: "Screen"
-) -> Combination:
-    began = time.monotonic()
-    try:
-        flow = open_flow(command.pipeline, words, command.mock)
-        if "inputs" not in read:
-            read["inputs"] = command.read_inputs(flow, screen)
-        result = await flow.arun(_fitting(flow, read["inputs"]), command.options())
-    except FlowError as error:
-        return Combination(apart, None, error, time.monotonic() - began)
-    return Combination(apart, result, None, time.monotonic() - began)
+@dataclass(slots=True)
+class Shared:
+    """What all runs of a sweep have together: where they run, what they may cost, what was read for them."""
 
+    file: "Path"
+    environment: Environment
+    options: RunOptions
+    read: Callable[[Flow], dict[str, Any]]
+    inputs: dict[str, Any] | None = None
 
-def _fitting(flow: Flow, inputs: dict[str, Any]) -> dict[str, Any]:
-    """The inputs that were read; what an override gives wins."""
-    return {name: value for name, value in inputs.items() if name not in flow.given}
+    @classmethod
+    def of(cls, command: "Run", screen: "Screen") -> "Shared":
+        """As the command says."""
+        file, options = find_pipeline(command.pipeline), command.options()
+        options = replace(options, budget=Budget(options.max_cost))
+        return cls(file, environment_of(file, command.mock), options, lambda flow: command.read_inputs(flow, screen))
+
+    async def run(self, words: list[str], apart: tuple[str, ...]) -> Combination:
+        """One run; what fails is told in its row."""
+        began = time.monotonic()
+        try:
+            flow = Flow.load(self.file, words, environment=self.environment)
+            result = await flow.arun(self._inputs(flow), self.options)
+        except FlowError as error:
+            return Combination(apart, None, error, time.monotonic() - began)
+        return Combination(apart, result, None, time.monotonic() - began)
+
+    def _inputs(self, flow: Flow) -> dict[str, Any]:
+        """The inputs that were read, once, for stdin can be; what an override gives wins."""
+        if self.inputs is None:
+            self.inputs = self.read(flow)
+        return {**self.inputs, **flow.given}
 
 
 def _varying(combinations: Sequence[list[str]]) -> list[int]:
