@@ -1,16 +1,19 @@
 """A node against its kind: its parameters, what has to be written, and the ports that it has."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from pydantic import ValidationError
 
+from flowllm.compiler.examples import parameter_hint, takes_text
 from flowllm.compiler.findings import Findings, did_you_mean
 from flowllm.compiler.frames import ITEM, REGIONS, Ports, Unit
 from flowllm.core.kinds import Kinds
+from flowllm.core.nearest import nearest
 from flowllm.core.node import Node
 from flowllm.core.slot import Late, Literal
 from flowllm.core.spec import NodeSpec, PipelineSpec, Schema
+from flowllm.text.wording import as_yaml, shortened
 
 COMMON = (
     "kind", "in", "each", "as", "at_once", "keep_going", "around", "after", "model", "when_failed",
@@ -106,17 +109,65 @@ def _check_written(node: NodeSpec, kind: type[Node], findings: Findings) -> None
 
 
 def _made(unit: Unit, kind: type[Node], findings: Findings) -> Node | None:
+    """The kind with its parameters; where some are wrong and the ports cannot depend on them, without those."""
     try:
-        return kind.model_validate(dict(unit.params))
+        made = kind.model_validate(dict(unit.params))
     except ValidationError as error:
-        for detail in error.errors(include_url=False, include_context=False):
-            _report(unit.node, kind, detail, findings)
-    return None
+        wrong = _report_all(unit.node, kind, error, findings)
+        if wrong & _port_parameters(kind, wrong):
+            return None
+        unit.params = {name: value for name, value in unit.params.items() if name not in wrong}
+        try:
+            made = kind.model_validate(dict(unit.params))
+        except ValidationError:
+            return None
+    _check_texts(unit, kind, made, findings)
+    return made
 
 
-def _report(node: NodeSpec, kind: type[Node], detail: Mapping[str, Any], findings: Findings) -> None:
+def _port_parameters(kind: type[Node], wrong: Collection[str]) -> set[str]:
+    """Those of ``wrong`` that are, or were meant to be, parameters that the kind's ports follow from."""
+    function = kind.output_ports
+    if function is Node.output_ports:
+        return set()
+    read = set(function.__code__.co_names)
+    own = {name for base in kind.__mro__[: kind.__mro__.index(Node)] for name in vars(base)} - {"output_ports"}
+    fields = kind.model_fields
+    if read & own - fields.keys():  # what other methods read is not seen here
+        return set(wrong)
+    known = {info.alias or name: name for name, info in fields.items()}
+    return {name for name in wrong if known.get(name if name in known else nearest(name, known), "") in read}
+
+
+def _report_all(node: NodeSpec, kind: type[Node], error: ValidationError, findings: Findings) -> set[str]:
+    """Report what pydantic found, once for each part that is wrong; gives the parameters at fault."""
+    apart: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
+    for detail in error.errors(include_url=False, include_context=False):
+        apart.setdefault(_way(detail["loc"], node), []).append(detail)
+    for names, details in apart.items():
+        _report(node, kind, names, details, findings)
+    return {names[0] for names in apart if names}
+
+
+def _way(location: tuple[int | str, ...], node: NodeSpec) -> tuple[str, ...]:
+    """The part that a finding is about, without pydantic's names for the alternatives of a union."""
+    here: Any = {**node.params, **node.each_params}
+    way: list[str] = []
+    for step in location:
+        inside = step in here if isinstance(here, Mapping) else isinstance(here, list) and isinstance(step, int)
+        if inside and (isinstance(here, Mapping) or 0 <= int(step) < len(here)):
+            here = here[step]
+        elif way and not isinstance(here, Mapping):
+            break
+        way.append(str(step))
+    return tuple(way)
+
+
+def _report(
+    node: NodeSpec, kind: type[Node], names: tuple[str, ...], details: list[Mapping[str, Any]], findings: Findings
+) -> None:
     """One finding of pydantic, in the words of the pipeline."""
-    names = [str(step) for step in detail["loc"]] or ["kind"]
+    names, detail = names or ("kind",), details[0]
     where, origin = f"{node.id}.{'.'.join(names)}", node.place(".".join(names))
     if detail["type"] == "extra_forbidden":
         known = {info.alias or name for name, info in kind.model_fields.items()}
@@ -126,9 +177,42 @@ def _report(node: NodeSpec, kind: type[Node], detail: Mapping[str, Any], finding
     elif detail["type"] == "missing":
         findings.report("missing_field", f"`{node.id}` needs `{names[-1]}`", node.id, node.origin, f"{names[-1]}: ...")
     else:
-        said = detail["msg"].removeprefix("Value error, ")
-        message = f"`{names[0]}`: {said[:1].lower()}{said[1:]}"
-        findings.report("bad_value", message, where, origin)
+        said = " or ".join(dict.fromkeys(one["msg"].removeprefix("Value error, ") for one in details))
+        said = said.replace("valid tuple", "list").replace("valid dictionary", "mapping")
+        message = f"`{names[0]}`: {said[:1].lower()}{said[1:]}{_instead(node, names, detail)}"
+        findings.report("bad_value", message, where, origin, parameter_hint(kind, names[0]))
+
+
+def _instead(node: NodeSpec, names: tuple[str, ...], detail: Mapping[str, Any]) -> str:
+    """``, not `012```: the scalar as written, unless the message holds it."""
+    given = detail.get("input")
+    if isinstance(given, Mapping | list):
+        return ""
+    raw = node.written.get(".".join(names), _spelled(given))
+    return "" if f"`{raw}`" in detail["msg"] else f", not `{shortened(raw)}`"
+
+
+def _spelled(value: object) -> str:
+    return value if isinstance(value, str) else as_yaml(value)
+
+
+def _check_texts(unit: Unit, kind: type[Node], made: Node, findings: Findings) -> None:
+    """Texts where a number, true or false is needed: pydantic would read ``1_000`` and ``no``, YAML does not.
+
+    Nor is true a number.
+    """
+    for name, info in kind.model_fields.items():
+        key = info.alias or name
+        given, value = unit.params.get(key), getattr(made, name)
+        read = isinstance(given, str) or (isinstance(given, bool) and not isinstance(value, bool))
+        if not read or not isinstance(value, int | float) or takes_text(kind, key):
+            continue
+        raw = unit.node.written.get(key, _spelled(given))
+        if "${" not in raw:  # a variable of the environment is always a text
+            wanted = "true or false" if isinstance(value, bool) else "a number"
+            message = f"`{key}`: {wanted} is needed, not `{shortened(raw)}`"
+            hint = parameter_hint(kind, key) if str(value) in ("True", "False") else f"{key}: {value}"
+            findings.report("bad_value", message, f"{unit.id}.{key}", unit.node.place(key), hint)
 
 
 def _near(word: str, known: set[str]) -> str:

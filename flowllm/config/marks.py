@@ -1,5 +1,6 @@
 """Where every key and value of a configuration was written: a tree beside the values."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
@@ -78,9 +79,16 @@ class Marks:
         return replace(self, children=children)
 
 
+def _spelled(value: object) -> str | None:
+    """A scalar as JSON spells it, a text as it is."""
+    if isinstance(value, dict | list):
+        return None
+    return value if isinstance(value, str) else json.dumps(value, default=str)
+
+
 def everywhere(value: object, origin: Origin) -> Marks:
     """Marks that give one ``origin`` to a value and to all its parts."""
-    marks = Marks(origin, origin, origin, None if isinstance(value, dict | list) else str(value))
+    marks = Marks(origin, origin, origin, _spelled(value))
     if isinstance(value, dict):
         marks.children = {key: everywhere(inner, origin) for key, inner in value.items()}
     elif isinstance(value, list):

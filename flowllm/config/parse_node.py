@@ -86,6 +86,7 @@ class _Writer:
             model=self._model() if "model" in common else None,
             origin=self._marks.key,
             origins=self._origins(),
+            written=self._written(),
         )
 
     def _fields(self, rest: Mapping[str, Any]) -> dict[str, Evaluable]:
@@ -107,6 +108,16 @@ class _Writer:
             field = name in self._raw and "." not in name
             known = not field or name in COMMON or name in POLICIES or shape.own(name) or not shape.known
             found[name] = inner.text if known else inner.key
+        return found
+
+    def _written(self) -> dict[str, str]:
+        """The scalars of parameters as written."""
+        found, held = {}, self._shape.held
+        for key, inner in self._marks.children.items():
+            if isinstance(key, str) and key not in held and (key in EACH or key not in COMMON):
+                if inner.raw is not None:
+                    found[key] = inner.raw
+                found.update((name, part.raw) for name, part in inner.walk(key) if part.raw is not None)
         return found
 
     def _slot(self, key: str) -> Slot:

@@ -37,7 +37,8 @@ class NodeSpec:
     ``switch`` of a route stand in ``fields`` too (``cases`` as a `Late`). ``each`` and its
     companions (``as``, ``at_once``, ``keep_going``) stand here so that the compiler can put the map
     around. ``model`` is a name, an `Expression`, or None.
-    ``origins`` gives the place of each field by its name or dotted path (``in.value``, ``cases.a``).
+    ``origins`` gives the place of each field by its name or dotted path (``in.value``, ``cases.a``),
+    ``written`` the scalars of ``params`` and ``each_params`` as they were written (``012``, ``no``).
     """
 
     id: str
@@ -54,6 +55,7 @@ class NodeSpec:
     model: Any = None
     origin: Origin = UNKNOWN
     origins: Mapping[str, Origin] = field(default_factory=dict)
+    written: Mapping[str, str] = field(default_factory=dict)
 
     def place(self, name: str) -> Origin:
         """Where field ``name`` was written, else where the node was."""

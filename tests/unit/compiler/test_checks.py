@@ -49,7 +49,27 @@ ONE = {
     # kinds and fields
     "unknown kind": (nodes(a={"kind": "fak"}), "unknown_kind a.kind: there is no kind `fak`"),
     "unknown field": (nodes(a={**FAKE, "levle": 2}), "unknown_field a.levle: `fake` has no field `levle`"),
-    "bad value": (nodes(a={**FAKE, "level": "high"}), "bad_value a.level: `level`: "),
+    "bad value": (nodes(a={**FAKE, "level": "high"}), "bad_value a.level: `level`: input should be a valid integer, "),
+    "text that looks like a number": (
+        nodes(a={**FAKE, "level": "1_000"}),
+        "bad_value a.level: `level`: a number is needed, not `1_000`",
+    ),
+    "true for a number": (
+        nodes(a={**FAKE, "level": True}),
+        "bad_value a.level: `level`: a number is needed, not `true`",
+    ),
+    "text that looks like false": (
+        nodes(
+            {"o": "m.items"},
+            m={"kind": "map", "over": "inputs.xs", "around": ["a"], "of": "a.value", "keep_going": "no"},
+            a=FAKE,
+        ),
+        "bad_value m.keep_going: `keep_going`: true or false is needed, not `no`",
+    ),
+    "alternatives of one parameter are one fault": (
+        nodes(OUT, a={**CALL, "stop": 12}),
+        "bad_value a.stop: `stop`: input should be a list, not `12`",
+    ),
     "missing field": (nodes(OUT, a={"kind": "call"}), "missing_field a: `a` needs `prompt` or `messages`"),
     "model on no call": (nodes(a={**FAKE, "model": "acme/large"}), "unknown_field a.model: `fake` asks no model"),
     "around on no region": (
@@ -420,6 +440,7 @@ def test_all_faults_come_at_once_and_nothing_derived():
         "unknown_field",
         "unknown_reference",
         "unknown_reference",
+        "unknown_port",
         "unknown_port",
         "cycle",
         "unknown_kind",

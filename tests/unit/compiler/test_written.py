@@ -57,3 +57,41 @@ def test_half_a_character_in_an_override_has_the_word_as_its_place(found):
     text = HEAD + "nodes: {a: {kind: fake, in: {v: inputs.q}}}\noutputs: {o: a.value}\n"
     (problem,) = found(text, "nodes.a.level=\udcff")
     assert (problem.code, str(problem.origin)) == ("bad_override", "command line: nodes.a.level=\\udcff")
+
+
+@pytest.mark.parametrize(
+    ("field", "message", "hint"),
+    [
+        ("seed: 1:30", "not `1:30`", "seed: 1"),
+        ("seed: 1_000", "not `1_000`", "seed: 1000"),
+        ("temperature: no", "not `no`", "temperature: 1.0"),
+        ("stop: 012", "a list, not `012`", "stop: [text]"),
+        ("reasoning: 0o7", "not `0o7`", "reasoning: none  # or minimal, low, medium, high"),
+        ("tools: [{name: 1:30}]", "not `1:30`", "tools: [{name: text}]"),
+    ],
+)
+def test_a_scalar_is_repeated_as_it_was_written(found, field, message, hint):
+    (problem,) = found(f"model: acme/large\nnodes: {{a: {{kind: call, prompt: x, {field}}}}}\noutputs: {{o: a.text}}\n")
+    assert problem.message.endswith(message)
+    assert (problem.code, problem.hint) == ("bad_value", hint)
+
+
+def test_a_variable_may_give_a_number_as_text(found):
+    text = 'vars: {n: "5"}\nnodes: {a: {kind: fake, level: "${vars.n}"}}\noutputs: {o: a.value}\n'
+    assert found(text) == []
+
+
+@pytest.mark.parametrize(
+    ("field", "codes"),
+    [
+        ("temperatur: 1", ["unknown_field", "unknown_port o", "unknown_port v"]),
+        ("seed: x", ["bad_value", "unknown_port o", "unknown_port v"]),
+        ("schem: {}", ["unknown_field"]),
+        ("choices: 1", ["bad_value"]),
+    ],
+)
+def test_a_wrong_field_hides_only_what_follows_from_it(found, field, codes):
+    node = f"{{kind: call, prompt: x, {field}}}"
+    text = f"model: acme/large\nnodes: {{a: {node}}}\noutputs: {{o: a.txt, v: a.value}}\n"
+    problems = found(text)
+    assert [f"{p.code} {p.where.partition('outputs.')[2]}".strip() for p in problems] == codes
