@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -179,12 +179,7 @@ def _models() -> list[str]:
     return sorted(f"{name}/{model}" for name, card in catalog.items() for model in (card.models or ["..."]))
 
 
-def _catalog() -> "dict[str, ProviderCard]":
-    from flowllm.catalog import load_catalog, packaged_providers
-    from flowllm.config import load_yaml
+def _catalog() -> "Mapping[str, ProviderCard]":
+    from flowllm.cli.opening import here
 
-    def read(path: Path) -> Mapping[str, Any]:
-        found: Mapping[str, Any] = load_yaml(path.read_text("utf-8"), str(path))[0]
-        return found
-
-    return dict(load_catalog((Path("providers"), packaged_providers()), read).providers)
+    return here().catalog.providers

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Sequence
-from importlib.resources import files
 from pathlib import Path
 
 from flowllm.config.compose import Rules, read_configuration
@@ -14,6 +13,7 @@ from flowllm.config.shapes import Shapes
 from flowllm.core.errors import FlowError, PipelineInvalid, Problem
 from flowllm.core.kinds import Kinds
 from flowllm.core.origin import Origin
+from flowllm.core.packaged import packaged
 from flowllm.core.spec import PipelineSpec
 
 _SIGNS = ("pyproject.toml", ".git", "conf")
@@ -54,13 +54,6 @@ def project_of(file: Path) -> Path:
         if any((folder / sign).exists() for sign in _SIGNS):
             return folder
     return file.parent
-
-
-def packaged(folder: str) -> Path:
-    """A folder that is shipped with flowllm (``conf``, ``providers``, ``pipelines``), also in a checkout."""
-    package = Path(str(files("flowllm")))
-    inside = package / "_data" / folder
-    return inside if inside.is_dir() else package.parent / folder
 
 
 class _Loader:
