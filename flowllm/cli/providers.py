@@ -37,7 +37,7 @@ def provider_rows(environment: "Environment") -> Iterator[dict[str, Any]]:
     for name, card in environment.catalog.providers.items():
         yield {
             "name": name,
-            "tasks": sorted(card.wire) or ["chat"],
+            "tasks": sorted(card.tasks),
             "models": len(card.models),
             "open_models": card.open_models,
             "key": key_state(environment, card),

@@ -64,6 +64,11 @@ class ProviderCard:
     free: bool = False
     origin: Origin = field(default=UNKNOWN, compare=False)
 
+    @property
+    def tasks(self) -> frozenset[str]:
+        """What can be asked for here: what its wires carry and what its listed models do."""
+        return frozenset(self.wire).union(*(model.tasks for model in self.models.values()))
+
 
 @dataclass(frozen=True, slots=True)
 class Catalog:

@@ -1,0 +1,40 @@
+"""What the lists of models and providers say of each other, and where completion finds them."""
+
+from pathlib import Path
+
+import pytest
+
+from flowllm.cli import completion
+
+CARD = """\
+name: acme
+base_url: https://acme.example/v1
+wire: {chat: openai_chat}
+auth: {scheme: none}
+models: {tall: {}}
+"""
+
+
+@pytest.fixture
+def own(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    """A project with a provider of its own, seen from a folder inside."""
+    (folder / "providers").mkdir()
+    (folder / "providers/acme.yaml").write_text(CARD)
+    (folder / "deep/er").mkdir(parents=True)
+    monkeypatch.chdir(folder / "deep/er")
+
+
+@pytest.mark.usefixtures("own")
+def test_providers_and_models_agree_on_what_can_be_asked_for(flowllm):
+    providers = {row["name"]: row["tasks"] for row in flowllm("providers", "list", "--json").data["providers"]}
+    models = flowllm("models", "list", "--json").data["models"]
+    assert providers["builtin"] == ["embed", "rerank"]
+    assert providers["acme"] == ["chat"]
+    unlisted = [row["model"] for row in models if {*(row["tasks"] or ())} - {*providers[row["model"].split("/")[0]]}]
+    assert unlisted == []
+
+
+@pytest.mark.usefixtures("own")
+def test_completion_finds_what_the_project_has():
+    assert completion.models(None, [], "acme/") == ["acme/tall"]
+    assert completion.models(None, [], "builtin/") == ["builtin/lexical"]
