@@ -8,7 +8,8 @@ per million tokens, exact as written.
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from decimal import Decimal
+from dataclasses import replace
+from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
@@ -17,9 +18,31 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from flowllm.core.card import Auth, ModelCard, ProviderCard
 from flowllm.core.errors import PipelineInvalid, Problem
 from flowllm.core.origin import Origin
+from flowllm.text.misfits import Misfit, Part, Steps, misfits
 
-CheckQuirks = Callable[[Sequence[str], Mapping[str, Any]], Sequence[str]]
-"""Wires and quirks to sentences about what is wrong with the quirks."""
+CheckQuirks = Callable[[Sequence[str], Mapping[str, Any]], Sequence[Misfit]]
+"""Wires and quirks to what is wrong with them; steps begin with ``wire`` and its name, or with ``quirks``."""
+
+Place = Callable[[Steps, Part], Origin]
+"""Where the key or the value stands that steps lead to."""
+
+_FILE = "a provider file"
+_EXAMPLES = {
+    "base_url": "https://api.acme.example/v1",
+    "base_url_env": "ACME_BASE_URL",
+    "wire": "{chat: openai_chat}",
+    "auth": "{scheme: bearer, env: ACME_API_KEY}",
+    "env": "ACME_API_KEY",
+    "models": "{acme-large: {context: 131072}}",
+    "context": "131072",
+    "output": "8192",
+    "supports": "[tools, json_schema]",
+    "price": "{input: 1.20, output: 4.80}",
+    "input": "1.20",
+    "cached_input": "0.30",
+    "cache_write": "1.50",
+    "tasks": "[chat]",
+}
 
 _CODE_KEYS = frozenset({"_target_", "_partial_", "_args_", "_convert_", "_recursive_", "hydra", "defaults"})
 _SECRET = re.compile(
@@ -50,7 +73,11 @@ def _decimal(value: Any) -> Decimal:
     if isinstance(value, bool) or not isinstance(value, int | float | str | Decimal):
         message = "a price is a number"
         raise ValueError(message)  # noqa: TRY004  pydantic reports ValueError alone
-    number = Decimal(str(value))
+    try:
+        number = Decimal(str(value))
+    except InvalidOperation:
+        message = f"a price is a number of US dollars, not `{str(value)[:20]}`"
+        raise ValueError(message) from None
     if not number.is_finite() or number < 0:
         message = "a price is not negative"
         raise ValueError(message)
@@ -132,37 +159,54 @@ def card_of(
     origin: Origin,
     check_quirks: CheckQuirks | None = None,
     environment: Mapping[str, str] | None = None,
+    place: Place | None = None,
 ) -> ProviderCard:
-    """The mapping of one file to a card; `PipelineInvalid` with everything that is wrong with it."""
-    problems = list(_refused(data, "", origin))
+    """The mapping of one file to a card; `PipelineInvalid` with everything that is wrong with it.
+
+    ``place`` finds the parts of the file; without it every finding stands at ``origin``.
+    """
+    at = place or (lambda steps, part: origin)
+    problems = list(_refused(data, (), at))
     if problems:
         raise PipelineInvalid(problems)
-    entry = _entry(data, name, origin)
-    problems = [
-        Problem("unknown_field" if "is no quirk" in text else "bad_value", text, f"{name}.quirks", origin)
-        for quirks in (entry.quirks, *(m.quirks for m in entry.models.values() if m))
-        for text in (check_quirks(tuple(entry.wire.values()), quirks) if check_quirks and quirks else ())
-    ]
+    try:
+        entry = ProviderEntry.model_validate({"name": name, **data} if isinstance(data, Mapping) else data)
+    except ValidationError as error:
+        found = misfits(error, data, ProviderEntry, _FILE, _EXAMPLES)
+        raise PipelineInvalid([_problem(misfit, name, at) for misfit in found]) from None
+    problems = [_problem(misfit, name, at) for misfit in _quirks(entry, check_quirks)]
     if entry.name not in ("", name):
-        problems.append(Problem("bad_value", f"the file of `{name}` calls itself `{entry.name}`", "name", origin))
+        message = f"the file of `{name}` calls itself `{entry.name}`"
+        problems.append(Problem("bad_value", message, "name", at(("name",), "value"), hint=f"name: {name}"))
     if problems:
         raise PipelineInvalid(problems)
     return _card(entry, name, origin, os.environ if environment is None else environment)
 
 
-def _entry(data: Any, name: str, origin: Origin) -> ProviderEntry:
-    try:
-        return ProviderEntry.model_validate({"name": name, **data} if isinstance(data, Mapping) else data)
-    except ValidationError as error:
-        raise PipelineInvalid(
-            Problem(
-                "unknown_field" if found["type"] == "extra_forbidden" else "bad_value",
-                found["msg"].removeprefix("Value error, "),
-                ".".join(map(str, (name, *found["loc"]))),
-                origin,
-            )
-            for found in error.errors(include_input=False, include_url=False)
-        ) from None
+def _problem(misfit: Misfit, name: str, at: Place) -> Problem:
+    where = words_of((name, *misfit.steps))
+    return Problem(misfit.code, misfit.message, where, at(misfit.steps, misfit.part), misfit.hint)
+
+
+def words_of(steps: Steps) -> str:
+    """Steps as one path: ``acme.auth.env[0]``."""
+    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in steps).lstrip(".")
+
+
+def _quirks(entry: ProviderEntry, check: CheckQuirks | None) -> Iterator[Misfit]:
+    """What is wrong with the wires, else with the quirks of the provider and its models."""
+    if check is None:
+        return
+    wires = tuple(entry.wire.values())
+    found = check(wires, entry.quirks)
+    for misfit in found:
+        tasks = [task for task, wire in entry.wire.items() if misfit.steps == ("wire", wire)]
+        yield from [replace(misfit, steps=("wire", task)) for task in tasks] or [misfit]
+    if any(misfit.steps[0] == "wire" for misfit in found):
+        return
+    for id_, model in entry.models.items():
+        for misfit in check(wires, model.quirks) if model and model.quirks else ():
+            yield replace(misfit, steps=("models", id_, *misfit.steps))
 
 
 def _card(entry: ProviderEntry, name: str, origin: Origin, environment: Mapping[str, str]) -> ProviderCard:
@@ -214,31 +258,33 @@ def _base_url(entry: ProviderEntry, environment: Mapping[str, str]) -> str:
     return f"{parts.scheme}://{host}{f':{port}' if port else ''}{parts.path or written.path}"
 
 
-def _refused(data: Any, where: str, origin: Origin) -> Iterator[Problem]:
+def _refused(data: Any, way: Steps, at: Place) -> Iterator[Problem]:
     """Keys that could load code, interpolations, and secrets written out."""
     if isinstance(data, Mapping):
         for key, value in data.items():
-            place = f"{where}.{key}" if where else str(key)
+            inner = (*way, key)
             if key in _CODE_KEYS:
-                yield Problem("untrusted_key", f"`{key}` is not allowed in a provider file", place, origin)
+                message = f"`{key}` is not allowed in a provider file"
+                yield Problem("untrusted_key", message, words_of(inner), at(inner, "key"), "remove it")
             elif isinstance(value, str) and _SECRET_NAMES.match(str(key)):
-                yield _secret(place, origin)
+                yield _secret(inner, at)
             else:
-                yield from _refused(value, place, origin)
+                yield from _refused(value, inner, at)
     elif isinstance(data, list):
         for position, value in enumerate(data):
-            yield from _refused(value, f"{where}[{position}]", origin)
+            yield from _refused(value, (*way, position), at)
     elif isinstance(data, str) and "${" in data:
-        yield Problem("untrusted_resolver", "`${` is not allowed in a provider file", where, origin)
+        message, hint = "`${` is not allowed in a provider file", "write the value itself, or base_url_env: NAME"
+        yield Problem("untrusted_resolver", message, words_of(way), at(way, "value"), hint)
     elif isinstance(data, str) and _SECRET.search(data):
-        yield _secret(where, origin)
+        yield _secret(way, at)
 
 
-def _secret(where: str, origin: Origin) -> Problem:
+def _secret(way: Steps, at: Place) -> Problem:
     return Problem(
         "literal_secret",
         "a secret is written into the file",
-        where,
-        origin,
+        words_of(way),
+        at(way, "value"),
         hint="auth: {scheme: bearer, env: ACME_API_KEY}, then: flowllm keys set ACME_API_KEY",
     )

@@ -7,7 +7,7 @@ file, mapping by mapping.
 
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from importlib.resources import files
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +15,20 @@ from flowllm.catalog.cards import FREE, CheckQuirks, card_of
 from flowllm.core.card import Catalog, ModelCard, ProviderCard
 from flowllm.core.errors import PipelineInvalid, Problem
 from flowllm.core.nearest import did_you_mean
-from flowllm.core.origin import Origin
+from flowllm.core.origin import UNKNOWN, Origin
+from flowllm.core.packaged import packaged
+from flowllm.text.misfits import Part, Steps
 
 Read = Callable[[Path], Mapping[str, Any]]
 """Reads one provider file into plain data, under the rules for files that are not the project's own."""
 
+FindPlace = Callable[[Path | None, str, Steps, Part], Origin]
+"""Where a provider's setting was written: its file (None: it has none), its name, and as `cards.Place`."""
+
 
 def packaged_providers() -> Path:
-    """The folder of provider files that came with flowllm: in the package, or beside it in a checkout."""
-    package = Path(str(files("flowllm")))
-    installed = package / "_data" / "providers"
-    return installed if installed.is_dir() else package.parent / "providers"
+    """The folder of provider files that came with flowllm."""
+    return packaged("providers")
 
 
 def load_catalog(
@@ -34,11 +37,13 @@ def load_catalog(
     overrides: Mapping[str, Mapping[str, Any]] | None = None,
     check_quirks: CheckQuirks | None = None,
     environment: Mapping[str, str] | None = None,
+    place: FindPlace | None = None,
 ) -> Catalog:
     """Every provider of the folders, the project's before the packaged ones.
 
     ``environment`` (default: the process's) is where variables like OLLAMA_HOST are looked up.
-    Problems of a file are raised as `PipelineInvalid` when its provider is asked for.
+    Problems of a file are raised as `PipelineInvalid` when its provider is asked for; ``place`` says where
+    they stand, else it is the file alone.
     """
     paths: dict[str, Path] = {}
     for folder in folders:
@@ -47,13 +52,15 @@ def load_catalog(
     words = dict(overrides or {})
     unknown = [name for name in words if name not in paths]
     if unknown:
-        raise PipelineInvalid(_unknown_provider(name, paths) for name in unknown)
+        places = {name: place(None, name, (), "key") if place else UNKNOWN for name in unknown}
+        raise PipelineInvalid(_unknown_provider(name, paths, origin) for name, origin in places.items())
 
     def make(name: str) -> ProviderCard:
         path = paths[name]
         data = read(path)
         merged = _merged(data, words[name]) if name in words and isinstance(data, Mapping) else data
-        return card_of(merged, name, Origin(str(path)), check_quirks, environment)
+        at = partial(place, path, name) if place else None
+        return card_of(merged, name, Origin(str(path)), check_quirks, environment, at)
 
     return Catalog(_Cards(paths, make))
 
@@ -85,9 +92,9 @@ def _all_names(catalog: Catalog) -> list[str]:
     return [f"{card.name}/{model}" for card in catalog.providers.values() for model in card.models]
 
 
-def _unknown_provider(name: str, known: Mapping[str, Any]) -> Problem:
+def _unknown_provider(name: str, known: Mapping[str, Any], origin: Origin = UNKNOWN) -> Problem:
     hint = _did_you_mean(name, list(known)) or f"installed are {', '.join(sorted(known))}"
-    return Problem("unknown_provider", f"the provider `{name}` is not installed", f"providers.{name}", hint=hint)
+    return Problem("unknown_provider", f"the provider `{name}` is not installed", f"providers.{name}", origin, hint)
 
 
 def _did_you_mean(name: str, known: Sequence[str]) -> str:

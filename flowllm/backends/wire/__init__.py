@@ -8,15 +8,18 @@ provider does differently is a quirk, never a test of its name.
 
 import importlib
 import importlib.util
+import pkgutil
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from flowllm.backends.framing import Frame, JsonForm
 from flowllm.core.card import ModelCard, ProviderCard
 from flowllm.core.delta import Delta
 from flowllm.core.errors import ProviderFailure
+from flowllm.core.nearest import did_you_mean
 from flowllm.core.request import Request
+from flowllm.text.misfits import Misfit, misfits, unknown_word
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,26 +84,38 @@ def model_of(card: ProviderCard, model: str) -> tuple[str, ModelCard | None]:
     return name, card.models.get(name)
 
 
-def check_quirks(wires: Iterable[str], quirks: Mapping[str, Any]) -> Sequence[str]:
-    """What is wrong with ``quirks`` of a provider that speaks ``wires``: one sentence each."""
+def check_quirks(wires: Iterable[str], quirks: Mapping[str, Any]) -> Sequence[Misfit]:
+    """What is wrong with the wires of a provider (steps ``wire, NAME``), else with its quirks (``quirks, WORD``)."""
     from pydantic import ValidationError
 
-    unknown = [name for name in wires if not _exists(name)]
+    names = list(dict.fromkeys(wires))
+    unknown = [name for name in names if not _exists(name)]
     if unknown:
-        return [f"`{name}` is no wire that is installed" for name in unknown]
-    models = [_module(name).Quirks for name in dict.fromkeys(wires)]
+        return [_unknown_wire(name) for name in unknown]
+    models = [_module(name).Quirks for name in names]
     known = {word for model in models for word in model.model_fields}
-    problems = [
-        f"`{word}` is no quirk of {' or '.join(dict.fromkeys(wires))}; known are {', '.join(sorted(known))}"
-        for word in quirks
-        if word not in known
-    ]
+    owner = f"{' or '.join(names)} as a wire" if names else "a provider without a wire"
+    problems = [unknown_word(word, known, owner, ("quirks", word)) for word in quirks if word not in known]
     for model in models:
+        own = own_quirks(model, quirks)
         try:
-            model.model_validate(own_quirks(model, quirks))
+            model.model_validate(own)
         except ValidationError as error:
-            problems += [f"the quirk `{'.'.join(map(str, e['loc']))}`: {e['msg']}" for e in error.errors()]
+            found = misfits(error, own, model, "quirks", {})
+            problems += [replace(one, steps=("quirks", *one.steps)) for one in found]
     return problems
+
+
+def wire_names() -> list[str]:
+    """The wires that are installed."""
+    names = sorted(found.name for found in pkgutil.iter_modules(__path__))
+    return [name for name in names if hasattr(_module(name), "Wire")]
+
+
+def _unknown_wire(name: str) -> Misfit:
+    names = wire_names()
+    hint = did_you_mean(name, names, f"known wires: {', '.join(names)}")
+    return Misfit("bad_value", f"there is no wire `{name}`", ("wire", name), hint)
 
 
 def own_quirks(model: Any, quirks: Mapping[str, Any]) -> dict[str, Any]:

@@ -55,7 +55,7 @@ def test_a_secret_is_the_name_of_a_variable(env):
         ({"query": {"key": "abc"}}, "literal_secret", "query.key"),
         ({"docs": "sk-abcdefghijklmnopqrstuv"}, "literal_secret", "docs"),
         ({"auth": {"scheme": "bearer", "env": "sk-abcdefghijklmnopqrstuv"}}, "literal_secret", "auth.env"),
-        ({"auth": {"scheme": "bearer", "env": "not a name"}}, "bad_value", "acme.auth.env.0"),
+        ({"auth": {"scheme": "bearer", "env": "not a name"}}, "bad_value", "acme.auth.env"),
         ({"auth": {"scheme": "magic"}}, "bad_value", "acme.auth.scheme"),
         ({"bse_url": "x"}, "unknown_field", "acme.bse_url"),
         ({"base_url": "ftp://x"}, "bad_value", "acme.base_url"),
@@ -64,10 +64,13 @@ def test_a_secret_is_the_name_of_a_variable(env):
         ({"models": {"m": {"price": {"input": -1}}}}, "bad_value", "acme.models.m.price.input"),
         ({"models": {"m": {"price": {"input": "nan"}}}}, "bad_value", "acme.models.m.price.input"),
         ({"models": {"m": {"price": {"imput": 1}}}}, "unknown_field", "acme.models.m.price.imput"),
-        ({"quirks": {"max_tokens_name": "x"}}, "unknown_field", "acme.quirks"),
-        ({"quirks": {"stream_usage": "sometimes"}}, "bad_value", "acme.quirks"),
-        ({"models": {"m": {"quirks": {"dropp": ["seed"]}}}}, "unknown_field", "acme.quirks"),
-        ({"wire": {"chat": "morse"}, "quirks": {"drop": []}}, "bad_value", "acme.quirks"),
+        ({"quirks": {"max_tokens_name": "x"}}, "unknown_field", "acme.quirks.max_tokens_name"),
+        ({"quirks": {"stream_usage": "sometimes"}}, "bad_value", "acme.quirks.stream_usage"),
+        ({"models": {"m": {"quirks": {"dropp": ["seed"]}}}}, "unknown_field", "acme.models.m.quirks.dropp"),
+        ({"wire": {"chat": "morse"}, "quirks": {"drop": []}}, "bad_value", "acme.wire.chat"),
+        ({"wire": {"chat": "openai_chatt"}}, "bad_value", "acme.wire.chat"),
+        ({"wire": {"chatt": "openai_chat"}}, "unknown_field", "acme.wire.chatt"),
+        ({"models": {"m": {"price": {"input": "1..2"}}}}, "bad_value", "acme.models.m.price.input"),
         ({"name": "other"}, "bad_value", "name"),
     ],
 )
@@ -177,3 +180,34 @@ def test_reasoning_models_of_openai_are_asked_in_their_way():
         (False, 10, False),
         (True, 10, False),
     ]
+
+
+@pytest.mark.parametrize(
+    ("more", "message", "hint"),
+    [
+        ({"bse_url": "x"}, "a provider file has no `bse_url`", "did you mean `base_url`?"),
+        ({"auth": {"scheme": "baerer"}}, "`scheme` is none or bearer or header or query, not `baerer`", "`bearer`?"),
+        ({"auth": {"nv": "A"}}, "`auth` has no `nv`", "did you mean `env`?"),
+        ({"models": {"m": {"context": -1}}}, "`context` is above 0, not `-1`", "context: 131072"),
+        ({"models": {"m": {"context": "big"}}}, "`context` is a whole number, not `big`", "context: 131072"),
+        ({"models": {"m": {"contxt": 1}}}, "`m` has no `contxt`", "did you mean `context`?"),
+        ({"models": {"m": {"price": {"input": "1..2"}}}}, "not `1..2`", "input: 1.20"),
+        ({"models": []}, "`models` is a mapping, not a list", "models: {acme-large: {context: 131072}}"),
+        ({"local": "maybe"}, "`local` is true or false, not `maybe`", "local: true"),
+        ({"wire": {"chat": "openai_chatt"}}, "there is no wire `openai_chatt`", "did you mean `openai_chat`?"),
+        ({"wire": {"chat": "quux"}}, "there is no wire `quux`", "known wires: anthropic_messages, "),
+        ({"wire": {"chatt": "openai_chat"}}, "`wire` has no `chatt`", "did you mean `chat`?"),
+        (
+            {"quirks": {"dropp": []}},
+            "openai_chat or openai_embeddings as a wire has no `dropp`",
+            "did you mean `drop`?",
+        ),
+        ({"quirks": {"stream_usage": "alway"}}, "`stream_usage` is ask or always, not `alway`", "`always`?"),
+    ],
+)
+def test_findings_speak_of_the_file_and_can_be_mended(more, message, hint):
+    with pytest.raises(PipelineInvalid) as caught:
+        card(more)
+    (problem,) = caught.value.problems
+    assert message in problem.message
+    assert hint in problem.hint
