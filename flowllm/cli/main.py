@@ -3,8 +3,8 @@
     0 ok    1 a node failed    2 bad pipeline, input or usage    3 set-up    4 provider failure
     5 output not valid    6 budget    130 / 143 interrupted
 
-When whoever reads stdout leaves (``flowllm run ... | head``) the command ends quietly with 1. Help,
-``--version`` and completion import nothing but typer.
+When whoever reads stdout leaves (``flowllm run ... | head``) the command ends quietly with 1; when stdout
+cannot be written, with 1 and a line that says why. Help, ``--version`` and completion import nothing but typer.
 """
 
 import importlib
@@ -12,12 +12,13 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from types import FrameType
 from typing import Annotated, Any, NoReturn
 
 import typer
 
-from flowllm.cli import later
+from flowllm.cli import later, streams
 from flowllm.cli.options import Command, Commands, Manner, OwnOptionsFirst
 
 SINGLE = ("run", "check", "plan", "graph", "schema", "init", "doctor")
@@ -97,13 +98,18 @@ def _group(commands: dict[str, type[Command]]) -> typer.Typer:
 def main(words: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status; ``words`` default to the command line."""
     words = list(sys.argv[1:] if words is None else words)
-    _speak_utf8()
+    streams.prepare()
     before = _catch_termination()
     try:
         status = _carry_out(words)
-        sys.stdout.flush()
+        streams.settle()
     except BrokenPipeError:
-        _silence(sys.stdout)
+        streams.silence(sys.stdout)
+        return 1
+    except OSError as error:
+        # Everything else that fails was told as a problem: this was stdout.
+        streams.silence(sys.stdout)
+        _last_word(f"stdout could not be written: {error.strerror}")
         return 1
     except KeyboardInterrupt:
         _last_word("interrupted")
@@ -142,7 +148,7 @@ def _guarded(command: Command) -> int:
         return command.carry_out(screen)
     except FlowError as error:
         return screen.failure(error)
-    except BrokenPipeError:
+    except (BrokenPipeError, streams.StdoutRefused):
         raise
     except Exception as error:  # noqa: BLE001  the last place that can say it without a traceback
         return screen.fault(error)
@@ -163,13 +169,6 @@ def _misused(words: list[str], error: typer.TyperException) -> int:
     return Screen(Manner.guessed(words)).failure(UsageError("bad_usage", message, hint=f"{path} --help"))
 
 
-def _speak_utf8() -> None:
-    """Text is UTF-8 whatever the locale says; what cannot be encoded is shown escaped."""
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
-
-
 def _catch_termination() -> Any:
     """Make SIGTERM raise `Stopped`; what stood there before, to be put back."""
 
@@ -183,16 +182,7 @@ def _catch_termination() -> Any:
 
 
 def _last_word(line: str) -> None:
-    try:
+    with suppress(OSError):
         sys.stdout.flush()
+    with streams.to_stderr(sys.stderr):
         print(f"flowllm: {line}", file=sys.stderr, flush=True)
-    except OSError:
-        _silence(sys.stdout)
-
-
-def _silence(stream: Any) -> None:
-    """Point a broken stream to nowhere, so that the interpreter does not complain when it flushes it."""
-    try:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-    except (OSError, ValueError):
-        return

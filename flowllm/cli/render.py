@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from flowllm.cli.excerpt import Excerpts, coloured, plain
 from flowllm.cli.formats import as_data, github, sarif
 from flowllm.cli.options import Manner, wants_colour
+from flowllm.cli.streams import to_stderr, to_stdout
 from flowllm.core.errors import Failure, FlowError, PipelineInvalid, Problem, ProviderFailure
 from flowllm.core.origin import Origin
 from flowllm.sinks.redact import Redactor
@@ -52,18 +53,18 @@ class Screen:
     def text(self, text: str) -> None:
         """Data as text on stdout, a line end behind it."""
         self._write(self._fit(self.redactor.exact(text)) + ("" if text.endswith("\n") else "\n"))
-        self._out.flush()
+        self._flush()
 
     def json(self, value: Any, *, indent: int | None = 2) -> None:
         """Data as strict JSON on stdout."""
         clean = _exactly(value, self.redactor)
         self._write(json.dumps(clean, ensure_ascii=False, allow_nan=False, indent=indent, default=str) + "\n")
-        self._out.flush()
+        self._flush()
 
     def line(self, text: str) -> None:
         """One line of JSON or text on stdout that is clean already."""
         self._write(text if text.endswith("\n") else text + "\n")
-        self._out.flush()
+        self._flush()
 
     def piece(self, text: str) -> None:
         """A piece of streamed text, shown at once but for what could be the beginning of a secret."""
@@ -75,7 +76,7 @@ class Screen:
         if self._mid_line:
             self._write("\n")
             self._mid_line = False
-        self._out.flush()
+        self._flush()
 
     def restart(self, reason: str) -> None:
         """What was streamed so far does not count; say so, for it cannot be taken back."""
@@ -83,14 +84,14 @@ class Screen:
         if self._mid_line:
             self._write("\n")
             self._mid_line = False
-        self._out.flush()
+        self._flush()
         self.note(f"the answer begins anew{f': {reason}' if reason else ''}; forget what stands above")
 
     def _emit_piece(self, text: str) -> None:
         if text:
             self._write(self._fit(text))
             self._mid_line = not text.endswith("\n")
-            self._out.flush()
+            self._flush()
 
     def note(self, text: str) -> None:
         """Something to know, on stderr; not with ``--quiet``."""
@@ -101,11 +102,17 @@ class Screen:
         if self._mid_line and self.on_terminal:
             self._write("\n")
             self._mid_line = False
-            self._out.flush()
-        print(self._escaped(self.redactor.clean(text)), file=self._err, flush=True)
+            self._flush()
+        with to_stderr(self._err):
+            print(self._escaped(self.redactor.clean(text)), file=self._err, flush=True)
 
     def _write(self, text: str) -> None:
-        self._out.write(text)
+        with to_stdout():
+            self._out.write(text)
+
+    def _flush(self) -> None:
+        with to_stdout():
+            self._out.flush()
 
     def _fit(self, text: str) -> str:
         return self._escaped(text) if self.on_terminal else text
@@ -131,7 +138,8 @@ class Screen:
         excerpts = Excerpts(coloured if wants_colour(terminal=self._err.isatty()) else plain)
         texts = [self.redactor.clean(_tame(excerpts.write(problem))) for problem in problems]
         if texts:
-            print("\n\n".join(texts), file=self._err, flush=True)
+            with to_stderr(self._err):
+                print("\n\n".join(texts), file=self._err, flush=True)
 
     def failure(self, error: FlowError) -> int:
         """Print a failure, and give the exit status."""

@@ -11,6 +11,9 @@ from flowllm.cli import completion
 from flowllm.cli.options import Command, Mock, Overrides, Pipeline
 
 if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Coroutine
+
     from flowllm.api import Flow, FlowResult, RunOptions
     from flowllm.cli.render import Screen
 
@@ -60,7 +63,7 @@ class Run(Command):
 
             return sweep(self, screen)
         from flowllm.cli.opening import open_flow, usable_model
-        from flowllm.core.errors import SetupError
+        from flowllm.core.errors import ProviderFailure, SetupError
 
         flow = open_flow(self.pipeline, self.overrides, self.mock)
         inputs = self.read_inputs(flow, screen)
@@ -73,6 +76,10 @@ class Run(Command):
         except SetupError as error:
             if error.code == "no_model":
                 error.hint = usable_model(flow.environment) or error.hint
+            raise
+        except ProviderFailure as error:
+            if error.code == "not_found" and error.facts.provider == "mock" and self.mock is None:
+                error.hint = "--mock FILE gives rules to answer by; model=mock/echo answers without any"
             raise
 
     def read_inputs(self, flow: "Flow", screen: "Screen") -> dict[str, Any]:
@@ -98,10 +105,8 @@ class Run(Command):
         streams = wanted and not (self.as_json or self.events) and _shows_text(flow)
         with Watching(self, screen, streams=streams) as watching:
             options = self.options(watching.readers)
-            if streams:
-                result = run_async(_streamed(flow, inputs, options, screen))
-            else:
-                result = run_async(flow.arun(inputs, options))
+            work = _streamed(flow, inputs, options, screen) if streams else flow.arun(inputs, options)
+            result = run_async(watching.until_lost(work))
         self._show(result, screen, streamed=streams, seconds=time.monotonic() - began)
         return 0
 
@@ -159,11 +164,13 @@ class Watching:
     def __init__(self, command: Run, screen: "Screen", *, streams: bool) -> None:
         self._screen = screen
         self._progress: Any = None
+        self._work: asyncio.Task[FlowResult] | None = None
+        self._lost: OSError | None = None
         readers: list[Any] = []
         if command.events:
             from flowllm.sinks.events_json import EventLines
 
-            write = screen.errors.write if command.as_json else screen.line
+            write = screen.errors.write if command.as_json else self._write_event
             readers.append(EventLines(write, screen.redactor.exact))
         if screen.event_log is not None:
             readers.append(screen.event_log)
@@ -180,6 +187,27 @@ class Watching:
             return [self._tell]
         self._progress = progress_for(self._screen.errors, self._screen.redactor.clean)
         return [self._progress, self._tell] if live else [self._progress]
+
+    async def until_lost(self, work: "Coroutine[Any, Any, FlowResult]") -> "FlowResult":
+        """The outcome of the run, which is ended when stdout takes no more events: then raises what it said."""
+        import asyncio
+
+        self._work = asyncio.ensure_future(work)
+        try:
+            return await self._work
+        finally:
+            if self._lost is not None:
+                raise self._lost
+
+    def _write_event(self, line: str) -> None:
+        if self._lost is not None:
+            return
+        try:
+            self._screen.line(line)
+        except OSError as error:
+            self._lost = error
+            if self._work is not None:
+                self._work.cancel()
 
     def __enter__(self) -> Self:
         return self
@@ -214,9 +242,12 @@ def _seconds(text: str | None) -> float | None:
     from flowllm.core.errors import UsageError
 
     try:
-        return seconds(text)
+        length = seconds(text)
     except ValueError:
         raise UsageError("bad_usage", f"`{text}` is no length of time", hint="--timeout 90s") from None
+    if not length:
+        raise UsageError("bad_usage", "a run cannot end after no time at all", hint="--timeout 90s, or leave it out")
+    return length
 
 
 def _dollars(text: str | None) -> Decimal | None:

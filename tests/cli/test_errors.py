@@ -126,6 +126,7 @@ def test_a_field_that_the_file_does_not_write_can_be_set(flowllm, echo):
         (("run", "echo.yaml", "-i", "txet=x"), 2, "unknown_input"),
         (("run", "echo.yaml", "-i", "text=x", "--max-cost", "much"), 2, "bad_usage"),
         (("run", "echo.yaml", "-i", "text=x", "--timeout", "soon"), 2, "bad_usage"),
+        (("run", "echo.yaml", "-i", "text=x", "--timeout", "0"), 2, "bad_usage"),
         (("run", "echo.yaml", "-i", "text=x", "--record"), 2, "not_available_yet"),
         (("run", "echo.yaml", "-i", "text=x", "model=null"), 3, "no_model"),
         (("run", "echo.yaml", "-i", "text=x", "model=openai/gpt-5-mini"), 3, "missing_key"),
@@ -175,3 +176,12 @@ def test_control_characters_of_a_file_do_not_reach_the_terminal(flowllm, folder)
         'flowllm: 1\nnodes: {a: {kind: call, prompt: "{{ \\e[31mx }}"}}\noutputs: {o: a.text}\n'
     )
     assert "\x1b" not in flowllm("check", "evil.yaml").err
+
+
+@pytest.mark.parametrize("given", [False, True])
+def test_a_mock_without_rules_is_pointed_to_them_once(flowllm, echo, folder, given):
+    (folder / "r.yaml").write_text("- {match: something else, reply: no}\n")
+    words = ("--mock", "r.yaml") if given else ()
+    outcome = flowllm("run", echo, "-i", "text=x", "model=mock/m", *words)
+    assert outcome.status == 4
+    assert ("hint: --mock FILE" in outcome.err) is not given
