@@ -1,5 +1,6 @@
 """`flowllm keys`: provider keys in a file that only its owner can read. No key is ever printed."""
 
+import re
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
@@ -10,8 +11,10 @@ from flowllm.cli.options import Command
 
 if TYPE_CHECKING:
     from flowllm.cli.render import Screen
+    from flowllm.core.errors import UsageError
 
 HELP = "Keep provider keys: set, list, path, remove."
+NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The variable's name, such as OPENAI_API_KEY.")]
 
 
@@ -20,13 +23,19 @@ class SetKey(Command):
     """Keep a key. It is asked for, or read from stdin, never taken from the command line."""
 
     name: Name
+    more: Annotated[list[str] | None, typer.Argument(hidden=True, metavar="")] = None
 
     def carry_out(self, screen: "Screen") -> int:
-        """Read the key and keep it."""
+        """Read the key and keep it; 2 for a bad name, an empty key, and a key among the words."""
         from flowllm.backends.auth import KeyStore
 
+        check_name(self.name, more=bool(self.more))
+        key = self._read().strip()
+        if not key:
+            hint = f"flowllm keys set {self.name} asks for it; flowllm keys remove {self.name} forgets it"
+            raise refused("the key that was given is empty", hint)
         store = KeyStore()
-        store.set(self.name, self._read())
+        store.set(self.name, key)
         if self.as_json:
             screen.json({"name": self.name, "path": str(store.path)})
         screen.note(f"{self.name} is kept in {store.path}")
@@ -38,6 +47,24 @@ class SetKey(Command):
 
             return getpass.getpass(f"{self.name}: ")
         return sys.stdin.readline(16 * 1024).strip() if sys.stdin is not None else ""
+
+
+def check_name(word: str, *, more: bool = False) -> None:
+    """Refuse what is no variable's name; what may be a key is not repeated."""
+    name, equals, _ = word.partition("=")
+    if not NAME.fullmatch(name):
+        message = "the name of a key has letters A to Z, digits and `_` alone, and does not begin with a digit"
+        raise refused(message, "flowllm keys set OPENAI_API_KEY")
+    if equals or more:
+        # Other programs and the shell's history can read a command line.
+        raise refused("keys are not taken from the command line", f"flowllm keys set {name} asks for the key")
+
+
+def refused(message: str, hint: str) -> "UsageError":
+    """The error that a command about keys cannot be carried out as typed."""
+    from flowllm.core.errors import UsageError
+
+    return UsageError("bad_usage", message, hint=hint)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,11 +112,11 @@ class RemoveKey(Command):
     def carry_out(self, screen: "Screen") -> int:
         """Remove it; 2 when there is none."""
         from flowllm.backends.auth import KeyStore
-        from flowllm.core.errors import UsageError
 
+        check_name(self.name)
         removed = KeyStore().remove(self.name)
         if not removed:
-            raise UsageError("bad_usage", f"no key `{self.name}` is kept", hint="flowllm keys list")
+            raise refused(f"no key `{self.name}` is kept", "flowllm keys list")
         if self.as_json:
             screen.json({"removed": self.name})
         screen.note(f"{self.name} is forgotten")

@@ -86,6 +86,33 @@ def test_keys_are_read_from_stdin_kept_and_never_shown(flowllm, monkeypatch, tmp
     assert flowllm("keys", "list", "--json").data == {"keys": []}
 
 
+@pytest.mark.parametrize(
+    ("words", "given", "said"),
+    [
+        (("OPENAI_API_KEY=" + REAL,), "", "keys are not taken from the command line"),
+        (("OPENAI_API_KEY", REAL), "", "keys are not taken from the command line"),
+        (("OPENAI_API_KEY", "--", REAL), "", "keys are not taken from the command line"),
+        ((REAL,), REAL, "the name of a key has letters"),
+        (("OPENÄI_API_KEY",), REAL, "the name of a key has letters"),
+        (("2ND_KEY",), REAL, "the name of a key has letters"),
+        (("",), REAL, "the name of a key has letters"),
+        (("OPENAI_API_KEY",), "", "the key that was given is empty"),
+        (("OPENAI_API_KEY",), "  ", "the key that was given is empty"),
+    ],
+)
+@pytest.mark.parametrize("manner", [(), ("--json",)])
+def test_a_key_that_cannot_be_kept_is_not_repeated(flowllm, monkeypatch, words, given, said, manner):
+    import io
+
+    monkeypatch.setattr("sys.stdin", io.StringIO(given + "\n"))
+    outcome = flowllm("keys", "set", *manner, *words)
+    assert outcome.status == 2
+    assert said in outcome.err
+    assert "error[bad_usage]" in outcome.err
+    assert REAL not in outcome.out + outcome.err
+    assert flowllm("keys", "list", "--json").data == {"keys": []}
+
+
 def test_a_key_that_is_found_names_a_model_and_chooses_none(flowllm, echo, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", REAL)
     outcome = flowllm("run", echo, "-i", "text=x", "model=null")
