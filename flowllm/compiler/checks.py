@@ -2,12 +2,15 @@
 
 from collections.abc import Iterator, Mapping
 
+from flowllm.compiler.diagnosis import INPUTS
+from flowllm.compiler.examples import conversion, literal_hint
 from flowllm.compiler.findings import Findings, did_you_mean
 from flowllm.compiler.frames import INNER_FIELDS, Frame, Unit
 from flowllm.compiler.interface import depends_on_inputs, output_ports
 from flowllm.compiler.types import ANY, NEVER, along, enumerated, fits, listed, named, of_value, options, record, union
 from flowllm.core.cases import case_text
 from flowllm.core.errors import Problem
+from flowllm.core.nearest import nearest
 from flowllm.core.node import Port
 from flowllm.core.origin import Origin
 from flowllm.core.slot import Evaluable, Expression, Late, ListOf, Literal, MapOf, Path, Slot, Template
@@ -108,7 +111,8 @@ class TypeCheck:
         given = self.of(over, unit.frame)
         if given and fits(given, _LIST) is False:
             message = f"`{field}` needs a list, and this is {named(given)}"
-            self._findings.report("type_mismatch", message, f"{unit.id}.{field}", unit.node.place(field))
+            hint = f"{field}: [{over}]" if isinstance(over, Path) else f"{field}: inputs.items"
+            self._findings.report("type_mismatch", message, f"{unit.id}.{field}", unit.node.place(field), hint)
         item, _ = along(given, (None,))
         name = next((name for name, ports in body.variables.items() if ports is None), "")
         body.types[name] = ANY if item is NEVER else item
@@ -181,13 +185,32 @@ class TypeCheck:
         for name, slot in unit.node.ports.items():
             if name in ports and ports[name].schema:
                 origin = unit.node.place(f"in.{name}")
-                self._fit(self.of(slot, unit.frame), ports[name].schema, f"{unit.id}.in.{name}", origin)
+                given, wanted = self.of(slot, unit.frame), ports[name].schema
+                hint = self._fit_hint(slot, given, wanted, unit.frame) if fits(given, wanted) is False else ""
+                hint = f"in: {{{name}: {hint}}}" if hint and not hint.startswith("did") else hint
+                self._fit(given, wanted, (f"{unit.id}.in.{name}", origin, hint))
 
-    def _fit(self, given: Schema, wanted: Schema, where: str, origin: Origin) -> None:
+    def _fit_hint(self, slot: Evaluable, given: Schema, wanted: Schema, frame: Frame) -> str:
+        """Another port of the same node that fits, an expression that changes the type, or a constant."""
+        path = parse_path(slot.source.strip()) if isinstance(slot, Expression) else slot
+        if not isinstance(path, Path):
+            number = isinstance(slot, Literal) and isinstance(slot.value, int | float)
+            as_text = {"const": str(slot.value).lower()} if number and isinstance(slot, Literal) else {}
+            return literal_hint({**as_text, **wanted})
+        if path.root != INPUTS and len(path.steps) == 1:
+            ports = self._root(path.root, frame).get("properties", {})
+            fitting = [name for name, schema in ports.items() if schema and fits(schema, wanted)]
+            best = nearest(str(path.steps[0]), fitting) or (fitting[0] if len(fitting) == 1 else "")
+            if best:
+                return f"did you mean `{path.root}.{best}`?"
+        return conversion(str(path), given, wanted) or literal_hint(wanted)
+
+    def _fit(self, given: Schema, wanted: Schema, at: tuple[str, Origin, str]) -> None:
         answer = fits(given, wanted)
+        where, origin, hint = at
         if answer is False:
             message = f"{named(wanted)} is needed, and this is {named(given)}"
-            self._findings.report("type_mismatch", message, where, origin)
+            self._findings.report("type_mismatch", message, where, origin, hint)
         elif answer is None and given:
             message = f"whether this is {named(wanted)} is checked when it runs"
             self._findings.add(Problem("unchecked_type", message, where, origin, severity="note"))
@@ -236,5 +259,7 @@ def _path_hint(path: Path, count: int, kind: Schema) -> str:
     if lists and isinstance(key, str):
         return f"every item's: `{Path(path.root, (*path.steps[:count], None, *path.steps[count:]))}`"
     known = {name for option in options(kind) for name in option.get("properties", {})}
+    if not known:
+        return f"the whole of it is `{Path(path.root, path.steps[:count])}`"
     rest = str(Path("", path.steps[count + 1 :]))
-    return did_you_mean(str(key), known, f"{Path(path.root, path.steps[:count])}.", rest) if known else ""
+    return did_you_mean(str(key), known, f"{Path(path.root, path.steps[:count])}.", rest)

@@ -9,7 +9,8 @@ from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING
 
 from flowllm.compiler.findings import Findings
-from flowllm.compiler.frames import Frame, Unit
+from flowllm.compiler.frames import Frame, Unit, every_unit
+from flowllm.text.slots import references
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -26,8 +27,27 @@ def put_in_order(frame: Frame, findings: Findings) -> None:
     left = {name: reads[name] - done for name in reads.keys() - done} if len(order) < len(reads) else {}
     for circle in circles(left) if left else ():
         unit = frame.units[circle[0]]
-        findings.report("cycle", f"{_shown(circle)}: each waits for the next", unit.id, unit.node.origin)
+        hint = _drop(unit, circle[1 % len(circle)])
+        findings.report("cycle", f"{_shown(circle)}: each waits for the next", unit.id, unit.node.origin, hint)
     frame.order = tuple(frame.units[name] for name in (*order, *sorted(left)))
+
+
+def _drop(unit: Unit, other: str) -> str:
+    """Which reference to drop: one by which ``unit``, or what it owns, waits for ``other``."""
+    inside = [unit, *(every_unit(unit.body) if unit.body is not None else ())]
+    for reader in inside:
+        node = reader.node
+        if other in node.after:
+            rest = ", ".join(name for name in node.after if name != other)
+            return f"{node.id}: {{after: [{rest}]}}"
+        read = {**{f"in.{name}": slot for name, slot in node.ports.items()}, **node.fields}
+        if node.each is not None:
+            read["each"] = node.each
+        for name, evaluable in read.items():
+            for reference in references(evaluable):
+                if reference.path.root == other:
+                    return f"drop `{reference.path}` from `{node.id}.{name}`, or repeat both with a retry around them"
+    return f"drop what `{unit.id}` reads of `{other}`"
 
 
 def _ordered(reads: Mapping[str, set[str]]) -> list[str]:

@@ -1,13 +1,15 @@
 """What is declared at the top of a pipeline, and what a pipeline that uses another has to give it."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 
 from flowllm.compiler.findings import Findings, did_you_mean
 from flowllm.compiler.frames import Unit
+from flowllm.core.nearest import nearest
 from flowllm.core.origin import Origin
 from flowllm.core.spec import PipelineSpec
 
 _TYPES = ("string", "integer", "number", "boolean", "array", "object", "null")
+_DEEPEST = 64
 _PLAIN = frozenset({"type", "default", "description", "title"})
 
 
@@ -37,7 +39,38 @@ def _check_schema(
 
     schema.pop("default", None)
     for message in check_schema(schema):
-        findings.report("bad_schema", message, where, origin)
+        findings.report("bad_schema", message, where, origin, _schema_hint(schema, message))
+
+
+_SCHEMA_HINTS = (
+    ("reference", "$ref: '#/$defs/name'"),
+    ("$schema", "leave `$schema` out"),
+    ("$id", "leave `$id` out"),
+    ("pattern", "pattern: '^[a-z]+$'"),
+    ("enum", "enum: [first, second]"),
+    ("required", "required: [name]"),
+)
+
+
+def _schema_hint(schema: object, message: str) -> str:
+    """The type that was meant, or how the part that the message speaks of is written."""
+    for word in _type_words(schema):
+        if word not in _TYPES:
+            return f"type: {nearest(word, _TYPES) or 'object'}  # or {', '.join(_TYPES)}"
+    known = (hint for part, hint in _SCHEMA_HINTS if part in message)
+    return next(known, "{type: object, properties: {name: {type: string}}}")
+
+
+def _type_words(schema: object) -> Iterator[str]:
+    """Every `type` in a schema; what nests deeper than a schema may is left out."""
+    pending = [(schema, 0)]
+    while pending:
+        part, depth = pending.pop()
+        inner = list(part.values()) if isinstance(part, dict) else part if isinstance(part, list) else []
+        if depth < _DEEPEST:
+            pending.extend((item, depth + 1) for item in inner)
+        given = part.get("type") if isinstance(part, dict) else None
+        yield from [word for word in (given if isinstance(given, list) else [given]) if isinstance(word, str)]
 
 
 def missing_inputs(spec: PipelineSpec, given: Collection[str], findings: Findings) -> None:

@@ -136,8 +136,9 @@ class _Composer:
             last = overrides[-1]
             guilty = [o for o in overrides if (o.key and f"'{o.key}'" in words) or o.word in words]
             origin = guilty[0].place if guilty else last.place
-            hint = "compare it with what the file writes there"
-            self._found.append(Problem("bad_override", words, (guilty or [last])[0].key, origin, hint))
+            key = (guilty or [last])[0].key
+            hint = f"{key.rpartition('.')[0] or key}=... sets the whole of it"
+            self._found.append(Problem("bad_override", words, key, origin, hint))
         else:
             hint = "defaults: [{retry@policies.retry: standard}, _self_]"
             self._found.append(Problem("bad_value", words, "defaults", self._marks.at("defaults").text, hint))

@@ -73,4 +73,5 @@ class _Family:
 def cycle(way: Sequence[str], where: str, origin: Origin, source: str) -> Problem:
     """The finding that a pipeline comes to use itself on this ``way``; ``source`` is the one that closes it."""
     message = f"the pipeline uses itself: {' -> '.join(way)}"
-    return Problem("cycle", message, where, origin, "take one `use` out of the circle", source=source)
+    hint = f"drop `use: {way[-1]}` from `{where.rpartition('.')[0]}`"
+    return Problem("cycle", message, where, origin, hint, source=source)

@@ -67,7 +67,7 @@ class Marks:
             return marks
         first, rest = steps[0], steps[1:]
         inner = self.children.get(first) or Marks(marks.value, marks.text, marks.key)
-        return replace(self, children=self.children | {first: inner.put(rest, marks)})
+        return replace(self, raw=None, children=self.children | {first: inner.put(rest, marks)})
 
     def over(self, older: "Marks") -> "Marks":
         """These marks, and those of ``older`` for what these do not know."""

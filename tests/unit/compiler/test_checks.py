@@ -407,6 +407,29 @@ HINTS = {
         ),
         "r: {around: [a, b, c]}",
     ),
+    "circle by a port": (
+        nodes(a={"kind": "fake", "in": {"v": "b.value"}}, b={"kind": "fake", "in": {"v": "a.value"}}),
+        "drop `b.value` from `a.in.v`, or repeat both with a retry around them",
+    ),
+    "circle by after": (
+        nodes(a={**FAKE, "after": ["c", "b"]}, c=FAKE, b={"kind": "fake", "in": {"v": "a.value"}}),
+        "a: {after: [c]}",
+    ),
+    "circle through a region": (
+        nodes(
+            a={"kind": "fake", "in": {"v": "r.value"}},
+            r={"kind": "retry", "around": ["x"], "of": "x.value"},
+            x={"kind": "fake", "in": {"v": "a.value"}},
+        ),
+        "drop `r.value` from `a.in.v`, or repeat both with a retry around them",
+    ),
+    "type of a schema": (
+        {**nodes(a=FAKE), "schemas": {"s": {"type": "objct"}}},
+        "type: object  # or string, integer, number, boolean, array, object, null",
+    ),
+    "reference of a schema": ({**nodes(a=FAKE), "schemas": {"s": {"$ref": "#/$defs/x"}}}, "$ref: '#/$defs/name'"),
+    "enumeration of a schema": ({**nodes(a=FAKE), "schemas": {"s": {"enum": 3}}}, "enum: [first, second]"),
+    "value of a parameter": (nodes(a={**FAKE, "level": "high"}), "level: 1"),
     "item": (
         nodes(
             out("m.items"),
@@ -417,6 +440,31 @@ HINTS = {
         "m: {around: [a, b]}",
     ),
 }
+
+MISMATCHES = {
+    "a text from a number": ("split", {"text": "inputs.n"}, 'in: {text: "{{ inputs.n | tojson }}"}'),
+    "a text from a list": ("split", {"text": "inputs.xs[].id"}, "in: {text: \"{{ inputs.xs[].id | join('\\\\n') }}\"}"),
+    "a number from a text": ("typed", {"number": "inputs.text"}, 'in: {number: "{{ inputs.text | int }}"}'),
+    "a number from an expression": ("typed", {"number": "{{ inputs.xs }}"}, 'in: {number: "{{ inputs.xs | length }}"}'),
+    "a number from a constant": ("typed", {"number": {"const": "x"}}, "in: {number: {const: 1}}"),
+    "a text from a constant": ("split", {"text": 5}, 'in: {text: {const: "5"}}'),
+    "a list from a number": ("typed", {"number": 1, "numbers": "inputs.n"}, "in: {numbers: [inputs.n]}"),
+    "a list from a text": ("typed", {"number": 1, "numbers": "inputs.text"}, "in: {numbers: {const: [1]}}"),
+    "a part of a text": ("fake", {"v": "inputs.text.words"}, "the whole of it is `inputs.text`"),
+}
+
+
+@pytest.mark.parametrize("name", MISMATCHES)
+def test_a_wrong_type_has_a_hint(name):
+    kind, ports, hint = MISMATCHES[name]
+    (problem,) = problems(nodes({"o": "inputs.text", "p": "a"}, a={"kind": kind, "in": ports}))
+    assert (problem.code, problem.hint) == ("type_mismatch", hint)
+
+
+def test_a_port_of_the_right_type_is_named():
+    cut = {"kind": "truncate", "in": {"text": "inputs.text"}, "max_tokens": 9}
+    (problem,) = problems(nodes({"o": "s.parts"}, s={"kind": "split", "in": {"text": "cut.tokens"}}, cut=cut))
+    assert (problem.code, problem.hint) == ("type_mismatch", "did you mean `cut.text`?")
 
 
 @pytest.mark.parametrize("name", HINTS)
@@ -441,9 +489,9 @@ def test_all_faults_come_at_once_and_nothing_derived():
         "unknown_reference",
         "unknown_reference",
         "unknown_port",
-        "unknown_port",
         "cycle",
         "unknown_kind",
+        "unknown_port",
     ]
 
 

@@ -541,3 +541,23 @@ def test_one_composition_at_a_time(project, kinds, monkeypatch):
         assert not entered.wait(1)
     thread.join()
     assert found == ["c/d"]
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ('a: "${vars.b}", b: "${vars.a}"', "give one of them a value of its own: a: value"),
+        ('alpha: 1, a: "${vars.alpa}"', "did you mean `${vars.alpha}`?"),
+        ('e: 1, a: "${vars.zebra}"', "vars: {zebra: value}"),
+        ('a: "${nowhere.b}"', '`vars` holds your own configuration: vars: {name: value}, read as "${vars.name}"'),
+        ('a: "${oc.env:NO_SUCH}"', 'export NO_SUCH=..., or give a default: "${oc.env:NO_SUCH,default}"'),
+        ('a: "${nope:1}"', '"${oc.env:NAME}" reads the environment, "${vars.name}" your own configuration'),
+    ],
+)
+def test_every_failed_interpolation_has_its_own_hint(loaded, text, hint):
+    assert [problem.hint for problem in loaded(f"vars: {{{text}}}").problems] == [hint]
+
+
+def test_an_override_inside_a_text_is_said_of_what_it_makes(loaded):
+    spec = loaded("nodes: {a: {kind: call, prompt: x}}", "nodes.a.prompt.y=1")
+    assert [problem.message for problem in spec.problems] == ["a mapping is not a text"]
