@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from flowllm.core.errors import UsageError
 
 HELP = "Keep provider keys: set, list, path, remove."
+NOT_TAKEN = "keys are not taken from the command line, which other programs can read"
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The variable's name, such as OPENAI_API_KEY.")]
 
@@ -23,13 +24,12 @@ class SetKey(Command):
     """Keep a key. It is asked for, or read from stdin, never taken from the command line."""
 
     name: Name
-    more: Annotated[list[str] | None, typer.Argument(hidden=True, metavar="")] = None
 
     def carry_out(self, screen: "Screen") -> int:
-        """Read the key and keep it; 2 for a bad name, an empty key, and a key among the words."""
+        """Read the key and keep it; 2 for a bad name or an empty key."""
         from flowllm.backends.auth import KeyStore
 
-        check_name(self.name, more=bool(self.more))
+        check_name(self.name)
         key = self._read().strip()
         if not key:
             hint = f"flowllm keys set {self.name} asks for it; flowllm keys remove {self.name} forgets it"
@@ -49,15 +49,14 @@ class SetKey(Command):
         return sys.stdin.readline(16 * 1024).strip() if sys.stdin is not None else ""
 
 
-def check_name(word: str, *, more: bool = False) -> None:
+def check_name(word: str) -> None:
     """Refuse what is no variable's name; what may be a key is not repeated."""
     name, equals, _ = word.partition("=")
     if not NAME.fullmatch(name):
         message = "the name of a key has letters A to Z, digits and `_` alone, and does not begin with a digit"
         raise refused(message, "flowllm keys set OPENAI_API_KEY")
-    if equals or more:
-        # Other programs and the shell's history can read a command line.
-        raise refused("keys are not taken from the command line", f"flowllm keys set {name} asks for the key")
+    if equals:
+        raise refused(NOT_TAKEN, f"flowllm keys set {name} asks for the key")
 
 
 def refused(message: str, hint: str) -> "UsageError":

@@ -166,6 +166,10 @@ def _misused(words: list[str], error: typer.TyperException) -> int:
     path = context.command_path if context is not None else "flowllm"
     message = error.format_message().strip().rstrip(".")
     message = message[:1].lower() + message[1:]
+    if path == "flowllm keys set" and not message.startswith("missing"):
+        from flowllm.cli.keys import NOT_TAKEN
+
+        message = NOT_TAKEN  # what typer says would repeat the word, which may be a key
     return Screen(Manner.guessed(words)).failure(UsageError("bad_usage", message, hint=f"{path} --help"))
 
 
