@@ -133,8 +133,8 @@ def check_override(override: Override, written: Mapping[str, Any], report: Repor
         _report(report, "bad_override", f"`{first}` cannot be set here", override.word, hint)
         return False
     if first not in TOP_LEVEL:
-        settable = [key for key in TOP_LEVEL if key not in _FIXED]
-        _report(report, "unknown_field", f"a pipeline has no `{first}`", override.word, closest(str(first), settable))
+        hint = _input_hint(override, written) or closest(str(first), [key for key in TOP_LEVEL if key not in _FIXED])
+        _report(report, "unknown_field", f"a pipeline has no `{first}`", override.word, hint)
         return False
     if first == "inputs":
         return _check_input(override, written, report)
@@ -151,6 +151,14 @@ def place_override(marks: Marks, override: Override) -> Marks:
 def bad_override(word: str, why: str, hint: str) -> UsageError:
     """The error that a word is no override."""
     return UsageError("bad_override", f"`{word}`: {why}", hint=hint, origin=Origin(note=f"command line: {word}"))
+
+
+def _input_hint(override: Override, written: Mapping[str, Any]) -> str:
+    """How an input is given, where the word sets one as if it were a field."""
+    declared = written.get("inputs")
+    if not isinstance(declared, dict) or override.key not in declared:
+        return ""
+    return "-i " + shlex.quote(override.word.lstrip("+~"))
 
 
 def _check_input(override: Override, written: Mapping[str, Any], report: Report) -> bool:

@@ -99,6 +99,8 @@ def test_formats_for_machines(flowllm, seven):
         ("nodes.sai.temperature=0.2", "unknown_reference", "say"),
         ("inputs.text=hello", "bad_override", "input.text=hello"),
         ("modle=mock/echo", "unknown_field", "model"),
+        ("text=hello", "unknown_field", "hint: -i text=hello\n"),
+        ("text=[1, 2]", "unknown_field", "hint: -i 'text=[1, 2]'\n"),
         ("model=moc/echo", "unknown_provider", "mock"),
     ],
 )
