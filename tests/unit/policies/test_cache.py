@@ -201,8 +201,7 @@ async def test_everyone_who_shares_a_request_keeps_the_answer_under_its_model(wo
 
 
 def acme(card=None, model=None):
-    models = {"m": ModelCard("m", **model)} if model else {}
-    return Catalog({"acme": ProviderCard("acme", **card or {}, models=models)})
+    return Catalog({"acme": ProviderCard("acme", **card or {}, models={"m": ModelCard("m", **model or {})})})
 
 
 @pytest.mark.parametrize("request_", [chat(), Embed("acme/m", ("a",))], ids=["call", "vectors"])
