@@ -1,24 +1,26 @@
 """What pipelines run in: kinds, providers, keys, a cache. Nothing of it is touched before it is used."""
 
-import importlib
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from flowllm.api.modules import kind_name, project_kinds
 from flowllm.backends.router import Backends
 from flowllm.config import load_yaml, packaged, read_text_file
 from flowllm.core.card import Catalog
-from flowllm.core.errors import SetupError
 from flowllm.core.kinds import Kinds
+from flowllm.core.origin import Origin
 from flowllm.core.scope import Call
 
 if TYPE_CHECKING:
     from flowllm.backends.auth import KeySource
     from flowllm.backends.store import DiskStore
     from flowllm.core.node import Node
+    from flowllm.text.misfits import Part, Steps
+
+__all__ = ["Environment", "kind_name"]
 
 
 @dataclass(frozen=True)
@@ -27,19 +29,28 @@ class Environment:
 
     ``project`` is the folder whose ``conf``, ``providers``, ``.env`` and modules count; ``mock`` are
     rules of the mock provider; ``providers`` overrides provider files (``{"openai": {"base_url":
-    ...}}``); ``cache_folder`` replaces the user's cache folder; ``registered`` are kinds of one's own.
+    ...}}``), ``provider_words`` are the words of a command line that say the same; ``cache_folder``
+    replaces the user's cache folder; ``registered`` are kinds of one's own, functions too. Folders may be
+    given as text.
     """
 
     project: Path = field(default_factory=Path.cwd)
     mock: Sequence[Mapping[str, Any]] = ()
     providers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     cache_folder: Path | None = None
-    registered: "Mapping[str, type[Node]]" = field(default_factory=dict)
+    registered: "Mapping[str, type[Node] | Callable[..., Any]]" = field(default_factory=dict)
+    provider_words: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "project", Path(self.project))
+        if self.cache_folder is not None:
+            object.__setattr__(self, "cache_folder", Path(self.cache_folder))
 
     @cached_property
     def kinds(self) -> Kinds:
         """Every kind: registered here, offered by the project's modules, built in, installed."""
-        return Kinds({**_project_kinds(self.project), **self.registered})
+        registered = {name: _own_kind(name, kind) for name, kind in self.registered.items()}
+        return Kinds({**project_kinds(self.project), **registered})
 
     @cached_property
     def catalog(self) -> Catalog:
@@ -48,7 +59,19 @@ class Environment:
         from flowllm.catalog import load_catalog
 
         folders = dict.fromkeys((self.project / "providers", packaged("providers")))
-        return load_catalog(tuple(folders), _read_card, self.providers, check_quirks)
+        return load_catalog(tuple(folders), _read_card, self.providers, check_quirks, place=self._place)
+
+    def _place(self, file: Path | None, name: str, steps: "Steps", part: "Part") -> Origin:
+        """Where a setting of the provider ``name`` was written: on the command line, in Python or in its file."""
+        way = ".".join(map(str, (name, *steps)))
+        for word in self.provider_words:
+            key = word.partition("=")[0]
+            if way == key or way.startswith(f"{key}.") or (not steps and key.startswith(f"{name}.")):
+                return Origin(note=f"command line: providers.{word}")
+        if file is None or _given(self.providers.get(name), steps):
+            return Origin(note=f"Environment(providers=...): {way}")
+        marks = load_yaml(read_text_file(file), str(file))[1].at(*steps)
+        return marks.key if part == "key" else marks.text
 
     @cached_property
     def keys(self) -> "KeySource":
@@ -78,37 +101,22 @@ def _read_card(path: Path) -> Any:
     return value
 
 
-def _project_kinds(project: Path) -> "dict[str, type[Node]]":
-    """The kinds of the modules that the project names in ``[tool.flowllm] modules``."""
-    settings = project / "pyproject.toml"
-    if not settings.is_file() or "[tool.flowllm]" not in settings.read_text(encoding="utf-8", errors="replace"):
-        return {}
-    import tomllib
-
-    names = tomllib.loads(settings.read_text(encoding="utf-8")).get("tool", {}).get("flowllm", {}).get("modules", [])
-    return {kind: node for name in names for kind, node in _module_kinds(project, str(name)).items()}
+def _given(settings: Any, steps: "Steps") -> bool:
+    """Whether settings hold what ``steps`` lead to."""
+    for step in steps:
+        if not isinstance(settings, Mapping) or step not in settings:
+            return False
+        settings = settings[step]
+    return bool(steps)
 
 
-def _module_kinds(project: Path, name: str) -> "dict[str, type[Node]]":
-    from flowllm.core.node import Node
+def _own_kind(name: str, kind: object) -> "type[Node]":
+    """A registered kind; a plain function becomes one."""
+    from flowllm.core.node import Node, node_from_function
 
-    if str(project) not in sys.path:
-        sys.path.insert(0, str(project))
-    try:
-        module = importlib.import_module(name)
-    except ImportError as error:
-        message = f"the module `{name}` of [tool.flowllm] modules cannot be imported: {error}"
-        raise SetupError(
-            "missing_extra", message, hint="its name is given as in an import, from the project's folder"
-        ) from error
-    own = (
-        value
-        for value in vars(module).values()
-        if isinstance(value, type) and issubclass(value, Node) and value is not Node
-    )
-    return {kind_name(node): node for node in own if node.__module__ == module.__name__}
-
-
-def kind_name(node: "type[Node]") -> str:
-    """The word after ``kind:`` for a class: its ``kind`` if it has one, else its name in lower case."""
-    return str(getattr(node, "kind", "") or node.__name__.lower())
+    if isinstance(kind, type) and issubclass(kind, Node):
+        return kind
+    if not callable(kind) or isinstance(kind, type):
+        message = f"the kind `{name}` is registered with {kind!r}; it takes a function or a subclass of Node"
+        raise TypeError(message)
+    return node_from_function(kind, name)

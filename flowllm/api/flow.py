@@ -41,11 +41,11 @@ class Flow:
     @classmethod
     def load(cls, file: str | Path, overrides: Sequence[str] = (), *, environment: Environment | None = None) -> "Flow":
         """Load a YAML file. ``overrides`` are words as on the command line (``nodes.ask.temperature=0``)."""
-        words = split_overrides(overrides)
+        words = split_overrides([overrides] if isinstance(overrides, str) else overrides)
         environment = environment or Environment(project=project_of(Path(file).resolve()))
         if words.providers:
             settings = {**environment.providers, **provider_settings(words.providers)}
-            environment = replace(environment, providers=settings)
+            environment = replace(environment, providers=settings, provider_words=tuple(words.providers))
         spec = load(file, words.configuration, kinds=environment.kinds, project=environment.project)
         return cls(spec, environment, parse_inputs(spec.inputs, words.inputs, typed_as="input."))
 

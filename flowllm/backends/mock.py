@@ -14,7 +14,7 @@ bytes, and an error is judged by its status and words like a real one.
 import hashlib
 import itertools
 import re
-from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Self
 
@@ -27,10 +27,27 @@ from flowllm.backends.wire import Wire, find_wire
 from flowllm.core.card import ProviderCard
 from flowllm.core.delta import Delta, Finish, Meta, Scores
 from flowllm.core.errors import PipelineInvalid, Problem, ProviderFacts, ProviderFailure
+from flowllm.core.origin import UNKNOWN, Origin
 from flowllm.core.request import Chat, Embed, Message, Request, Rerank
 from flowllm.core.scope import Scope
+from flowllm.text.misfits import Part, Steps, misfits
 
 CARD = ProviderCard("mock", wire={"chat": "openai_chat", "embed": "openai_embeddings"}, local=True)
+Place = Callable[[Steps, Part], Origin]
+"""Where the key or the value stands that steps lead to."""
+
+_EXAMPLE = '- {match: "(?i)hello", reply: Hi there}'
+_EXAMPLES = {
+    "match": '"(?i)hello"',
+    "model": "judge",
+    "replies": "[first, second]",
+    "error": "{status: 429, retry_after: 2}",
+    "status": "429",
+    "retry_after": "2",
+    "latency": "0.5",
+    "cut": "40",
+    "path": '"$.messages[0].content"',
+}
 _STEP = re.compile(r"\.([A-Za-z_]\w*)|\[(\d+)\]", re.ASCII)
 
 
@@ -95,18 +112,21 @@ class MockRule(BaseModel):
         return self.match is None or re.search(self.match, prompt, re.MULTILINE) is not None
 
 
-def parse_rules(rules: Sequence[Any]) -> tuple[MockRule, ...]:
-    """The configuration's ``mock`` list; `PipelineInvalid` with every mistake in it."""
+def parse_rules(rules: Sequence[Any], place: Place = lambda steps, part: UNKNOWN) -> tuple[MockRule, ...]:
+    """The configuration's ``mock`` list; `PipelineInvalid` with every mistake in it.
+
+    ``place`` finds where the rules were written, by a rule's position and the way inside it.
+    """
     problems: list[Problem] = []
     parsed: list[MockRule] = []
     for position, rule in enumerate(rules):
         try:
             parsed.append(MockRule.model_validate(rule))
         except ValidationError as error:
-            for found in error.errors(include_input=False, include_url=False):
-                where = ".".join(map(str, (f"mock[{position}]", *found["loc"])))
-                code = "unknown_field" if found["type"] == "extra_forbidden" else "bad_value"
-                problems.append(Problem(code, found["msg"].removeprefix("Value error, "), where))
+            for found in misfits(error, rule, MockRule, "a mock rule", _EXAMPLES):
+                where = ".".join(map(str, (f"mock[{position}]", *found.steps)))
+                origin = place((position, *found.steps), found.part)
+                problems.append(Problem(found.code, found.message, where, origin, found.hint or _EXAMPLE))
     if problems:
         raise PipelineInvalid(problems)
     return tuple(parsed)

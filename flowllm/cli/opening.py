@@ -66,13 +66,17 @@ def usable_model(environment: Environment) -> str:
 
 def read_rules(file: str) -> list[Any]:
     """The rules of a file: a list, or a mapping that holds them under ``mock``."""
+    from flowllm.backends.mock import parse_rules
     from flowllm.config import load_yaml, read_text_file
 
-    value, _ = load_yaml(read_text_file(file), file)
+    value, marks = load_yaml(read_text_file(file), file)
+    inner = ("mock",) if isinstance(value, dict) else ()
     rules = value.get("mock") if isinstance(value, dict) else value
     if not isinstance(rules, list):
         hint = '- {match: "(?i)hello", reply: Hi there}'
         raise UsageError("bad_value", f"`{file}` holds no list of mock rules", hint=hint)
+    marks = marks.at(*inner)
+    parse_rules(rules, lambda steps, part: marks.at(*steps).key if part == "key" else marks.at(*steps).text)
     return rules
 
 

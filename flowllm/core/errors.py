@@ -93,6 +93,7 @@ _SETUP = {
     "no_model": "a needed call without a model",
     "missing_key": "a provider's key is not set",
     "missing_extra": "an optional package is not installed",
+    "bad_module": "a module of the project that fails when it is imported",
     "missing_model_file": "a local model that is not there",
     "name_clash": "another distribution owns the same import name",
 }

@@ -9,7 +9,7 @@ import pytest
 
 from flowllm.api import Environment, Flow, node
 from flowllm.api.environment import kind_name
-from flowllm.core.errors import PipelineInvalid, SetupError
+from flowllm.core.errors import PipelineInvalid, SetupError, UsageError
 
 ECHO = {
     "inputs": {"n": "integer"},
@@ -157,3 +157,96 @@ def test_a_connection_keeps_no_requests(project):
 
     assert asyncio.run(main()) == []
     assert isinstance(flow.run({"n": 1}).cost, Decimal)
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "line", "words", "hint"),
+    [
+        ("x = (\n", "bad_module", 1, "SyntaxError: '(' was never closed", "python -c"),
+        ("a = 1\nb = a / 0\n", "bad_module", 2, "ZeroDivisionError: division by zero", "python -c"),
+        ("import sys\nsys.exit(7)\n", "bad_module", 2, "SystemExit: 7", "python -c"),
+        ("import os\nimport no_such_package_of_a_test\n", "missing_extra", 2, "no_such_package_of_a_test", "install"),
+        ("from os import no_such_name\n", "missing_extra", 1, "cannot import name 'no_such_name'", "mend the import"),
+    ],
+)
+def test_a_module_that_breaks_is_named_with_its_place(project, monkeypatch, text, code, line, words, hint):
+    (project / "broken_kinds_of_a_test.py").write_text(text)
+    settings(project, ["broken_kinds_of_a_test"])
+    monkeypatch.syspath_prepend(str(project))
+    with pytest.raises(SetupError) as caught:
+        _ = Environment(project=project).kinds
+    error = caught.value
+    assert (error.code, Path(error.origin.file).name, error.origin.line) == (code, "broken_kinds_of_a_test.py", line)
+    assert "`broken_kinds_of_a_test`" in error.message
+    assert words in error.message
+    assert hint in error.hint
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "hint"),
+    [
+        ('[tool.flowllm]\nmodules = "my_kinds"\n', 2, 'modules = ["my_kinds"]'),
+        ("[tool.flowllm]\n\nmodules = [1]\n", 3, 'modules = ["my_kinds"]'),
+        ("[tool]\nflowllm.modules = 3\n", 2, 'modules = ["my_kinds"]'),
+        ("[tool.flowllm]\nmodules = [my_kinds]\n", 2, "mend the line"),
+        ("[tool.flowllm\n", 1, "mend the line"),
+    ],
+)
+def test_settings_that_name_no_modules_are_refused_with_their_place(project, text, line, hint):
+    (project / "pyproject.toml").write_text(text)
+    with pytest.raises(UsageError) as caught:
+        _ = Environment(project=project).kinds
+    assert (caught.value.code, caught.value.origin.line) == ("bad_value", line)
+    assert hint in caught.value.hint
+
+
+def test_folders_may_be_text_and_kinds_functions(project, monkeypatch):
+    monkeypatch.chdir(project)
+    environment = Environment(project=".", cache_folder="cc", registered={"twice": lambda n: 2 * n})
+    pipeline = {
+        "inputs": {"n": "integer"},
+        "nodes": {"a": {"kind": "twice", "in": {"n": "inputs.n"}}},
+        "outputs": {"n": "a.value"},
+    }
+    assert Flow.of(pipeline, environment=environment).run({"n": 4})["n"] == 8
+    assert Flow.of(ECHO, environment=environment).run({"n": 1}).text == "1"
+    assert (project / "cc").is_dir()
+
+
+def test_what_is_no_kind_is_said_to_be_none():
+    with pytest.raises(TypeError, match="`k` is registered with 3"):
+        _ = Environment(registered={"k": 3}).kinds
+
+
+def test_one_override_may_stand_alone(project):
+    (project / "p.yaml").write_text("model: mock/a\nnodes: {say: {kind: call, prompt: hi}}\noutputs: {o: say.text}\n")
+    assert Flow.load(project / "p.yaml", "model=mock/echo").run().text == "hi"
+
+
+@pytest.mark.parametrize(
+    ("files", "words", "place"),
+    [
+        ({"acme": "base_url: https://a.example\nmodels:\n  m: {price: {input: 1..2}}\n"}, [], "acme.yaml:3:22"),
+        ({"acme": "base_url: https://a.example\nbse: 1\n"}, [], "acme.yaml:2:1"),
+        ({"acme": "wire: {chat: openai_chatt}\n"}, [], "acme.yaml:1:14"),
+        ({"acme": "base_url: https://a.example\n"}, ["providers.acme.base_url=ftp://x"], "command line: providers.acme.base_url=ftp://x"),
+        ({"acme": "bse: 1\n"}, ["providers.acme.base_url=https://x"], "acme.yaml:1:1"),
+        ({}, ["providers.opnai.base_url=http://x"], "command line: providers.opnai.base_url=http://x"),
+    ],
+)  # fmt: skip
+def test_findings_about_providers_have_a_place(project, files, words, place):
+    (project / "providers").mkdir()
+    for name, text in files.items():
+        (project / "providers" / f"{name}.yaml").write_text(text)
+    (project / "p.yaml").write_text("nodes: {say: {kind: call, model: acme/m, prompt: hi}}\noutputs: {o: say.text}\n")
+    with pytest.raises(PipelineInvalid) as caught:
+        Flow.load(project / "p.yaml", words).check()
+    (problem,) = caught.value.problems
+    assert str(problem.origin).endswith(place)
+    assert problem.hint
+
+
+def test_a_provider_set_in_python_is_said_to_be_so(project):
+    with pytest.raises(PipelineInvalid) as caught:
+        _ = Environment(project=project, providers={"openai": {"base_url": "ftp://x"}}).catalog.providers["openai"]
+    assert str(caught.value.problems[0].origin) == "Environment(providers=...): openai.base_url"

@@ -183,15 +183,20 @@ async def test_reranking_puts_shared_words_first():
         ({"match": "x"}, "bad_value", "exactly one"),
         ({"replies": []}, "bad_value", "exactly one"),
         ({"match": "(", "reply": "x"}, "bad_value", "no regular expression"),
-        ({"replly": "x"}, "unknown_field", ""),
-        ({"error": {"status": "soon"}}, "bad_value", "integer"),
+        ({"replly": "x"}, "unknown_field", "a mock rule has no `replly`"),
+        ({"reply": "x", "latency": "soon"}, "bad_value", "`latency` is a number, not `soon`"),
+        ({"error": {"status": "soon"}}, "bad_value", "`status` is a whole number, not `soon`"),
+        ({"error": {"statu": 1}}, "missing_field", "`error` needs `status`"),
+        ({"match": {"pth": "x"}, "reply": "x"}, "unknown_field", "`match` has no `pth`"),
+        ({"match": 3, "reply": "x"}, "bad_value", "`match` is a text or a mapping, not `3`"),
+        ("hello", "bad_value", "a mock rule is a mapping, not `hello`"),
     ],
 )
 def test_a_rule_that_cannot_be_is_named(rule, code, words):
     with pytest.raises(PipelineInvalid) as caught:
         parse_rules([{"reply": "fine"}, rule])
     assert code in {problem.code for problem in caught.value.problems}
-    assert all(problem.where.startswith("mock[1]") for problem in caught.value.problems)
+    assert all(problem.where.startswith("mock[1]") and problem.hint for problem in caught.value.problems)
     assert re.search(words, str(caught.value))
 
 
@@ -209,3 +214,16 @@ def test_a_rule_that_cannot_be_is_named(rule, code, words):
 def test_its_identity_is_that_of_its_rules(rules, same):
     own = MockBackend([{"match": "a", "reply": {"n": 1}}])
     assert (MockBackend(rules).identity == own.identity) is same
+
+
+def test_a_rule_of_a_file_has_its_place(tmp_path):
+    from flowllm.cli.opening import read_rules
+
+    file = tmp_path / "mock.yaml"
+    file.write_text("mock:\n  - {reply: fine}\n  - {reply: x, latency: soon}\n  - reply: x\n    modell: y\n")
+    with pytest.raises(PipelineInvalid) as caught:
+        read_rules(str(file))
+    assert [(p.origin.line, p.origin.column, p.where) for p in caught.value.problems] == [
+        (3, 25, "mock[1].latency"),
+        (5, 5, "mock[2].modell"),
+    ]
