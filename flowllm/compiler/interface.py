@@ -179,6 +179,7 @@ def _report(
     else:
         said = " or ".join(dict.fromkeys(one["msg"].removeprefix("Value error, ") for one in details))
         said = said.replace("valid tuple", "list").replace("valid dictionary", "mapping")
+        said = said.partition(", unable to parse")[0]
         message = f"`{names[0]}`: {said[:1].lower()}{said[1:]}{_instead(node, names, detail)}"
         findings.report("bad_value", message, where, origin, parameter_hint(kind, names[0]))
 
