@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from flowllm.backends.store import shared_store
+
 TWO = """\
 flowllm: 1
 name: two
@@ -151,6 +153,7 @@ def test_the_cache_is_used_seen_and_left_alone_on_request(flowllm, calls):
     assert made() == (1, 1)
     assert made("--no-cache") == (2, 0)
     assert made("--refresh", "ask") == (2, 0)
+    shared_store().flush()  # as when a process ends
     stats = flowllm("cache", "stats", "--json").data
     assert (stats["entries"], stats["groups"][0]["model"]) == (1, "mock/m")
     assert "1 from the cache" in flowllm("run", *calls).err
@@ -159,6 +162,7 @@ def test_the_cache_is_used_seen_and_left_alone_on_request(flowllm, calls):
 def test_an_entry_of_the_cache_is_explained_and_cleared(flowllm, calls):
     events = flowllm("run", *calls, "--events").out.splitlines()
     key = next(json.loads(line)["key"] for line in events if '"CacheMiss"' in line)
+    shared_store().flush()  # as when a process ends
     entry = flowllm("cache", "explain", key[:12], "--json").data
     assert entry["key"] == key
     assert "here" in json.dumps(entry["value"])
