@@ -30,7 +30,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Doctor(Command):
-    """Look at the installation: packages, keys, providers, cache, folders, terminal."""
+    """Look at the installation: packages, kinds, providers, keys, cache, folders, terminal."""
 
     def carry_out(self, screen: "Screen") -> int:
         """Print the report."""
@@ -58,15 +58,27 @@ def _lines(findings: list[Finding]) -> Iterator[str]:
 
 
 def _looked(look: Callable[[], Iterator[Finding]]) -> list[Finding]:
-    """What a look finds; one that breaks is a finding itself."""
+    """What a look finds, under its name; one that breaks is a finding itself."""
+    found: list[Finding] = []
+    try:
+        found.extend(look())
+    except Exception as error:  # noqa: BLE001  doctor has to say what is broken, whatever it is
+        found.extend(_broken(look.__name__, error))
+    return found
+
+
+def _broken(topic: str, error: Exception) -> Iterator[Finding]:
+    """What an error says: each of its problems with its place."""
+    from flowllm.cli.excerpt import shown
+    from flowllm.cli.render import problems_of
     from flowllm.core.errors import FlowError
 
-    try:
-        return list(look())
-    except FlowError as error:
-        return [Finding(look.__name__, error.code, error.message, ok=False, hint=error.hint)]
-    except Exception as error:  # noqa: BLE001  doctor has to say what is broken, whatever it is
-        return [Finding(look.__name__, type(error).__name__, str(error), ok=False)]
+    if not isinstance(error, FlowError):
+        yield Finding(topic, type(error).__name__, str(error), ok=False)
+        return
+    for problem in problems_of(error):
+        place = shown(problem.origin) or problem.where or problem.code
+        yield Finding(topic, place, problem.message, ok=False, hint=problem.hint)
 
 
 def python() -> Iterator[Finding]:
@@ -80,38 +92,57 @@ def python() -> Iterator[Finding]:
 
 
 def packages() -> Iterator[Finding]:
-    """What flowllm needs and what extras add."""
+    """What flowllm needs, and whether another project called flowllm owns the import."""
     from flowllm import __version__
 
-    yield Finding("packages", "flowllm", __version__)
+    yield Finding("packages", "flowllm", f"{__version__} from {Path(__file__).resolve().parents[1]}")
+    other = _version("flowllm")
+    if other is not None:
+        hint = f"pip uninstall flowllm; then install {DISTRIBUTION} again"
+        yield Finding("packages", "distribution `flowllm`", f"{other}, another project", ok=False, hint=hint)
     for name, extra in _required():
-        version = _version(name)
-        if extra:
-            yield Finding("extras", f"{name} ({extra})", version or "not installed")
-        else:
+        if not extra:
+            version = _version(name)
             hint = "" if version else "install flowllm again"
             yield Finding("packages", name, version or "missing", ok=version is not None, hint=hint)
 
 
-def clash() -> Iterator[Finding]:
-    """Whether another project called flowllm owns the import."""
-    own = Path(__file__).resolve().parents[1]
-    version = _version("flowllm")
-    if version is not None:
-        hint = f"pip uninstall flowllm; then install {DISTRIBUTION} again"
-        yield Finding("packages", "distribution `flowllm`", f"{version}, another project", ok=False, hint=hint)
-    yield Finding("packages", "imported from", str(own))
+def extras() -> Iterator[Finding]:
+    """What can be added."""
+    for name, extra in _required():
+        if extra:
+            yield Finding("extras", f"{name} ({extra})", _version(name) or "not installed")
 
 
-def keys() -> Iterator[Finding]:
-    """Which keys are found; never a key itself."""
-    from flowllm.backends.auth import KeyStore
+def kinds() -> Iterator[Finding]:
+    """Every kind of node, and whether it can be imported."""
+    from flowllm.cli.opening import here
+
+    known = here().kinds
+    found, broken = [], []
+    for name in known.names():
+        try:
+            found.append(name if known.find(name) is not None else "")
+        except Exception as error:  # noqa: BLE001  somebody else's code
+            broken += list(_broken("kinds", error))
+    yield Finding("kinds", "can be used", ", ".join(filter(None, found)))
+    yield from broken
+
+
+def providers() -> Iterator[Finding]:
+    """Every provider, and whether its key is found; never a key itself."""
     from flowllm.cli.opening import here
     from flowllm.cli.providers import provider_rows
 
     for row in provider_rows(here()):
         where = f" at {row['base_url']}" if row["base_url"] else ""
         yield Finding("providers", row["name"], f"{row['models']} models{where}, key: {row['key']}")
+
+
+def keys() -> Iterator[Finding]:
+    """Where keys are kept, and their names."""
+    from flowllm.backends.auth import KeyStore
+
     store = KeyStore()
     yield Finding("keys", "file", f"{store.path}" + ("" if store.path.exists() else " (none yet)"))
     yield Finding("keys", "kept", ", ".join(store.list()) or "none")
@@ -154,7 +185,9 @@ def terminal() -> Iterator[Finding]:
         yield Finding("terminal", name, os.environ.get(name) or "not set")
 
 
-LOOKS: tuple[Callable[[], Iterator[Finding]], ...] = (python, packages, clash, keys, cache, folders, terminal)
+LOOKS: tuple[Callable[[], Iterator[Finding]], ...] = (
+    python, packages, extras, kinds, providers, keys, cache, folders, terminal
+)  # fmt: skip
 
 
 def _required() -> Iterator[tuple[str, str]]:

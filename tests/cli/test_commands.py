@@ -125,7 +125,7 @@ def test_doctor_reports_and_breaks_on_a_clash(flowllm, monkeypatch):
     report = flowllm("doctor", "--json")
     assert (report.status, report.data["ok"]) == (0, True)
     topics = {row["topic"] for row in report.data["findings"]}
-    assert topics >= {"python", "packages", "extras", "providers", "keys", "cache", "folders", "terminal"}
+    assert topics == {"python", "packages", "extras", "kinds", "providers", "keys", "cache", "folders", "terminal"}
 
     from flowllm.cli import doctor
 
@@ -144,6 +144,32 @@ def test_doctor_finds_a_cache_of_another_version(flowllm, tmp_path):
     assert "flowllm cache clear" in broken.out
     assert flowllm("cache", "clear").status == 0
     assert flowllm("doctor").status == 0
+
+
+CARD = "name: acme\nbase_url: https://api.acme.example/v1\nwire: {chat: openai_chatt}\n"
+MODULES = '[tool.flowllm]\nmodules = ["no_such_module"]\n'
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "topic", "said"),
+    [
+        ("providers/acme.yaml", CARD, "providers", ("acme.yaml:3", "there is no wire `openai_chatt`")),
+        ("providers/acme.yaml", "name: acme\nbase_url: [\n", "providers", ("acme.yaml", "not valid YAML")),
+        ("pyproject.toml", MODULES, "kinds", ("no_such_module",)),
+        ("../config/flowllm/keys.json", "[]", "keys", ("keys.json", "cannot be read")),
+    ],
+)
+def test_doctor_finds_what_is_broken_under_its_title(flowllm, folder, file, text, topic, said):
+    (folder / file).parent.mkdir(parents=True, exist_ok=True)
+    (folder / file).write_text(text)
+    report = flowllm("doctor", "--json")
+    assert (report.status, report.data["ok"]) == (3, False)
+    broken = [row for row in report.data["findings"] if not row["ok"]]
+    assert {row["topic"] for row in broken} >= {topic}
+    assert all(any(word in f"{row['name']}: {row['value']}" for row in broken) for word in said)
+    assert all(row["value"].count("bad_") == 0 for row in broken), "no codes within sentences"
+    titles = [line for line in flowllm("doctor").out.splitlines() if not line.startswith(" ")]
+    assert len(titles) == len(set(titles))
 
 
 @pytest.mark.parametrize("command", [("models", "list"), ("providers", "list")])
