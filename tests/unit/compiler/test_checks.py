@@ -141,6 +141,10 @@ ONE = {
         nodes(r={"kind": "route", "switch": "n {{ inputs.n }}", "cases": {"null": {"const": 1}}}),
         "text_around_expression r.switch: ",
     ),
+    "broken expression that goes into a number": (
+        nodes(a={"kind": "typed", "in": {"number": "{{ inputs. }}"}}),
+        "bad_template a.in: the template does not parse",
+    ),
     "id with an unseen character": (
         nodes({"o": "b.value"}, **{"a\u200bb": FAKE, "b": FAKE}),
         "bad_key nodes: key `a<U+200B>b` holds a character that cannot be seen",

@@ -57,6 +57,7 @@ def test_half_a_character_in_an_override_has_the_word_as_its_place(found):
     text = HEAD + "nodes: {a: {kind: fake, in: {v: inputs.q}}}\noutputs: {o: a.value}\n"
     (problem,) = found(text, "nodes.a.level=\udcff")
     assert (problem.code, str(problem.origin)) == ("bad_override", "command line: nodes.a.level=\\udcff")
+    assert "holds half of a character" in problem.message
 
 
 @pytest.mark.parametrize(
