@@ -147,7 +147,7 @@ def region(**more):
 
 @pytest.mark.parametrize(
     ("first", "second"),
-    [(1, 2), (2**70, 2**70 + 1), (float("nan"), None), ("\ud800", "\ud801"), ([1], [[1]]), ("1", 1)],
+    [(1, 2), (2**70, 2**70 + 1), ([1], [[1]]), ("1", 1), (None, "null")],
 )
 async def test_what_differs_has_keys_that_differ(first, second):
     flow = made(region(), {"hit": "c.hit"}, inputs={"x": {}})
