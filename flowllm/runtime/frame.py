@@ -18,6 +18,7 @@ from flowllm.core.event import CaseChosen, Event, StepFailed, StepFinished, Step
 from flowllm.runtime.bind import BoundFrame, BoundStep
 from flowllm.runtime.context import Place, Run
 from flowllm.runtime.values import case_of, run_step
+from flowllm.runtime.work import begin, ports_of
 
 IDLE, WAITING, WORKING, CHOSEN, RESCUED, DONE = range(6)
 INLINE_AT_ONCE = 256
@@ -191,11 +192,9 @@ class Frame:
         bound = self.bound.steps[index]
         names = self.names
         arguments = {name: evaluate(names) for name, evaluate in bound.inputs}
-        assert bound.run is not None
         if bound.takes_scope:
             arguments["scope"] = self.place.scope(self, bound)
-        ports: Mapping[str, Any] = bound.run(**arguments)
-        return ports
+        return ports_of(bound, begin(bound, arguments))
 
     def _choose(self, index: int) -> None:
         bound = self.bound.steps[index]

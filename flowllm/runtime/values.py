@@ -13,6 +13,7 @@ from flowllm.core.event import CallFinished, Event
 from flowllm.runtime.bind import BoundStep, Names
 from flowllm.runtime.context import Emit, Place
 from flowllm.runtime.regions import REGIONS
+from flowllm.runtime.work import begin, blank_prompt, left, ports_of
 
 if TYPE_CHECKING:
     from flowllm.runtime.frame import Frame
@@ -50,12 +51,13 @@ async def _work(frame: "Frame", index: int, place: Place) -> Mapping[str, Any]:
 
 
 async def _ports(bound: BoundStep, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
-    assert bound.run is not None
-    ports = bound.run(**arguments)
-    if inspect.isawaitable(ports):
-        ports = await ports
-    given: Mapping[str, Any] = ports
-    return given
+    given = begin(bound, arguments)
+    if inspect.isawaitable(given):
+        try:
+            given = await given
+        except SystemExit as error:
+            raise left(bound, error) from error
+    return ports_of(bound, given)
 
 
 async def _ask(frame: "Frame", bound: BoundStep, place: Place, arguments: dict[str, Any]) -> Mapping[str, Any]:
@@ -64,7 +66,11 @@ async def _ask(frame: "Frame", bound: BoundStep, place: Place, arguments: dict[s
     scope = place.scope(frame, bound, watch.emit)
     call = bound.calls.get(tuple(spare))
     arguments |= {"model": first, "scope": scope if call is None else replace(scope, call=call)}
-    return {**await _ports(bound, arguments), "cost": watch.total}
+    try:
+        ports = await _ports(bound, arguments)
+    except NodeFailure as error:
+        raise blank_prompt(bound, frame.names, arguments, error) from error.__cause__
+    return {**ports, "cost": watch.total}
 
 
 def models_of(bound: BoundStep, arguments: Mapping[str, Any]) -> tuple[str, ...]:
