@@ -8,16 +8,45 @@ own loggers, which print whole URLs, speak only of trouble.
 
 import logging
 import sys
-from collections.abc import Callable
-from dataclasses import fields
+from collections.abc import Callable, Mapping
+from dataclasses import fields, is_dataclass
+from decimal import Decimal
 from typing import Any, TextIO
 
-from flowllm.core.event import CallFailed, CallRetried, DeltaReceived, Event, ModelChosen, StepFailed, Warned
+from flowllm.core.event import (
+    CallFailed,
+    CallFinished,
+    CallRetried,
+    DeltaReceived,
+    Event,
+    ModelChosen,
+    RunFinished,
+    RunStarted,
+    StepFailed,
+    Warned,
+)  # fmt: skip
 
 Clean = Callable[[str], str]
 LOUD = ("httpx", "httpcore", "aiohttp", "asyncio", "urllib3", "hydra")
 LEVELS = ("debug", "info", "warning", "error")
-_LEVEL_OF = {StepFailed: "error", Warned: "warning", CallRetried: "warning", ModelChosen: "warning", CallFailed: "info"}
+_LEVEL_OF: Mapping[type[Event], str] = {
+    StepFailed: "error",
+    **dict.fromkeys((Warned, CallRetried, ModelChosen), "warning"),
+    **dict.fromkeys((RunStarted, RunFinished, CallFinished, CallFailed), "info"),
+}
+_FINDINGS = {"flowllm.cache": "file_refused", "dotenv.main": "file_refused"}
+"""Loggers whose warnings are findings, with their codes."""
+_WHERE = {"dotenv.main": "the project's .env: "}
+"""What a logger's own words leave out."""
+
+
+class _Finding(logging.Formatter):
+    """``warning[file_refused]: ...``, as findings are written everywhere."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        code = _FINDINGS.get(record.name)
+        head = record.levelname.lower() + (f"[{code}]" if code else "")
+        return f"{head}: {_WHERE.get(record.name, '')}{super().format(record)}"
 
 
 class _Redacting(logging.Formatter):
@@ -33,7 +62,7 @@ class _Redacting(logging.Formatter):
 
 def warnings_only(clean: Clean, stream: TextIO | None = None) -> None:
     """Warnings and errors as plain lines on stderr."""
-    _install(logging.Formatter("%(levelname)s: %(message)s"), "warning", clean, stream)
+    _install(_Finding(), "warning", clean, stream)
 
 
 def configure(level: str, clean: Clean, *, as_json: bool = False, stream: TextIO | None = None) -> None:
@@ -70,10 +99,19 @@ def _rendering(*, as_json: bool) -> list[Any]:
 
     if as_json:
         plain = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
-        return [structlog.processors.ExceptionRenderer(plain), structlog.processors.JSONRenderer(default=str)]
+        return [structlog.processors.ExceptionRenderer(plain), structlog.processors.JSONRenderer(default=_as_data)]
     order = ["timestamp", "level", "logger", "event"]
     lines = structlog.processors.KeyValueRenderer(key_order=order, drop_missing=True)
     return [structlog.processors.format_exc_info, _exception_last(lines)]
+
+
+def _as_data(value: Any) -> Any:
+    """What JSON has no word for: records by their fields, mappings as objects, the rest as text."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: getattr(value, field.name) for field in fields(value)}
+    if isinstance(value, Mapping):
+        return dict(value)
+    return f"{value:f}" if isinstance(value, Decimal) else str(value)
 
 
 def _exception_last(render: Callable[..., Any]) -> Callable[..., str]:
@@ -99,7 +137,7 @@ def _install(formatter: logging.Formatter, level: str, clean: Clean, stream: Tex
 
 
 class EventLog:
-    """A reader of events that logs them: what went wrong as warnings and errors, the rest for debugging."""
+    """A reader of events that logs them: failures as warnings and errors, runs and calls as news, the rest to debug."""
 
     def __init__(self) -> None:
         import structlog
@@ -111,4 +149,6 @@ class EventLog:
         if type(event) is DeltaReceived:
             return
         values = {field.name: getattr(event, field.name) for field in fields(event)}
+        if type(event) is RunFinished:
+            values["outputs"] = list(event.outputs)  # what they hold is data, and data is for stdout
         self._log.log(logging.getLevelName(_LEVEL_OF.get(type(event), "debug").upper()), type(event).__name__, **values)

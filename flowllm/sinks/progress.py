@@ -35,6 +35,10 @@ if TYPE_CHECKING:
 Clean = Callable[[str], str]
 _COUNTERS = re.compile(r"\[\d+\]|#\d+")
 _REFRESH = 8
+OFTEN = 10
+"""How often plain lines say the same of one node before they only count it."""
+OWN = "builtin/"
+"""Models that are functions of this process."""
 _MARKS = {"running": "…", "done": "✓", "failed": "✗"}
 _STYLES = {"running": "cyan", "done": "green", "failed": "red"}
 
@@ -73,16 +77,33 @@ _SAY: Mapping[type[Event], Callable[[Any], str]] = {
 }
 
 
+def _counted(times: int) -> str:
+    if times < OFTEN:
+        return ""
+    return f" ({times:,} times{', shown less often from here' if times == OFTEN else ''})"
+
+
 class PlainProgress:
-    """A reader that writes one line for each thing worth knowing. ``write`` gets it without newline."""
+    """A reader that writes one line for each thing worth knowing. ``write`` gets it without newline.
+
+    What happens at one node again and again is said `OFTEN` times, then at every power of ten. Answers of
+    models that are functions of this process are not said.
+    """
 
     def __init__(self, write: Callable[[str], object], clean: Clean = str) -> None:
         self._write, self._clean = write, clean
+        self._times: dict[tuple[type[Event], str], int] = {}
 
     def __call__(self, event: Event) -> None:
         """Say what happened."""
+        if type(event) not in _SAY or (type(event) is CallFinished and event.model.startswith(OWN)):
+            return
+        key = (type(event), _COUNTERS.sub("", event.address))
+        times = self._times[key] = self._times.get(key, 0) + 1
+        if times > OFTEN and str(times).strip("0") != "1":
+            return
         for line in lines_for(event):
-            self._write(self._clean(line))
+            self._write(self._clean(line) + _counted(times))
 
     def close(self) -> None:
         """Nothing is open."""

@@ -218,7 +218,7 @@ def test_warnings_without_structlog(root):
     log.warnings_only(CLEAN, stream)
     logging.getLogger("flowllm.cache").warning("key %s", SECRET)
     logging.getLogger("flowllm.cache").info("quiet")
-    assert stream.getvalue() == "WARNING: key ***\n"
+    assert stream.getvalue() == "warning[file_refused]: key ***\n"
 
 
 def test_events_in_the_log(root):
@@ -229,7 +229,9 @@ def test_events_in_the_log(root):
     reader(DeltaReceived("a", 0.0, Text("secret story")))
     reader(StepFailed("ask", 1.0, "call", "auth", f"the key {SECRET} is not accepted"))
     lines = [json.loads(line) for line in stream.getvalue().splitlines()]
-    assert [(line["event"], line["level"]) for line in lines] == [("CallFinished", "debug"), ("StepFailed", "error")]
+    assert [(line["event"], line["level"]) for line in lines] == [("CallFinished", "info"), ("StepFailed", "error")]
+    assert lines[0]["usage"]["input"] == 100
+    assert isinstance(lines[0]["cost"]["total"], str)
     assert lines[1]["message"] == "the key *** is not accepted"
 
 
@@ -264,6 +266,37 @@ def test_plain_lines():
         "docs[1]/ask: now b/x (a/x: ***)",
         "warning: careful",
     ]
+
+
+def test_a_run_that_goes_well_is_told_at_info(root):
+    stream = io.StringIO()
+    log.configure("info", CLEAN, as_json=True, stream=stream)
+    reader = log.EventLog()
+    for event in (*STORY[:3], finished(), RunFinished("", 1.0, "", 1.0, {"o": "the whole answer"})):
+        reader(event)
+    lines = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert [line["event"] for line in lines] == ["RunStarted", "CallFinished", "RunFinished"]
+    assert lines[-1]["outputs"] == ["o"]
+
+
+def test_what_happens_often_is_counted():
+    lines = []
+    reader = PlainProgress(lines.append, CLEAN)
+    for n in range(10_000):
+        reader(finished(f"docs[{n}]/ask"))
+        reader(CacheHit(f"docs[{n}]/look#2", 2.0, "k"))
+    said = [line for line in lines if "/ask" in line]
+    assert len(said) == len(lines) / 2 == 13
+    assert [line.partition(":")[0] for line in said[-4:]] == [f"docs[{n}]/ask" for n in (9, 99, 999, 9999)]
+    assert said[8].endswith("tokens")
+    assert said[9].endswith("(10 times, shown less often from here)")
+    assert said[-1].endswith("(10,000 times)")
+
+
+def test_functions_of_this_process_are_not_said():
+    lines = []
+    PlainProgress(lines.append, CLEAN)(finished(model="builtin/lexical"))
+    assert lines == []
 
 
 class Terminal(io.StringIO):
