@@ -356,6 +356,14 @@ class DiskStore:
                     return Entry(found, kind, model, size, stored, expires, self.get(found))
         return None
 
+    def begin_with(self, start: str) -> int:
+        """How many keys begin so, counted up to two."""
+        self.flush()
+        with self._guard() as database:
+            if database is not None:
+                return len(_rows(self.folder, _ENTRY, (len(start), start)))
+        return 0
+
 
 _MADE: weakref.WeakSet[DiskStore] = weakref.WeakSet()
 _SHARED: weakref.WeakValueDictionary[Path, DiskStore] = weakref.WeakValueDictionary()

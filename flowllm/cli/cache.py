@@ -1,5 +1,6 @@
 """`flowllm cache`: what is kept of earlier answers."""
 
+import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
@@ -82,24 +83,28 @@ class Clear(Command):
 class Explain(Command):
     """Show one entry: what was answered, by whom, when, until when."""
 
-    key: Annotated[str, typer.Argument(metavar="KEY", help="A key, or how it begins; events and --json show keys.")]
+    key: Annotated[str, typer.Argument(metavar="KEY", help="A key, or how it begins; run --events shows keys.")]
 
     def carry_out(self, screen: "Screen") -> int:
-        """Print the entry; 2 when there is none."""
+        """Print the entry; 2 when there is none, or more than one."""
         from flowllm.backends.store import DiskStore
         from flowllm.core.errors import UsageError
 
         store = DiskStore(warn=screen.note)
-        entry = store.explain(self.key)
+        entry, several = store.explain(self.key), store.begin_with(self.key) > 1
         store.close()
+        if entry is None and several:
+            message = f"more than one entry has a key that begins with `{self.key}`"
+            raise UsageError("bad_usage", message, hint="give more of the key")
         if entry is None:
             hint = "flowllm run ... --events prints the keys of a run"
-            raise UsageError("bad_usage", f"no single entry has the key `{self.key}`", hint=hint)
+            raise UsageError("bad_usage", f"no entry has a key that begins with `{self.key}`", hint=hint)
         data = _entry_data(entry)
         if self.as_json:
             screen.json(data)
         else:
-            screen.text("\n".join(f"{name}: {value}" for name, value in data.items()))
+            value = json.dumps(data.pop("value"), ensure_ascii=False, default=str)
+            screen.text("\n".join([*(f"{name}: {_word(fact)}" for name, fact in data.items()), f"value: {value}"]))
         return 0
 
 
@@ -113,6 +118,10 @@ def _entry_data(entry: "Entry") -> dict[str, Any]:
         "expires": _moment(entry.expires) if entry.expires is not None else None,
         "value": entry.value,
     }
+
+
+def _word(fact: object) -> str:
+    return "never" if fact is None else str(fact)
 
 
 def _moment(stamp: float) -> str:

@@ -50,7 +50,12 @@ def application(words: Sequence[str] | None = None) -> typer.Typer:
     """All commands; of a command line's ``words`` those alone that it needs, for each costs time to make."""
     only = _needed(words)
     app = typer.Typer(
-        name="flowllm", cls=Commands, rich_markup_mode=None, no_args_is_help=True, pretty_exceptions_enable=False
+        name="flowllm",
+        cls=Commands,
+        rich_markup_mode=None,
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        suggest_commands=False,
     )
     names = ", ".join(later.NAMES)
     app.callback(
@@ -87,7 +92,7 @@ def _completed() -> list[str]:
 
 
 def _group(commands: dict[str, type[Command]]) -> typer.Typer:
-    group = typer.Typer(cls=Commands, rich_markup_mode=None, no_args_is_help=True)
+    group = typer.Typer(cls=Commands, rich_markup_mode=None, no_args_is_help=True, suggest_commands=False)
     for name, command in commands.items():
         group.command(name, cls=OwnOptionsFirst)(command)
     # Without a callback a group of one command would be that command.

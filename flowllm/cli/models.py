@@ -35,6 +35,9 @@ class ListModels(Command):
         if self.as_json:
             screen.json({"models": rows})
             return 0
+        if not rows:
+            screen.note(f"no model's name holds {' and '.join(words)}; `flowllm models list` shows all")
+            return 0
         names = ("model", "tasks", "context", "output", "input $", "output $", "supports")
         screen.text(table([names, *map(_cells, rows)], right=frozenset({2, 3, 4, 5})))
         return 0

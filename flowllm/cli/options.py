@@ -105,6 +105,18 @@ class Commands(typer.core.TyperGroup):
         rest: list[str] = super().parse_args(ctx, args)
         return rest
 
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The command that the first word names; an unknown one may be meant to be one that is there to use."""
+        try:
+            return super().resolve_command(ctx, args)
+        except typer.TyperException as error:
+            from flowllm.core.nearest import nearest
+
+            near = nearest(args[0], (name for name, command in self.commands.items() if not command.hidden))
+            if near:
+                vars(error)["message"] = f"no such command `{args[0]}`; did you mean `{near}`?"
+            raise
+
 
 @dataclass(frozen=True, slots=True)
 class Manner:

@@ -178,6 +178,20 @@ def test_what_is_installed(flowllm, command):
     assert len(next(iter(flowllm(*command, "--json").data.values()))) > 3
 
 
+@pytest.mark.parametrize(
+    ("word", "said"), [("rnu", "did you mean `run`?"), ("cahce", "did you mean `cache`?"), ("tset", "command 'tset'\n")]
+)
+def test_only_commands_that_are_there_are_offered(flowllm, word, said):
+    assert "error[bad_usage]: no such command" in (err := flowllm(word).err)
+    assert said in err
+
+
+def test_no_model_of_that_name(flowllm):
+    outcome = flowllm("models", "list", "gpt", "zzz")
+    assert (outcome.status, outcome.out) == (0, "")
+    assert "no model's name holds gpt and zzz" in outcome.err
+
+
 def test_models_are_filtered_by_words(flowllm):
     names = [row["model"] for row in flowllm("models", "list", "gpt", "mini", "--json").data["models"]]
     assert names
@@ -256,3 +270,13 @@ def test_the_schema_of_one_kind(flowllm):
     schema = flowllm("schema", "--kind", "call").data
     assert schema["properties"]["kind"] == {"const": "call"}
     assert {"prompt", "temperature", "schema", "cache", "retry", "each"} <= set(schema["properties"])
+
+
+def test_an_entry_of_the_cache_is_explained(flowllm, echo):
+    for text in ("x", "y"):
+        events = flowllm("run", echo, "-i", f"text={text}", "nodes.say.cache=true", "--events").out.splitlines()
+    key = next(event["key"] for event in map(json.loads, events) if event["event"] == "CacheMiss")
+    lines = flowllm("cache", "explain", key).out.splitlines()
+    assert json.loads(lines[-1].removeprefix("value: ")) == flowllm("cache", "explain", key, "--json").data["value"]
+    assert "no entry has a key that begins with `zz`" in flowllm("cache", "explain", "zz").err
+    assert "more than one entry" in flowllm("cache", "explain", "").err
