@@ -16,6 +16,9 @@ from flowllm.text.strict_json import InvalidJson, decode
 LIMIT = 10 * 1024 * 1024
 """The most bytes that a file may have."""
 
+TOO_LARGE = f"it is larger than {LIMIT // 1024 // 1024} MiB"
+SMALLER = "give it in several smaller ones"
+
 
 def _flag(name: str) -> int:
     """A flag of `os.open`; nothing on systems that lack it."""
@@ -58,7 +61,7 @@ def read_bytes(path: str | Path, *, under: str | Path | None = None, base: str |
     with os.fdopen(handle, "rb") as file:
         data = file.read(LIMIT + 1)
     if len(data) > LIMIT:
-        raise _refused(shown, f"it is larger than {LIMIT // 1024 // 1024} MiB")
+        raise _refused(shown, TOO_LARGE, SMALLER)
     return data
 
 
@@ -116,7 +119,7 @@ def _check(handle: int, shown: str) -> None:
     if not stat.S_ISREG(found.st_mode):
         raise _refused(shown, "it is no regular file")
     if found.st_size > LIMIT:
-        raise _refused(shown, f"it is larger than {LIMIT // 1024 // 1024} MiB")
+        raise _refused(shown, TOO_LARGE, SMALLER)
 
 
 def _refused(shown: str, why: str, hint: str = "") -> UsageError:

@@ -9,7 +9,7 @@ import shlex
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, BinaryIO
 
-from flowllm.config.files import LIMIT, read_bytes
+from flowllm.config.files import LIMIT, SMALLER, TOO_LARGE, read_bytes
 from flowllm.config.words import closest
 from flowllm.core.errors import UsageError
 from flowllm.core.json_values import fault_of
@@ -56,14 +56,22 @@ def parse_inputs(
     What is missing is not looked for here: defaults, samples and ``missing_input`` are the run's.
     """
     found: dict[str, Any] = {}
+    asking = [text for text in texts if text == "@-" or text.partition("=")[2] == "@-"]
     for text in texts:
         try:
+            _read_once(text, asking)
             found.update(_given(text, spec_inputs, stdin))
         except UsageError as error:
             if error.origin == UNKNOWN:
                 error.origin = Origin(note=f"command line: {typed_as}{_short(text)}")
             raise
     return found
+
+
+def _read_once(text: str, asking: Sequence[str]) -> None:
+    if text in asking[1:]:
+        message = "standard input can be read once, and more than one input asks for it"
+        raise UsageError("bad_usage", message, hint="save it in a file and give each input as -i name=@file")
 
 
 def _given(text: str, spec_inputs: Mapping[str, InputSpec], stdin: BinaryIO | None) -> dict[str, Any]:
@@ -99,9 +107,9 @@ def _row(path: str, spec_inputs: Mapping[str, InputSpec], stdin: BinaryIO | None
     try:
         row = loads(text)
     except InvalidJson as error:
-        raise UsageError("bad_value", f"`{path}` is not strict JSON: {error}", hint=hint) from None
+        raise UsageError("bad_value", f"{_shown(path)} is not strict JSON: {error}", hint=hint) from None
     if not isinstance(row, dict):
-        raise UsageError("bad_value", f"`{path}` holds no JSON object", hint=hint)
+        raise UsageError("bad_value", f"{_shown(path)} holds no JSON object", hint=hint)
     check_values(spec_inputs, row)
     return row
 
@@ -113,14 +121,16 @@ def _source(path: str, stdin: BinaryIO | None) -> str:
     if path == "-" and stdin is None:
         raise UsageError("bad_usage", "there is no standard input to read", hint="-i name=@file")
     data = read_bytes(path) if path != "-" or stdin is None else stdin.read(LIMIT + 1)
-    name = "standard input" if path == "-" else f"`{path}`"
-    hint = "save it as UTF-8 text"
     if len(data) > LIMIT:
-        raise UsageError("file_refused", f"{name} is larger than {LIMIT // 1024 // 1024} MiB", hint=hint)
+        raise UsageError("file_refused", f"{_shown(path)} was not read: {TOO_LARGE}", hint=SMALLER)
     try:
         return decode(data)
     except InvalidJson as error:
-        raise UsageError("bad_value", f"{name}: {error}", hint=hint) from None
+        raise UsageError("bad_value", f"{_shown(path)}: {error}", hint="save it as UTF-8 text") from None
+
+
+def _shown(path: str) -> str:
+    return "standard input" if path == "-" else f"`{path}`"
 
 
 def _clean(text: str, name: str) -> str:

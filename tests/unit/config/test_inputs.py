@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flowllm.config.files import LIMIT
 from flowllm.config.inputs import parse_inputs
 from flowllm.core.errors import UsageError
 from flowllm.core.origin import Origin
@@ -174,6 +175,27 @@ def test_rows_that_are_wrong(row, code, message):
     with pytest.raises(UsageError) as caught:
         parse_inputs(SPEC, ["@-"], io.BytesIO(row.encode()))
     assert (caught.value.code, message in caught.value.message) == (code, True)
+
+
+@pytest.mark.parametrize(("row", "message"), [("[1]", "holds no JSON object"), ("{s: 1}", "is not strict JSON")])
+def test_standard_input_is_called_so(row, message):
+    with pytest.raises(UsageError, match=f"^standard input {message}"):
+        parse_inputs(SPEC, ["@-"], io.BytesIO(row.encode()))
+
+
+@pytest.mark.parametrize("texts", [("s=@-", "@-"), ("@-", "s=@-"), ("s=@-", "a=@-"), ("@-", "@-")])
+def test_standard_input_is_read_once(texts):
+    with pytest.raises(UsageError, match="standard input can be read once") as caught:
+        parse_inputs(SPEC, texts, io.BytesIO(b'{"s": "x"}'))
+    assert caught.value.code == "bad_usage"
+
+
+def test_a_file_and_standard_input_that_are_too_large(tmp_path):
+    (tmp_path / "f").write_bytes(bytes(LIMIT + 1))
+    for text in (f"s=@{tmp_path}/f", "s=@-"):
+        with pytest.raises(UsageError, match="it is larger than 10 MiB") as caught:
+            parse_inputs(SPEC, [text], io.BytesIO(bytes(LIMIT + 1)))
+        assert (caught.value.code, caught.value.hint) == ("file_refused", "give it in several smaller ones")
 
 
 def test_a_pipe_is_refused_and_does_not_hang(tmp_path):
