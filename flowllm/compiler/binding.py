@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from flowllm.compiler.call_policies import fallbacks
-from flowllm.compiler.candidates import candidates
+from flowllm.compiler.candidates import candidates, chosen_by
 from flowllm.compiler.findings import Findings
 from flowllm.compiler.frames import Frame, Unit
 from flowllm.compiler.models import Asked, Models
@@ -68,8 +68,7 @@ class Binding:
 
     def _missing(self, unit: Unit, key: str) -> None:
         message = f"`{unit.id}` needs a model and none is chosen"
-        hint = f"{key}=openai/gpt-5-mini" if key == "model" else f"{key}=builtin/lexical"
-        self._findings.report("no_model", message, unit.id, unit.node.origin, hint)
+        self._findings.report("no_model", message, unit.id, unit.node.origin, chosen_by(key))
 
     def _chosen(self, unit: Unit, expression: Expression, asked: Asked) -> None:
         values = self._static_values(expression, unit.frame)

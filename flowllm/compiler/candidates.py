@@ -25,3 +25,10 @@ def asked(step: Step, groups: Mapping[str, Any]) -> tuple[str, ...]:
     """Every model that a step can ask: its own, those that an expression can choose, its fallbacks."""
     names = (step.model, *step.models, *fallbacks(step.policies))
     return tuple(dict.fromkeys(model for name in names for model in candidates(name, groups)))
+
+
+def chosen_by(key: str) -> str:
+    """The hint for calls without a model: how the top-level ``key`` (model, embedder) names one."""
+    if key == "embedder":
+        return "choose one: embedder=builtin/lexical"
+    return "choose one: model=mock/echo answers without a provider, model=openai/gpt-5-mini asks one"

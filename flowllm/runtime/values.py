@@ -6,7 +6,7 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from flowllm.compiler.candidates import candidates
+from flowllm.compiler.candidates import candidates, chosen_by
 from flowllm.core.cases import case_text
 from flowllm.core.errors import NodeFailure, SetupError
 from flowllm.core.event import CallFinished, Event
@@ -79,12 +79,8 @@ def models_of(bound: BoundStep, arguments: Mapping[str, Any]) -> tuple[str, ...]
     if names:
         return names
     message = f"`{bound.step.id}` needs a model and none is chosen"
-    raise SetupError(
-        "no_model",
-        message,
-        hint="choose one, for example model=mock/echo or model=ollama/qwen3",
-        origin=bound.step.origin,
-    )
+    key = "embedder" if bound.step.kind in ("embed", "rerank") else "model"
+    raise SetupError("no_model", message, hint=chosen_by(key), origin=bound.step.origin)
 
 
 class CostWatch:

@@ -187,3 +187,20 @@ def test_a_mock_without_rules_is_pointed_to_them_once(flowllm, echo, folder, giv
     outcome = flowllm("run", echo, "-i", "text=x", "model=mock/m", *words)
     assert outcome.status == 4
     assert ("hint: --mock FILE" in outcome.err) is not given
+
+
+@pytest.mark.parametrize(
+    ("node", "key", "hint"),
+    [
+        ("{kind: call, prompt: x}", "model", "model=mock/echo"),
+        ("{kind: embed, in: {text: {const: x}}}", "embedder", "embedder=builtin/lexical"),
+    ],
+)
+def test_a_missing_model_has_one_hint(flowllm, folder, node, key, hint):
+    port = "text" if key == "model" else "vector"
+    (folder / "p.yaml").write_text(f"flowllm: 1\n{key}: null\nnodes: {{a: {node}}}\noutputs: {{o: a.{port}}}\n")
+    noted, failed = flowllm("check", "p.yaml"), flowllm("run", "p.yaml")
+    assert (noted.status, failed.status) == (0, 3)
+    said = [next(line for line in one.err.splitlines() if line.startswith("hint:")) for one in (noted, failed)]
+    assert said[0] == said[1]
+    assert hint in said[0]
