@@ -124,7 +124,7 @@ class _Composer:
         options = [str(option) for option in getattr(error, "options", None) or ()]
         if missing:
             group, _, name = str(missing).rpartition("/")
-            message, hint = f"there is no `{missing}` in conf/", closest(name, options)
+            message, hint = f"there is no `{missing}` in conf/", closest(name, options) or self._near(group)
             guilty = [o for o in overrides if o.group and str(o.value) == name]
             origin = guilty[0].place if guilty else self._place(name, group)
             self._found.append(Problem("bad_value", message, "defaults", origin, hint))
@@ -138,10 +138,32 @@ class _Composer:
             origin = guilty[0].place if guilty else last.place
             key = (guilty or [last])[0].key
             hint = f"{key.rpartition('.')[0] or key}=... sets the whole of it"
+            if "defaults list" in words or "config group" in words:
+                words, hint = self._not_chosen((guilty or [last])[0])
             self._found.append(Problem("bad_override", words, key, origin, hint))
         else:
             hint = "defaults: [{retry@policies.retry: standard}, _self_]"
             self._found.append(Problem("bad_value", words, "defaults", self._marks.at("defaults").text, hint))
+
+    def _not_chosen(self, override: Override) -> tuple[str, str]:
+        """What is wrong with a word that chooses a file of a group, and the word as it should be."""
+        from flowllm.config.groups import group_names
+
+        head, _, value = override.word.lstrip("+~").partition("=")
+        group, at, _ = head.partition("@")
+        if group not in group_names(self._rules.folders):
+            return f"there is no group `{group}` in conf/", self._near(group)
+        if override.sign == "~":
+            return f"the defaults list chooses no `{head}`", "leave the word out"
+        if override.sign == "+":
+            return f"the defaults list already chooses `{head}`", f"{head}={value}"
+        word = head if at else f"{group}@policies.{group}"
+        return f"the defaults list chooses no `{head}`; `+` adds it", f"+{word}={value}"
+
+    def _near(self, group: str) -> str:
+        from flowllm.config.groups import group_names
+
+        return closest(group, group_names(self._rules.folders))
 
     def _place(self, name: str, group: str) -> Any:
         """Where the defaults list names a file."""

@@ -73,7 +73,10 @@ def parse(source: Source, parsing: Parsing, find: FindPipeline) -> PipelineSpec:
 
 def _checked(source: Source, parsing: Parsing) -> Mapping[str, Any]:
     if not isinstance(source.value, Mapping):
-        message = f"a pipeline is a mapping with `nodes` and `outputs`, not {shown(source.value, source.marks)}"
+        what = "a pipeline is a mapping with `nodes` and `outputs`"
+        message = f"{what}, not {shown(source.value, source.marks)}"
+        if source.value is None:
+            message = f"the file is empty; {what}"
         parsing.wrong("bad_yaml", message, "", source.marks.value, "nodes: {ask: {kind: call, prompt: hello}}")
         return {}
     raw: Mapping[str, Any] = source.value

@@ -1,5 +1,6 @@
 """One declared input as written to an `InputSpec`."""
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -7,6 +8,8 @@ from flowllm.config.marks import Marks
 from flowllm.config.parsing import Parsing, shown
 from flowllm.config.words import TYPES, check_key_name, closest
 from flowllm.core.spec import InputSpec
+
+_SHOWN = 60
 
 
 def parse_input(name: str, raw: object, marks: Marks, parsing: Parsing) -> InputSpec:
@@ -33,12 +36,13 @@ def _check_type(word: str, where: str, marks: Marks, parsing: Parsing) -> None:
         parsing.wrong("bad_schema", f"`{word}` is not a type", where, marks.text, closest(word, TYPES))
 
 
-def _sample(raw: object, where: str, marks: Marks, parsing: Parsing) -> Mapping[str, Any] | None:
+def _sample(raw: object, where: str, marks: Marks, parsing: Parsing) -> Mapping[str, Any]:
     if isinstance(raw, dict) and len(raw) == 1 and ("const" in raw or isinstance(raw.get("file"), str)):
         return raw
     message = f"a sample is a file or a constant, not {shown(raw, marks)}"
     hint = "sample: {file: ./sample.txt}"
-    if not isinstance(raw, dict | list):
-        hint = f"sample: {{const: {marks.raw or raw}}}"
+    if not isinstance(raw, dict):
+        text = json.dumps(raw, ensure_ascii=False, default=str) if isinstance(raw, list) else str(marks.raw or raw)
+        hint = f"sample: {{const: {text if len(text) <= _SHOWN else '[...]'}}}"
     parsing.wrong("bad_value", message, where, marks.text, hint)
-    return None
+    return {"const": raw}  # so that the input does not count as missing besides

@@ -20,7 +20,8 @@ def parse_node(name: str, raw: object, marks: Marks, parsing: Parsing) -> NodeSp
     """The node ``name``; None when what was written is no node at all."""
     check_key_name(name, name, marks, parsing.problems.append)
     if not isinstance(raw, dict):
-        message = f"a node is a mapping with `kind`, not {shown(raw, marks)}"
+        what = "a node is a mapping with `kind`"
+        message = f"`{name}` is empty; {what}" if raw is None else f"{what}, not {shown(raw, marks)}"
         parsing.wrong("bad_value", message, name, marks.text, f"{name}: {{kind: call, prompt: ...}}")
         return None
     kind = raw.get("kind")

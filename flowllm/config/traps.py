@@ -5,10 +5,12 @@ import re
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"|\'(?:[^\']|\'\')*\'|(?<=\s)#.*')
 _TRAPS = re.compile(r"\{\{.*?\}\}|\$\{[^{}]*\}|[A-Za-z_][\w.]*(?:\[\d*\][\w.]*)+")
 _VALUE = re.compile(r"\s*(?:- +)*(?:[^\s:{\[][^:{\[]*:\s+)?")
+UNENDED = "a quoted text has no end"
 _CAUSES = (
     ("mapping values are not allowed", "a text with `: ` in it needs quotes"),
     ("cannot start any token", "a text cannot begin with this character without quotes"),
-    ("unexpected end of stream", "a quoted text has no end"),
+    ("unexpected end of stream", UNENDED),
+    ("unexpected document indicator", UNENDED),
     ("expected ',' or '}'", "a `{` has no `}` where it should end"),
     ("expected ',' or ']'", "a `[` has no `]` where it should end"),
     ("found undefined alias", "an alias names no anchor"),
@@ -37,6 +39,17 @@ def corrected(line: str) -> str:
             break
         fixed = _quote(fixed, masked, trap)
     return fixed.strip() if fixed != line else ""
+
+
+def colon_in_text(line: str, column: int) -> str:
+    """The line with quotes around a value in brackets that goes on after the ``: `` at ``column``; else empty."""
+    masked = _QUOTED.sub(lambda match: "\0" * len(match[0]), line)
+    if masked[column : column + 1] != ":" or _depth(masked[:column]) == 0:
+        return ""
+    start = max(masked.rfind(mark, 0, column) + len(mark) for mark in (": ", "{", "[", ", "))
+    rest = re.search(r"[,\]}]", masked[column:])
+    end = column + rest.start() if rest else len(line.rstrip())
+    return f"{line[:start]}{quoted(line[start:end].strip())}{line[end:]}".strip()
 
 
 def advice(message: str, line: str) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 from flowllm.config import scalars
 from flowllm.config.keys import DEPTH
 from flowllm.config.marks import Marks
-from flowllm.config.traps import advice, cause, corrected, quoted
+from flowllm.config.traps import UNENDED, advice, cause, colon_in_text, corrected, quoted
 from flowllm.core.errors import PipelineInvalid, Problem
 from flowllm.core.origin import UNKNOWN, Origin
 
@@ -125,11 +125,17 @@ class _Builder:
     def syntax(self, error: Any) -> Problem:
         """A finding of the parser in plain words, with the corrected line where it is known."""
         mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+        begun = getattr(error, "context_mark", None) if "quoted scalar" in str(getattr(error, "context", "")) else None
         row, column = (mark.line, mark.column) if mark else self._position(getattr(error, "position", 0))
         row = min(row, len(self._lines) - 1)
         line = self._lines[row]
         words = str(getattr(error, "problem", None) or getattr(error, "reason", None) or error)
         message = cause(words, line)
+        if begun is not None and message == UNENDED:
+            hint = "write the same quote where the text ends"
+            return self._problem("the quoted text that begins here has no end", begun.line, begun.column, hint)
+        if "has no" in message and (fixed := colon_in_text(line, column)):
+            return self._problem(cause("mapping values are not allowed", ""), row, column, fixed)
         return self._problem(message, row, column, self._hint(row) or advice(message, line))
 
     def _position(self, position: int) -> tuple[int, int]:
@@ -277,7 +283,11 @@ class _Builder:
             self.problems.append(self._problem(message, row, column, "write the keys out, or use `defaults`"))
         if key in top.value:
             first = top.marks.children[key]
-            message = f"key `{marks.raw}` is written twice; the first is in line {first.key.line}"
-            hint = "keep one of them" if first.key_raw == marks.raw else "quote both keys"
-            self.problems.append(self._problem(message, row, column, hint))
+            if first.key_raw == marks.raw or isinstance(key, str):
+                message = f"key `{marks.raw}` is written twice; the first is in line {first.key.line}"
+                self.problems.append(self._problem(message, row, column, "keep one of them"))
+            else:  # 1, 1.0 and true are one key to Python
+                for raw, origin in ((first.key_raw, first.key), (marks.raw, marks.value)):
+                    message, hint = f"key {raw} is not a string; quote it", f'"{raw}":'
+                    self.problems.append(Problem("bad_key", message, "", origin, hint))
         top.key, top.key_origin, top.key_raw = key, marks.value, marks.raw

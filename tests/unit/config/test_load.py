@@ -59,6 +59,9 @@ def test_defaults_and_overrides_have_their_places(loaded):
     assert spec.problems == ()
 
 
+AT_ALL = "nodes: {a: {kind: fake}}\noutputs: {}\n"
+
+
 @pytest.mark.parametrize(
     ("word", "attempts"),
     [("retry@policies.retry=patient", 10), ("+retry@policies.retry=once", 1), ("++policies.retry={attempts: 3}", 3)],
@@ -181,7 +184,19 @@ def test_packaged_groups(loaded, word, attempts):
         ("nodes: {r: {kind: route, cases: {012: a.b}}}", [], "bad_key", "1:34", "key 012 is not a string", None),
         ("inputs: {q: 012}", [], "bad_schema", "1:13", "not `012`", None),
         ("[1]", [], "bad_yaml", "1:1", "not a list", None),
-        ("", [], "bad_yaml", "1:1", "not `null`", None),
+        ("", [], "bad_yaml", "1:1", "the file is empty; a pipeline is a mapping", None),
+        ("nodes: {a: }", [], "bad_value", "1:12", "`a` is empty; a node is a mapping", None),
+        *(
+            (AT_ALL, [word], "bad_override", f"command line: {word}", message, hint)
+            for word, message, hint in [
+                ("cache@policies.cache=week", "chooses no `cache@policies.cache`", "+cache@policies.cache=week"),
+                ("cache=week", "chooses no `cache`", "+cache@policies.cache=week"),
+                ("~cache@policies.cache", "chooses no `cache@policies.cache`", "leave the word out"),
+                ("+retri@policies.retry=once", "there is no group `retri`", "did you mean `retry`?"),
+                ("retri@policies.retry=once", "there is no group `retri`", "did you mean `retry`?"),
+            ]
+        ),
+        ("defaults: [retri@policies.retry: once]", [], "bad_value", "1:34", "no `retri/once`", "did you mean `retry`?"),
     ],
 )
 def test_problems(loaded, text, words, code, place, message, hint):

@@ -134,6 +134,13 @@ def problem(where, start, hint=None):
         ({"inputs": {"q": {"type": "text"}}}, "bad_schema", "inputs.q.type", "`text` is not a type", None),
         ({"inputs": {"q": 3}}, "bad_schema", "inputs.q", "an input is a type or a JSON Schema", None),
         ({"inputs": {"q": {"sample": "x"}}}, "bad_value", "inputs.q.sample", "a sample is", "sample: {const: x}"),
+        (
+            {"inputs": {"q": {"sample": [1, "b"]}}},
+            "bad_value",
+            "inputs.q.sample",
+            "a sample",
+            'sample: {const: [1, "b"]}',
+        ),
         ({"inputs": {"my-q": "string"}}, "bad_name", "inputs.my-q", "`my-q` is no name", "write `my_q`"),
         ({"inputs": {"loop": "string"}}, "bad_name", "inputs.loop", "is a word that templates use", "write `loop_1`"),
         ({"nodes": {"a": 3}}, "bad_value", "a", "a node is a mapping with `kind`, not `3`", None),

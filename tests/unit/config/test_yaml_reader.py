@@ -76,7 +76,6 @@ def test_scalars_follow_the_core_schema(written, value):
         ("a: %x", "1:4", "without quotes", 'a: "%x"'),
         ("a: @x", "1:4", "without quotes", 'a: "@x"'),
         ("a: 1\nb: 2\na: 2", "3:1", "key `a` is written twice; the first is in line 1", "keep one of them"),
-        ("1: a\ntrue: b", "2:1", "written twice", "quote both keys"),
         ("<<: {a: 1}", "1:1", "`<<` is not part of YAML 1.2", None),
         ("a: !!python/object/apply:os.system [x]", "1:4", "tag `python/object/apply:os.system`", None),
         ("a: !x 1", "1:4", "tag `!x`", None),
@@ -86,7 +85,10 @@ def test_scalars_follow_the_core_schema(written, value):
         ("a:\n  b\0c: 1", "2:4", "NUL", None),
         ('a: "x\\0y"', "1:4", "NUL", None),
         ("a: \x07", None, "control character", None),
-        ("a: 'x", "1:6", "no end", None),
+        ("a: 'x", "1:4", "begins here has no end", None),
+        ('a: {b: "x}\nc: 1\n', "1:8", "begins here has no end", None),
+        ("a: {b: c, d: note: it is, e: f}", "1:18", "needs quotes", 'a: {b: c, d: "note: it is", e: f}'),
+        ("a: [note: it: is]", "1:13", "needs quotes", 'a: [note: "it: is"]'),
         ("? [a]\n: 1", "1:3", "mapping used as a key", None),
         ("a: .nan", "1:4", "`.nan` is no number", 'as text: ".nan"'),
         ("a: 1e400", "1:4", "too large", 'as text: "1e400"'),
@@ -265,3 +267,12 @@ def test_plain_scalars_never_fail_otherwise(text):
     except ValueError as error:
         said = str(error)
     assert "number" in said
+
+
+def test_keys_that_are_one_to_python_are_each_no_strings():
+    with pytest.raises(PipelineInvalid) as caught:
+        load_yaml("1: a\ntrue: b")
+    assert [(p.code, p.origin.line, p.message, p.hint) for p in caught.value.problems] == [
+        ("bad_key", 1, "key 1 is not a string; quote it", '"1":'),
+        ("bad_key", 2, "key true is not a string; quote it", '"true":'),
+    ]
