@@ -1,12 +1,15 @@
 """Warnings: what can run and is probably not meant so."""
 
+import re
 from collections.abc import Iterator
 
 from flowllm.compiler.findings import Findings
 from flowllm.compiler.frames import Frame, Unit, every_unit, inner_frames
 from flowllm.compiler.graph import reached
-from flowllm.core.slot import Path
+from flowllm.core.slot import Evaluable, Path, PromptTemplate, Template
+from flowllm.text.paths import parse_path
 
+_CONFIGURATION = re.compile(r"\$\{vars\.(?:\w+\.)*(\w+)\}")
 TOLD = frozenset({"problem", "last"})
 """Ports of a retry region that say what was wrong."""
 
@@ -35,6 +38,7 @@ def advise(root: Frame, read: "ReadPaths", findings: Findings) -> None:
                 _retry_blind(unit, needed, read, findings)
             if unit.control == "map":
                 _errors_unread(unit, read, findings)
+            _literal_path(unit, root, findings)
 
 
 def _unreachable(frame: Frame, needed: set[Unit], findings: Findings) -> None:
@@ -65,6 +69,38 @@ def _errors_unread(unit: Unit, read: "ReadPaths", findings: Findings) -> None:
         return
     message = f"items of `{unit.id}` may fail, and nothing reads `{unit.id}.errors`"
     findings.report("errors_unread", message, unit.id, unit.node.place("keep_going"), f"failed: {unit.id}.errors")
+
+
+def _literal_path(unit: Unit, root: Frame, findings: Findings) -> None:
+    """Templates whose words are a path that is known, or configuration: both are sent as they are written."""
+    for name, field in unit.node.fields.items():
+        for template in _templates(field):
+            where, source = f"{unit.id}.{name}", template.source.strip()
+            path = parse_path(source, template.origin)
+            if path is not None and path.steps and _is_known(path, unit, root):
+                message = f"`{name}` is the words `{source}`, not the value"
+                findings.report("literal_path", message, where, template.origin, f'{name}: "{{{{ {source} }}}}"')
+            found = _CONFIGURATION.search(source)
+            if found:
+                whole, name_inside = found[0], found[1]
+                hint = f'a node reads it: {{kind: prompt, in: {{{name_inside}: {{const: "{whole}"}}}}, text: ...}}'
+                findings.report(
+                    "literal_path", f"`{whole}` is literal text in a template", where, template.origin, hint
+                )
+
+
+def _templates(field: Evaluable) -> Iterator[Template]:
+    if isinstance(field, Template):
+        yield field
+    elif isinstance(field, PromptTemplate):
+        yield from (part for message in field.messages for part in message.parts if isinstance(part, Template))
+
+
+def _is_known(path: Path, unit: Unit, root: Frame) -> bool:
+    """Whether a path's first words are an input, a port of the node's own or another node."""
+    if path.root == "inputs":
+        return True
+    return path.root in unit.node.ports or any(path.root == other.id for other in every_unit(root))
 
 
 class ReadPaths:

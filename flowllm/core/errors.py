@@ -84,6 +84,7 @@ _WRITTEN = {
 _WARNINGS = {
     "unreachable": "a node that no output needs",
     "retry_blind": "a repeated call that never reads what was wrong",
+    "literal_path": "a template that holds a path or `${vars.x}` as its very words",
     "errors_unread": "items may fail and nothing reads their errors",
     "case_outside_region": "a case of an inner route that runs for every item",
     "unchecked_type": "a type that can only be checked when the pipeline runs",

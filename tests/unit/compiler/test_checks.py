@@ -587,6 +587,20 @@ def test_problems_of_a_sub_pipeline_name_it_once():
             ),
             ["case_outside_region r.cases.a"],
         ),
+        *(
+            (nodes(OUT, a={"kind": "call", "prompt": prompt}), [f"literal_path {where}" for where in wanted])
+            for prompt, wanted in [
+                ("inputs.text", ["a.prompt"]),
+                (" inputs.text\n", ["a.prompt"]),
+                ([{"system": "Be brief."}, {"user": "inputs.text"}], ["a.prompt"]),
+                ("Say ${vars.tone} hello", ["a.prompt"]),
+                ("{{ inputs.text }}", []),
+                ("Read inputs.text", []),
+                ("hello", []),
+                ("example.com", []),
+                ("it costs ${price}", []),
+            ]
+        ),
     ],
 )
 def test_warnings(pipeline, wanted):
@@ -602,3 +616,10 @@ def test_a_call_without_a_model_is_a_note_where_it_can_run():
     pipeline = {**nodes(OUT, a=CALL, b=CALL), "model": None}
     assert [note.where for note in compiled(pipeline).notes] == ["a"]
     assert compiled(pipeline).plan.steps[0].model is None
+
+
+def test_a_path_among_the_words_is_said_how_it_is_read():
+    from tests.unit.compiler.worlds import compiled
+
+    (warning,) = compiled(nodes(OUT, a={"kind": "call", "prompt": "inputs.text"})).warnings
+    assert warning.hint == 'prompt: "{{ inputs.text }}"'
