@@ -107,8 +107,13 @@ ERRORS = [
     ({}, {"a": [math.inf]}, "$.a[0]: expected a JSON number, got inf"),
     ({"dependentRequired": {"a": ["b"]}}, {"a": 1}, '$: does not meet `dependentRequired`: {"a": ["b"]}'),
 ]
+LONG = f"a@{'.'.join(['b' * 50] * 4)}.{'c' * 48}"
 FORMAT_TABLE = [
-    ("email", ["a@example.org", "é.x+y@sub.example.co"], ["a", "a@b", "a b@c.de", "a@@c.de", "@c.de"]),
+    (
+        "email",
+        ["a@example.org", "é.x+y@sub.example.co", LONG],
+        ["a", "a@b", "a b@c.de", "a@@c.de", "@c.de", f"{LONG}c"],
+    ),
     ("date", ["2024-02-29"], ["2023-02-29", "2024-2-9", "20240229", "2024-02-29T00:00:00Z"]),
     (
         "date-time",
