@@ -29,6 +29,7 @@ def run_sync(work: Coroutine[Any, Any, T]) -> T:
     ended: queue.SimpleQueue[Future[T]] = queue.SimpleQueue()
     caller, worker = Caller(), Worker(work, ended.put)
     try:
+        worker.start()
         return caller.wait(ended).result()
     finally:
         worker.stop()
@@ -40,6 +41,7 @@ def iterate_sync(source: Callable[[], AsyncGenerator[T, None]]) -> Iterator[T]:
     places = asyncio.Semaphore(AHEAD)
     caller, worker = Caller(), Worker(_hand_over(source, news, places), news.put)
     try:
+        worker.start()
         while isinstance(item := caller.wait(news), _Item):
             worker.tell(places.release)
             yield item.value
@@ -76,7 +78,10 @@ class Caller:
 
 
 class Worker(Generic[T]):
-    """Work on an event loop in a thread of its own; ``done`` gets its outcome, in that thread."""
+    """Work on an event loop in a thread of its own; ``done`` gets its outcome, in that thread.
+
+    Started apart from being made: Ctrl-C may come while the thread starts, and then `stop` must be at hand.
+    """
 
     def __init__(self, work: Coroutine[Any, Any, T], done: Callable[[Future[T]], None]) -> None:
         self._outcome: Future[T] = Future()
@@ -86,7 +91,17 @@ class Worker(Generic[T]):
         self._cancel: Callable[[], object] = lambda: None
         context = contextvars.copy_context()
         self._thread = threading.Thread(target=context.run, args=(self._carry_out, work), daemon=True)
-        self._thread.start()
+        self._started = False
+        self._drop = work.close
+
+    def start(self) -> None:
+        """Begin; RuntimeError where no thread can be had."""
+        self._started = True
+        try:
+            self._thread.start()
+        except RuntimeError:
+            self._started = False
+            raise
 
     def tell(self, callback: Callable[[], object]) -> None:
         """Call back on the worker's loop, if that is still there."""
@@ -96,6 +111,9 @@ class Worker(Generic[T]):
 
     def stop(self) -> None:
         """Cancel the work if it goes on still, and wait until nothing of it is left."""
+        if not self._started:
+            self._drop()
+            return
         self._begun.wait()
         self.tell(self._cancel)
         while self._thread.is_alive():

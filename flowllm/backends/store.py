@@ -28,6 +28,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from flowllm.backends.cache_rows import kind_and_model, rows, tag_of
 from flowllm.backends.envelope import Unreadable, pack, unpack, unpack_own
 from flowllm.backends.memory import Memory
 from flowllm.core.errors import SetupError
@@ -181,7 +182,7 @@ class DiskStore:
         self._memory.put(key, data, expires)
         with self._news:
             if not self._stopping:
-                self._pending[key] = _Write(data, expires, _tag(value))
+                self._pending[key] = _Write(data, expires, tag_of(value))
                 self._start_writer()
                 self._news.notify_all()
 
@@ -323,8 +324,8 @@ class DiskStore:
         groups: dict[tuple[str, str], tuple[int, int]] = {}
         with self._guard() as database:
             if database is not None:
-                rows = _rows(self.folder, _GROUPS, ())
-                groups = {_kind_and_model(tag): (count, size) for tag, count, size in rows}
+                found_rows = rows(self.folder, _GROUPS, ())
+                groups = {kind_and_model(tag): (count, size) for tag, count, size in found_rows}
         entries, size = (sum(group[i] for group in groups.values()) for i in (0, 1))
         memory, disk, misses = self._hits
         return Stats(entries, size, groups, memory, disk, misses, str(self.folder))
@@ -338,8 +339,8 @@ class DiskStore:
             if database is not None and older_than is None and model is None:
                 count = database.clear()
             elif database is not None:
-                rows = _rows(self.folder, _KEYS, (time.time() - (older_than or 0.0),))
-                keys = [key for key, tag in rows if model is None or _kind_and_model(tag)[1] == model]
+                found_rows = rows(self.folder, _KEYS, (time.time() - (older_than or 0.0),))
+                keys = [key for key, tag in found_rows if model is None or kind_and_model(tag)[1] == model]
                 with database.transact():
                     count = sum(bool(database.delete(key)) for key in keys)
         return count
@@ -349,10 +350,10 @@ class DiskStore:
         self.flush()
         with self._guard() as database:
             if database is not None:
-                rows = _rows(self.folder, _ENTRY, (len(key), key))
-                if len(rows) == 1:
-                    found, tag, size, stored, expires = rows[0]
-                    kind, model = _kind_and_model(tag)
+                found_rows = rows(self.folder, _ENTRY, (len(key), key))
+                if len(found_rows) == 1:
+                    found, tag, size, stored, expires = found_rows[0]
+                    kind, model = kind_and_model(tag)
                     return Entry(found, kind, model, size, stored, expires, self.get(found))
         return None
 
@@ -361,7 +362,7 @@ class DiskStore:
         self.flush()
         with self._guard() as database:
             if database is not None:
-                return len(_rows(self.folder, _ENTRY, (len(start), start)))
+                return len(rows(self.folder, _ENTRY, (len(start), start)))
         return 0
 
 
@@ -384,22 +385,3 @@ def shared_store(folder: Path | None = None) -> DiskStore:
 def _close_all() -> None:
     for store in list(_MADE):
         store.close()
-
-
-def _rows(folder: Path, statement: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
-    connection = sqlite3.connect(folder / "cache.db", timeout=1.0)
-    try:
-        return connection.execute(statement, values).fetchall()
-    finally:
-        connection.close()
-
-
-def _tag(value: Any) -> str:
-    if not isinstance(value, dict):
-        return "value\t"
-    return f"{value.get('kind', 'value')}\t{value.get('model') or ''}"
-
-
-def _kind_and_model(tag: object) -> tuple[str, str]:
-    kind, _, model = str(tag or "").partition("\t")
-    return kind, model

@@ -173,7 +173,7 @@ LOOKS = {
         nodes("  \uff41: {kind: prompt, text: x}", "\uff41.text"),
         [Fault("bad_name", 4, 3, "no name", "`a`")],
     ),
-    "Cyrillic field": (nodes("  a: {k\u0456nd: prompt, text: x}"), [Fault("missing_field", 4, 3, "`kind`")]),
+    "Cyrillic field": (nodes("  a: {k\u0456nd: prompt, text: x}"), [Fault("missing_field", 4, 7, "`kind`")]),
 }
 RESOLVERS = {
     "unknown": (top("vars: {v: '${nosuch:1}'}"), [Fault("bad_value", 1, 12, "no resolver `nosuch`")]),
