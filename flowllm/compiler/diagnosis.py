@@ -1,7 +1,7 @@
 """What a name that does not lead anywhere was probably meant to be: problems of scope, in the user's words."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from flowllm.compiler.findings import Findings, did_you_mean
@@ -106,7 +106,7 @@ class Diagnosis:
             shown = f"`{step}`" if isinstance(step, str) else f"`{str(path)[len(unit.id) :]}`"
             message = f"`{unit.id}` has no port {shown}; it has {', '.join(names) or 'none'}"
             near = nearest(str(step), names)
-            hint = f"did you mean `{Path(unit.id, (near, *path.steps[1:]))}`?" if near else ""
+            hint = f"did you mean `{Path(unit.id, (near, *path.steps[1:]))}`?" if near else _port_to_read(unit, names)
         self._findings.report("unknown_port", message, site.where, origin, hint)
 
     def variable(self, path: Path, frame: Frame, origin: Origin, site: Site) -> None:
@@ -206,3 +206,9 @@ def _outward(frame: Frame) -> Iterator[Frame]:
     while current is not None:
         yield current
         current = current.parent
+
+
+def _port_to_read(unit: Unit, names: Sequence[str]) -> str:
+    """The port that is read most often, where no word is near the one written."""
+    usual = next((name for name in ("text", "value", "items") if name in names), next(iter(names), ""))
+    return f"for example `{unit.id}.{usual}`" if usual else ""
