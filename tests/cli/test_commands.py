@@ -6,6 +6,7 @@ import stat
 
 import pytest
 
+from flowllm.backends.store import shared_store
 from flowllm.cli.init import TEMPLATES
 from flowllm.cli.later import NAMES
 from flowllm.cli.main import GROUPS, SINGLE
@@ -276,6 +277,7 @@ def test_an_entry_of_the_cache_is_explained(flowllm, echo):
     for text in ("x", "y"):
         events = flowllm("run", echo, "-i", f"text={text}", "nodes.say.cache=true", "--events").out.splitlines()
     key = next(event["key"] for event in map(json.loads, events) if event["event"] == "CacheMiss")
+    shared_store().flush()  # as when a process ends
     lines = flowllm("cache", "explain", key).out.splitlines()
     assert json.loads(lines[-1].removeprefix("value: ")) == flowllm("cache", "explain", key, "--json").data["value"]
     assert "no entry has a key that begins with `zz`" in flowllm("cache", "explain", "zz").err
