@@ -2,7 +2,7 @@
 
 from statistics import median
 
-from tests.bench.processes import PYTHON, Place, place
+from tests.bench.processes import Place, place
 from tests.bench.row import Row, Size, Target
 
 BYTES = 10_000_000
@@ -32,9 +32,7 @@ _FLOOR = _TEXT + 'parts = text.split("\\n\\n"); notes = ["Sum up: " + part for p
 
 
 def _largest(spot: Place, script: str, size: Size) -> float:
-    spent = [spot.spend((*PYTHON, "-c", script, str(size.of(BYTES)))) for _ in range(min(3, size.rounds))]
-    assert all(found.status == 0 for found in spent), spent
-    return median(found.megabytes for found in spent)
+    return median(spot.megabytes(script, str(size.of(BYTES))) for _ in range(min(3, size.rounds)))
 
 
 def measure(size: Size) -> list[Row]:

@@ -1,4 +1,4 @@
-"""Processes as they are measured: on our core, with compiled modules kept apart, CPU and memory from the kernel."""
+"""Processes as they are measured: on our core, with compiled modules kept apart, CPU from the kernel."""
 
 import os
 import subprocess
@@ -11,15 +11,12 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 PYTHON = (sys.executable, "-P")
-
-
-@dataclass(frozen=True, slots=True)
-class Spent:
-    """CPU seconds and the largest resident set in MB of one process that has ended."""
-
-    cpu: float
-    megabytes: float
-    status: int
+_PEAK = """
+import os, re, resource
+status = "/proc/self/status"
+peak = re.search(r"VmHWM:\\s*(\\d+)", open(status).read())[1] if os.path.exists(status) else None
+print(int(peak or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) / 1024)
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +26,8 @@ class Place:
     folder: Path
     environment: Mapping[str, str]
 
-    def spend(self, words: Sequence[str], more: Mapping[str, str] | None = None) -> Spent:
-        """Run a command to its end; its output is dropped."""
+    def seconds(self, words: Sequence[str], more: Mapping[str, str] | None = None) -> float:
+        """CPU of a command, which must end well; its output is dropped."""
         process = subprocess.Popen(
             words,
             cwd=self.folder,
@@ -41,14 +38,16 @@ class Place:
         )
         _, status, used = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
-        scale = 2**20 if sys.platform == "darwin" else 2**10
-        return Spent(used.ru_utime + used.ru_stime, used.ru_maxrss / scale, process.returncode)
+        assert process.returncode == 0, (process.returncode, words)
+        return used.ru_utime + used.ru_stime
 
-    def seconds(self, words: Sequence[str], more: Mapping[str, str] | None = None) -> float:
-        """CPU of a command that must end well."""
-        spent = self.spend(words, more)
-        assert spent.status == 0, (spent.status, words)
-        return spent.cpu
+    def megabytes(self, script: str, *words: str) -> float:
+        """The largest resident set of a script, by its own account: the kernel's counts the parent's too."""
+        command = [*PYTHON, "-c", script + _PEAK, *words]
+        done = subprocess.run(
+            command, cwd=self.folder, env=dict(self.environment), capture_output=True, text=True, check=True
+        )
+        return float(done.stdout.split()[-1])
 
 
 @contextmanager
