@@ -70,8 +70,11 @@ def erase(folder: Path | None = None) -> None:
     _SHARED.pop(Path(os.path.realpath(target.parent)), None)
     if target.is_symlink():
         target.unlink()
-    elif target.exists():
-        shutil.rmtree(target)
+        return
+    # Whoever closes the database at this moment removes files of it too.
+    while target.exists():
+        with contextlib.suppress(FileNotFoundError):
+            shutil.rmtree(target)
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,7 +74,8 @@ def rules_of(case: dict) -> list[dict]:
         else:
             rules += [{"model": node, "match": exactly(p), **answer_of([reply])} for p, reply in replies.items()]
             rules += [{"model": node, "match": exactly(p), "reply": p} for p in PROMPTS.get(case["name"], ())]
-    return rules
+    delays = case.get("delays", {}).items()
+    return rules + [{"match": exactly(p), "reply": p, "latency": seconds} for p, seconds in delays]
 
 
 PROMPTS = {

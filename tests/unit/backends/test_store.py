@@ -436,6 +436,21 @@ def test_another_version_is_refused_until_cleared(make, tmp_path):
     assert make().get(KEY) is None
 
 
+def test_erase_goes_on_when_a_closing_database_removes_its_files_first(tmp_path, make, monkeypatch):
+    make().put(KEY, CALL)
+    remove, asked = module.shutil.rmtree, []
+
+    def race(path):
+        asked.append(path)
+        if len(asked) == 1:
+            raise FileNotFoundError("cache.db-wal")
+        remove(path)
+
+    monkeypatch.setattr(module.shutil, "rmtree", race)
+    erase(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_erase_does_not_follow_a_link(tmp_path):
     target = tmp_path / "target"
     target.mkdir()
