@@ -56,7 +56,7 @@ class Framing(Protocol):
         ...
 
 
-class _Counted:
+class Counted:
     """Counts the bytes of a body."""
 
     __slots__ = ("_limits", "_seen", "beats")
@@ -73,7 +73,7 @@ class _Counted:
             raise ProviderFailure("body_too_large", message)
 
 
-class Whole(_Counted):
+class Whole(Counted):
     """The whole body is one frame; an empty or blank one is none."""
 
     __slots__ = ("_parts",)
@@ -92,11 +92,11 @@ class Whole(_Counted):
         """The body."""
         body = b"".join(self._parts).removeprefix(BOM).strip()
         self._parts = []
-        _check_text(body)
+        check_text(body)
         return (Frame(body, whole=True),) if body else ()
 
 
-class Sse(_Counted):
+class Sse(Counted):
     """Server-sent events as WHATWG parses them, with one leniency.
 
     An event whose last line is complete but whose blank line is missing at the end of the body is
@@ -164,19 +164,19 @@ class Sse(_Counted):
     def _check_rest(self) -> None:
         size, limits = len(self._buffer), self._limits
         if size > limits.event:
-            raise _too_large("an event", limits.event)
+            raise too_large("an event", limits.event)
         if size > limits.line and size - self._buffer.rfind(b"\n") - 1 > limits.line:
-            raise _too_large("a line", limits.line)
+            raise too_large("a line", limits.line)
 
     def _check_block(self, block: bytes) -> None:
         limits = self._limits
         if len(block) > limits.event:
-            raise _too_large("an event", limits.event)
+            raise too_large("an event", limits.event)
         if max(map(len, block.split(b"\n"))) > limits.line:
-            raise _too_large("a line", limits.line)
+            raise too_large("a line", limits.line)
 
     def _events(self, complete: bytes) -> Sequence[Frame]:
-        _check_text(complete)
+        check_text(complete)
         frames: list[Frame] = []
         for block in complete.split(b"\n\n"):
             self.beats += 1
@@ -203,7 +203,7 @@ class Sse(_Counted):
         return Frame(b"\n".join(data), event, self.last_id) if any(data) else None
 
 
-class Lines(_Counted):
+class Lines(Counted):
     """Lines of JSON; blank lines are skipped, the last one needs no line feed."""
 
     __slots__ = ("_buffer", "_scanned")
@@ -223,7 +223,7 @@ class Lines(_Counted):
         del buffer[: end + 1]
         self._scanned = len(buffer)
         if len(buffer) > self._limits.event:
-            raise _too_large("a line", self._limits.event)
+            raise too_large("a line", self._limits.event)
         return self._frames(complete)
 
     def finish(self) -> Sequence[Frame]:
@@ -233,15 +233,15 @@ class Lines(_Counted):
         return self._frames(rest)
 
     def _frames(self, complete: bytes) -> Sequence[Frame]:
-        _check_text(complete)
+        check_text(complete)
         lines = [line.strip() for line in complete.split(b"\n")]
         self.beats += len(lines)
         if max(map(len, lines)) > self._limits.event:
-            raise _too_large("a line", self._limits.event)
+            raise too_large("a line", self._limits.event)
         return [Frame(line) for line in lines if line]
 
 
-class Items(_Counted):
+class Items(Counted):
     """The items of one JSON array of objects, each as soon as it is complete.
 
     What is no array of objects is given as one frame, for the decoder to refuse.
@@ -263,14 +263,14 @@ class Items(_Counted):
         while (end := self._scan()) is not None:
             frames.append(self._frame(end))
         if len(self._buffer) > self._limits.event:
-            raise _too_large("an item", self._limits.event)
+            raise too_large("an item", self._limits.event)
         return frames
 
     def finish(self) -> Sequence[Frame]:
         """What is neither an item nor a mark around items; an item that broke off is left out."""
         rest = b"" if self._depth else bytes(self._buffer).strip(_BETWEEN)
         self._buffer.clear()
-        _check_text(rest)
+        check_text(rest)
         return (Frame(rest),) if rest else ()
 
     def _scan(self) -> int | None:
@@ -293,22 +293,23 @@ class Items(_Counted):
         del self._buffer[:end]
         self._scanned = 0
         self.beats += 1
-        _check_text(item)
+        check_text(item)
         return Frame(item)
 
 
-class Sniffed(_Counted):
+class Sniffed(Counted):
     """Events or JSON, whatever the first byte says: content types are not to be trusted.
 
-    JSON starts with a bracket and markup with ``<``; an event stream starts with neither. ``json`` is
-    what JSON is taken for.
+    JSON starts with a bracket, markup with ``<`` and the binary stream of Amazon with a zero; an event
+    stream starts with none of them. ``json`` is what JSON is taken for; ``binary`` False expects text.
     """
 
-    __slots__ = ("_inner", "_json", "_start")
+    __slots__ = ("_binary", "_inner", "_json", "_start")
 
-    def __init__(self, limits: Limits | None = None, json: JsonForm = "whole") -> None:
+    def __init__(self, limits: Limits | None = None, json: JsonForm = "whole", *, binary: bool = True) -> None:
         super().__init__(limits)
         self._json = json
+        self._binary = binary
         self._inner: Framing | None = None
         self._start = b""
 
@@ -327,6 +328,10 @@ class Sniffed(_Counted):
         return frames
 
     def _framing(self, first: bytes) -> Framing:
+        if first == b"\0" and self._binary:
+            from flowllm.backends.event_stream import EventStream
+
+            return EventStream(self._limits, self._json)
         if first not in b"{[<":
             return Sse(self._limits)
         if first == b"<" or self._json == "whole":
@@ -343,7 +348,8 @@ class Sniffed(_Counted):
         return self._inner.finish() if self._inner is not None else ()
 
 
-def _check_text(data: bytes) -> None:
+def check_text(data: bytes) -> None:
+    """`decode_error` where it is not UTF-8."""
     if data.isascii():
         return
     try:
@@ -353,5 +359,6 @@ def _check_text(data: bytes) -> None:
         raise ProviderFailure("decode_error", message) from None
 
 
-def _too_large(what: str, limit: int) -> ProviderFailure:
+def too_large(what: str, limit: int) -> ProviderFailure:
+    """``what`` is larger than ``limit`` bytes."""
     return ProviderFailure("event_too_large", f"{what} of the answer is larger than {limit} bytes")
