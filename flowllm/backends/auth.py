@@ -10,12 +10,12 @@ import tempfile
 import threading
 from collections.abc import Mapping
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import orjson
 
+from flowllm.backends.addresses import require_own
 from flowllm.core.card import Auth, ProviderCard
-from flowllm.core.errors import ProviderFailure, SetupError
+from flowllm.core.errors import SetupError
 from flowllm.core.secrets import register
 
 VERSION = 1
@@ -159,21 +159,12 @@ def require_key(card: ProviderCard, key: str | None) -> str | None:
     raise SetupError("missing_key", message, hint=f"flowllm keys set {name}")
 
 
-def origin_of(url: str) -> tuple[str, str, int | None]:
-    """Scheme, host and port of a URL: what a key is bound to."""
-    parts = urlsplit(url)
-    default = {"http": 80, "https": 443}.get(parts.scheme)
-    return parts.scheme, (parts.hostname or "").lower(), parts.port or default
-
-
 def authorization(card: ProviderCard, url: str, key: str | None) -> tuple[dict[str, str], dict[str, str]]:
     """The headers and query words that show ``key``, for ``url`` alone.
 
     A URL of another server than the provider's is refused, key or not.
     """
-    if origin_of(url) != origin_of(card.base_url):
-        message = f"the request would go to {urlsplit(url).hostname} and not to the provider's own server"
-        raise ProviderFailure("redirect_refused", message)
+    require_own(card, url)
     auth = card.auth
     if key is None or auth.scheme == "none":
         return {}, {}

@@ -11,6 +11,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 from urllib.parse import urlencode
 
+from flowllm.backends.addresses import require_place
 from flowllm.backends.auth import authorization, require_key
 from flowllm.backends.failures import request_id
 from flowllm.backends.framing import Frame, Framing, Limits, Sniffed
@@ -79,6 +80,7 @@ class _Provider:
     def _wire(self, request: Request) -> Wire:
         task = "chat" if isinstance(request, Chat) else "embed" if isinstance(request, Embed) else "rerank"
         if task not in self._wires:
+            require_place(self._card)
             name = self._card.wire.get(task)
             if name is None:
                 message = f"the provider `{self._card.name}` has nothing for `{task}`"
@@ -90,9 +92,6 @@ class _Provider:
         """The URL and headers for a path, made once."""
         if path not in self._targets:
             card = self._card
-            if not card.base_url:
-                message = f"the provider `{card.name}` has no address"
-                raise SetupError("missing_key", message, hint=f"providers.{card.name}.base_url=https://...")
             self._key = require_key(card, self._find_key(card.auth))
             url = card.base_url + path
             mark = "&" if "?" in path else "?"

@@ -4,10 +4,10 @@ import threading
 from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import TYPE_CHECKING
 
+from flowllm.backends.addresses import require_place
 from flowllm.backends.auth import require_key
 from flowllm.core.card import Auth, ProviderCard
 from flowllm.core.delta import Delta
-from flowllm.core.errors import SetupError
 from flowllm.core.request import Request
 from flowllm.core.scope import Call, Scope
 
@@ -48,14 +48,12 @@ class Backends:
         return str(getattr(self._calls[name], "identity", "")) if name in self._local else ""
 
     def check(self, model: str) -> None:
-        """`SetupError` when the model's provider cannot be asked: it has no key or no address."""
+        """`SetupError` when the model's provider cannot be asked: it has no key, no address or no setting."""
         name = model.partition("/")[0]
         if name in self._local:
             return
         card = self._card(name)
-        if not card.base_url:
-            message = f"the provider `{name}` has no address"
-            raise SetupError("missing_key", message, hint=f"providers.{name}.base_url=https://...")
+        require_place(card)
         require_key(card, self._key(card.auth))
 
     async def aclose(self) -> None:

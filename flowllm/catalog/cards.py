@@ -9,15 +9,18 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from decimal import Decimal, InvalidOperation
-from typing import Annotated, Any, Literal
+from decimal import Decimal
+from typing import Any
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
+from flowllm.catalog.entries import ModelEntry, ProviderEntry
+from flowllm.catalog.settings import Settings, settle
 from flowllm.core.card import Auth, ModelCard, ProviderCard
 from flowllm.core.errors import PipelineInvalid, Problem
 from flowllm.core.origin import Origin
+from flowllm.core.placeholders import filled
 from flowllm.text.misfits import Misfit, Part, Steps, misfits
 
 CheckQuirks = Callable[[Sequence[str], Mapping[str, Any]], Sequence[Misfit]]
@@ -31,6 +34,9 @@ _EXAMPLES = {
     "base_url": "https://api.acme.example/v1",
     "base_url_env": "ACME_BASE_URL",
     "wire": "{chat: openai_chat}",
+    "settings": "{region: {env: ACME_REGION, default: eu-west-1}}",
+    "default": "eu-west-1",
+    "origins": "[https://stream.acme.example]",
     "auth": "{scheme: bearer, env: ACME_API_KEY}",
     "env": "ACME_API_KEY",
     "models": "{acme-large: {context: 131072}}",
@@ -50,107 +56,6 @@ _SECRET = re.compile(
     r"|(?i:bearer)\s+[\w.-]{16,}|eyJ[\w-]{10,}\.[\w-]{10,}"
 )
 _SECRET_NAMES = re.compile(r"(?i)^(x-|x-goog-)?(authorization|api[-_]?key|key|token|secret|password)$")
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
-_NAME = r"^[a-z0-9][a-z0-9_.-]*$"
-
-
-def _variable(name: str) -> str:
-    if not _VARIABLE.fullmatch(name):
-        message = f"`{name[:8]}` is no name of an environment variable"
-        raise ValueError(message)
-    return name
-
-
-def _names(value: Any) -> Any:
-    """``env: NAME``, ``env: [A, B]`` and ``env: {env: NAME}`` are the same."""
-    if isinstance(value, Mapping):
-        value = value.get("env", value)
-    return [value] if isinstance(value, str) else value
-
-
-def _decimal(value: Any) -> Decimal:
-    """Exact as written: a float is read by its shortest text."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str | Decimal):
-        message = "a price is a number"
-        raise ValueError(message)  # noqa: TRY004  pydantic reports ValueError alone
-    try:
-        number = Decimal(str(value))
-    except InvalidOperation:
-        message = f"a price is a number of US dollars, not `{str(value)[:20]}`"
-        raise ValueError(message) from None
-    if not number.is_finite() or number < 0:
-        message = "a price is not negative"
-        raise ValueError(message)
-    return number
-
-
-def _http_url(url: str) -> str:
-    parts = urlsplit(url)
-    if url and (parts.scheme not in ("http", "https") or not parts.hostname):
-        message = "a base_url starts with https:// or http:// and names a server"
-        raise ValueError(message)
-    if parts.username or parts.password or parts.query or parts.fragment:
-        message = "a base_url holds neither a user nor a query; write `auth` and `query`"
-        raise ValueError(message)
-    return url.rstrip("/")
-
-
-Price = Annotated[Decimal, BeforeValidator(_decimal)]
-Variables = Annotated[tuple[Annotated[str, AfterValidator(_variable)], ...], BeforeValidator(_names)]
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
-
-class PriceEntry(_Strict):
-    """US dollars per million tokens; what is not written is unknown."""
-
-    input: Price | None = None
-    output: Price | None = None
-    cached_input: Price | None = None
-    cache_write: Price | None = None
-
-
-class ModelEntry(_Strict):
-    """One model of a provider file."""
-
-    context: int | None = Field(None, gt=0)
-    output: int | None = Field(None, gt=0)
-    supports: frozenset[str] | None = None
-    price: PriceEntry | None = None
-    tasks: frozenset[Literal["chat", "embed", "rerank"]] = frozenset({"chat"})
-    checked: Any = None
-    source: str = ""
-    quirks: Mapping[str, Any] = {}
-
-
-class AuthEntry(_Strict):
-    """How a request shows its key."""
-
-    scheme: Literal["none", "bearer", "header", "query"] = "none"
-    env: Variables = ()
-    name: str = ""
-    prefix: str = ""
-    required: bool = True
-
-
-class ProviderEntry(_Strict):
-    """One provider file. ``base_url_env`` names a variable whose value replaces the server."""
-
-    name: str = Field("", pattern=_NAME)
-    docs: str = ""
-    base_url: Annotated[str, AfterValidator(_http_url)] = ""
-    base_url_env: Annotated[str, AfterValidator(_variable)] | None = None
-    wire: Mapping[Literal["chat", "embed", "rerank"], str] = {}
-    auth: AuthEntry = AuthEntry()
-    headers: Mapping[str, str] = {}
-    query: Mapping[str, str] = {}
-    quirks: Mapping[str, Any] = {}
-    models: Mapping[str, ModelEntry | None] = {}
-    local: bool = False
-    free: bool = False
-    open_models: bool = True
 
 
 def card_of(
@@ -173,17 +78,20 @@ def card_of(
         entry = ProviderEntry.model_validate({"name": name, **data} if isinstance(data, Mapping) else data)
     except ValidationError as error:
         found = misfits(error, data, ProviderEntry, _FILE, _EXAMPLES)
-        raise PipelineInvalid([_problem(misfit, name, at) for misfit in found]) from None
-    problems = [_problem(misfit, name, at) for misfit in _quirks(entry, check_quirks)]
+        raise PipelineInvalid([problem(misfit, name, at) for misfit in found]) from None
+    variables = os.environ if environment is None else environment
+    settings = settle(entry, variables, _said(entry, variables))
+    problems = [problem(misfit, name, at) for misfit in (*_quirks(entry, check_quirks), *settings.misfits)]
     if entry.name not in ("", name):
         message = f"the file of `{name}` calls itself `{entry.name}`"
         problems.append(Problem("bad_value", message, "name", at(("name",), "value"), hint=f"name: {name}"))
     if problems:
         raise PipelineInvalid(problems)
-    return _card(entry, name, origin, os.environ if environment is None else environment)
+    return _card(entry, name, origin, settings)
 
 
-def _problem(misfit: Misfit, name: str, at: Place) -> Problem:
+def problem(misfit: Misfit, name: str, at: Place) -> Problem:
+    """A finding of the file ``name``, with its place."""
     where = words_of((name, *misfit.steps))
     return Problem(misfit.code, misfit.message, where, at(misfit.steps, misfit.part), misfit.hint)
 
@@ -209,21 +117,24 @@ def _quirks(entry: ProviderEntry, check: CheckQuirks | None) -> Iterator[Misfit]
             yield replace(misfit, steps=("models", id_, *misfit.steps))
 
 
-def _card(entry: ProviderEntry, name: str, origin: Origin, environment: Mapping[str, str]) -> ProviderCard:
-    auth = entry.auth
+def _card(entry: ProviderEntry, name: str, origin: Origin, settings: Settings) -> ProviderCard:
+    auth, values = entry.auth, settings.values
     return ProviderCard(
         name=name,
-        base_url=_base_url(entry, environment),
+        base_url=filled(settings.base_url, values),
         wire={str(task): wire for task, wire in entry.wire.items()},
         auth=Auth(auth.scheme, auth.env, auth.name, auth.prefix, auth.required),
-        headers=dict(entry.headers),
-        query=dict(entry.query),
+        headers={key: filled(text, values) for key, text in entry.headers.items()},
+        query={key: filled(text, values) for key, text in entry.query.items()},
         quirks=dict(entry.quirks),
         models={id_: _model(id_, model or ModelEntry(), free=entry.free) for id_, model in entry.models.items()},
         docs=entry.docs,
         local=entry.local,
         free=entry.free,
         open_models=entry.open_models,
+        settings=values,
+        unset=settings.unset,
+        origins=entry.origins,
         origin=origin,
     )
 
@@ -245,11 +156,11 @@ def _model(name: str, entry: ModelEntry, *, free: bool) -> ModelCard:
 FREE: Mapping[str, Decimal] = {"input": Decimal(0), "output": Decimal(0)}
 
 
-def _base_url(entry: ProviderEntry, environment: Mapping[str, str]) -> str:
-    """The written server, or the one that the variable names, as ``host``, ``host:port`` or a URL."""
+def _said(entry: ProviderEntry, environment: Mapping[str, str]) -> str:
+    """The server that the variable of the file names, as ``host``, ``host:port`` or a URL; else nothing."""
     said = environment.get(entry.base_url_env or "", "").strip().rstrip("/")
     if not said:
-        return entry.base_url
+        return ""
     written = urlsplit(entry.base_url)
     parts = urlsplit(said if "://" in said else f"{written.scheme}://{said}")
     host = {"0.0.0.0": "127.0.0.1"}.get(parts.hostname or "", parts.hostname or "")  # noqa: S104

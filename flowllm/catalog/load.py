@@ -11,7 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from flowllm.catalog.cards import FREE, CheckQuirks, card_of
+from flowllm.catalog.cards import FREE, CheckQuirks, card_of, problem
+from flowllm.catalog.settings import unread
 from flowllm.core.card import Catalog, ModelCard, ProviderCard
 from flowllm.core.errors import PipelineInvalid, Problem
 from flowllm.core.nearest import did_you_mean
@@ -60,7 +61,10 @@ def load_catalog(
         data = read(path)
         merged = _merged(data, words[name]) if name in words and isinstance(data, Mapping) else data
         at = partial(place, path, name) if place else None
-        return card_of(merged, name, Origin(str(path)), check_quirks, environment, at)
+        card = card_of(merged, name, Origin(str(path)), check_quirks, environment, at)
+        if merged is not data and (found := list(unread(data, words[name], merged))):
+            raise PipelineInvalid(problem(misfit, name, at or (lambda steps, part: card.origin)) for misfit in found)
+        return card
 
     return Catalog(_Cards(paths, make))
 

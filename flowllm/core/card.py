@@ -47,7 +47,10 @@ class ProviderCard:
 
     ``quirks`` are words of the wire's own vocabulary. ``local`` providers run in this process
     (builtin, mock). ``open_models``: a model that is not listed is allowed, its facts unknown.
-    ``free``: every model costs nothing.
+    ``free``: every model costs nothing. ``settings`` are values by name, already in their places in
+    ``base_url``, ``headers`` and ``query``; quirks name them as ``{name}``. ``unset`` are settings that
+    these texts need and that have no value, each with the reason; while there is one, the provider
+    cannot be asked. ``origins`` are further servers of the provider (``https://host``) that may see its key.
     """
 
     name: str
@@ -62,6 +65,9 @@ class ProviderCard:
     local: bool = False
     open_models: bool = True
     free: bool = False
+    settings: Mapping[str, str] = field(default_factory=dict)
+    unset: Mapping[str, str] = field(default_factory=dict)
+    origins: tuple[str, ...] = ()
     origin: Origin = field(default=UNKNOWN, compare=False)
 
     @property
@@ -86,6 +92,8 @@ class Catalog:
             "wire": dict(card.wire), "base_url": card.base_url, "headers": dict(card.headers),
             "query": dict(card.query), "quirks": card.quirks,
         }  # fmt: skip
+        if card.settings:
+            found["settings"] = dict(card.settings)
         entry = card.models.get(name)
         if entry is not None:
             supports = sorted(entry.supports) if entry.supports is not None else None

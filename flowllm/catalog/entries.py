@@ -1,0 +1,148 @@
+"""What a provider file may hold: the models that pydantic checks it with.
+
+A secret is a handle, the name of the variable; prices are decimals in US dollars per million tokens,
+exact as written.
+"""
+
+import re
+from collections.abc import Mapping
+from decimal import Decimal, InvalidOperation
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
+_NAME = r"^[a-z0-9][a-z0-9_.-]*$"
+SETTING = r"^[a-z][a-z0-9_]*$"
+
+
+def _variable(name: str) -> str:
+    if not _VARIABLE.fullmatch(name):
+        message = f"`{name[:8]}` is no name of an environment variable"
+        raise ValueError(message)
+    return name
+
+
+def _names(value: Any) -> Any:
+    """``env: NAME``, ``env: [A, B]`` and ``env: {env: NAME}`` are the same."""
+    if isinstance(value, Mapping):
+        value = value.get("env", value)
+    return [value] if isinstance(value, str) else value
+
+
+def _decimal(value: Any) -> Decimal:
+    """Exact as written: a float is read by its shortest text."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str | Decimal):
+        message = "a price is a number"
+        raise ValueError(message)  # noqa: TRY004  pydantic reports ValueError alone
+    try:
+        number = Decimal(str(value))
+    except InvalidOperation:
+        message = f"a price is a number of US dollars, not `{str(value)[:20]}`"
+        raise ValueError(message) from None
+    if not number.is_finite() or number < 0:
+        message = "a price is not negative"
+        raise ValueError(message)
+    return number
+
+
+def _http_url(url: str) -> str:
+    parts = urlsplit(url)
+    if url and (parts.scheme not in ("http", "https") or not parts.hostname):
+        message = "a base_url starts with https:// or http:// and names a server"
+        raise ValueError(message)
+    if parts.username or parts.password or parts.query or parts.fragment:
+        message = "a base_url holds neither a user nor a query; write `auth` and `query`"
+        raise ValueError(message)
+    return url.rstrip("/")
+
+
+def _origin(url: str) -> str:
+    parts = urlsplit(_http_url(url))
+    if not url or parts.path:
+        message = "an origin is https:// and the name of a server"
+        raise ValueError(message)
+    return url.rstrip("/")
+
+
+def _text(value: Any) -> Any:
+    """A setting is a text, also where it looks like a number."""
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+Price = Annotated[Decimal, BeforeValidator(_decimal)]
+Variables = Annotated[tuple[Annotated[str, AfterValidator(_variable)], ...], BeforeValidator(_names)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class PriceEntry(_Strict):
+    """US dollars per million tokens; what is not written is unknown."""
+
+    input: Price | None = None
+    output: Price | None = None
+    cached_input: Price | None = None
+    cache_write: Price | None = None
+
+
+class ModelEntry(_Strict):
+    """One model of a provider file."""
+
+    context: int | None = Field(None, gt=0)
+    output: int | None = Field(None, gt=0)
+    supports: frozenset[str] | None = None
+    price: PriceEntry | None = None
+    tasks: frozenset[Literal["chat", "embed", "rerank"]] = frozenset({"chat"})
+    checked: Any = None
+    source: str = ""
+    quirks: Mapping[str, Any] = {}
+
+
+class AuthEntry(_Strict):
+    """How a request shows its key."""
+
+    scheme: Literal["none", "bearer", "header", "query"] = "none"
+    env: Variables = ()
+    name: str = ""
+    prefix: str = ""
+    required: bool = True
+
+
+class SettingEntry(_Strict):
+    """A setting of a provider, such as its region. ``env`` names variables, ``default`` stands for them."""
+
+    env: Variables = ()
+    default: Annotated[str, BeforeValidator(_text)] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _value_alone(cls, data: Any) -> Any:
+        """A value alone is the setting, and no variable is asked."""
+        return data if isinstance(data, Mapping) or data is None else {"default": data}
+
+
+class ProviderEntry(_Strict):
+    """One provider file. ``base_url_env`` names a variable whose value replaces the server.
+
+    ``{name}`` in ``base_url``, ``headers`` and ``query`` is the setting ``name``; ``origins`` are further
+    servers of the provider that its key may go to.
+    """
+
+    name: str = Field("", pattern=_NAME)
+    docs: str = ""
+    base_url: Annotated[str, AfterValidator(_http_url)] = ""
+    base_url_env: Annotated[str, AfterValidator(_variable)] | None = None
+    wire: Mapping[Literal["chat", "embed", "rerank"], str] = {}
+    settings: Mapping[Annotated[str, Field(pattern=SETTING)], SettingEntry] = {}
+    origins: tuple[Annotated[str, AfterValidator(_origin)], ...] = ()
+    auth: AuthEntry = AuthEntry()
+    headers: Mapping[str, str] = {}
+    query: Mapping[str, str] = {}
+    quirks: Mapping[str, Any] = {}
+    models: Mapping[str, ModelEntry | None] = {}
+    local: bool = False
+    free: bool = False
+    open_models: bool = True

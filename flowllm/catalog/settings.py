@@ -1,0 +1,140 @@
+"""Settings of a provider, such as its region: where their values come from, and where they may stand.
+
+A value comes from the first variable that is set, else from the file or the command line. It is put
+into the texts of the card as it is, and only where it cannot change what the text around it means: a
+setting in the name of a server can lead to no other server, one in a path stays one step of it.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from flowllm.catalog.entries import ProviderEntry, SettingEntry
+from flowllm.core.nearest import did_you_mean
+from flowllm.core.placeholders import placeholders
+from flowllm.text.misfits import Misfit, Steps
+
+_HOST = (re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?", re.ASCII), "the name of a server")
+_STEP = (re.compile(r"(?!\.{1,2}\Z)[^\s/?#%\\@{}\x00-\x20\x7f]+"), "one step of a path")
+_LINE = (re.compile(r"[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?"), "one line of plain letters and signs")
+_BRACES = re.compile(r"\{([^{}]*)\}|[{}]")
+
+_Fit = tuple[re.Pattern[str], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """``values`` by name; ``unset``: settings that are needed and have none, with the reason; ``base_url`` unfilled."""
+
+    base_url: str
+    values: Mapping[str, str]
+    unset: Mapping[str, str]
+    misfits: tuple[Misfit, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Use:
+    """A placeholder: its name, where it stands, what its value must be; ``loose`` where it may be another's slot."""
+
+    name: str
+    steps: Steps
+    fit: _Fit
+    loose: bool = False
+
+
+def settle(entry: ProviderEntry, environment: Mapping[str, str], said: str = "") -> Settings:
+    """The settings of a provider file; ``said`` is a server that replaces the written one."""
+    base_url = said or entry.base_url
+    values = {name: value for name, one in entry.settings.items() if (value := _value(one, environment)) is not None}
+    unset: dict[str, str] = {}
+    misfits = list(_braces(base_url, entry)) if not said else []
+    for use in _uses(entry, "" if said else base_url):
+        setting = entry.settings.get(use.name)
+        if setting is None:
+            misfits += [] if use.loose else [_unknown(use.name, use.steps, entry)]
+        elif not values.get(use.name):
+            unset[use.name] = _absent(entry, use, setting)
+        elif not use.fit[0].fullmatch(values[use.name]):
+            _unfit(use, setting, environment, unset, misfits)
+    return Settings(base_url, values, unset, tuple(misfits))
+
+
+def unread(entry: Mapping[str, Any], over: Mapping[str, Any], merged: Mapping[str, Any]) -> Iterator[Misfit]:
+    """Settings that ``over`` gives and neither the file ``entry`` nor a text of ``merged`` knows."""
+    given, known = over.get("settings"), entry.get("settings")
+    if not isinstance(given, Mapping):
+        return
+    names = set(known) if isinstance(known, Mapping) else set()
+    texts = [merged.get("base_url"), *_texts(merged.get("headers")), *_texts(merged.get("query"))]
+    used = {name for text in texts if isinstance(text, str) for name in placeholders(text)}
+    for name in given:
+        if name not in names | used:
+            hint = did_you_mean(str(name), names, f"known here: {', '.join(sorted(names))}" if names else "")
+            yield Misfit("unknown_field", f"the provider has no setting `{name}`", ("settings", name), hint, "key")
+
+
+def _texts(value: Any) -> list[Any]:
+    return list(value.values()) if isinstance(value, Mapping) else []
+
+
+def _variable(setting: SettingEntry, environment: Mapping[str, str]) -> str:
+    """The first variable of the setting that is set."""
+    return next((name for name in setting.env if environment.get(name, "").strip()), "")
+
+
+def _value(setting: SettingEntry, environment: Mapping[str, str]) -> str | None:
+    name = _variable(setting, environment)
+    return environment[name].strip() if name else setting.default
+
+
+def _uses(entry: ProviderEntry, base_url: str) -> Iterator[_Use]:
+    rest = base_url.partition("://")[2]
+    host, _, path = rest.partition("/")
+    for text, fit in ((host, _HOST), (path, _STEP)):
+        yield from (_Use(name, ("base_url",), fit) for name in placeholders(text))
+    for part, texts in (("headers", entry.headers), ("query", entry.query)):
+        yield from (_Use(name, (part, key), _LINE) for key, text in texts.items() for name in placeholders(text))
+    for way, text in _strings(entry.quirks, ("quirks",)):
+        yield from (_Use(name, way, _LINE, loose=True) for name in placeholders(text))
+
+
+def _strings(value: Any, way: Steps) -> Iterator[tuple[Steps, str]]:
+    if isinstance(value, str):
+        yield way, value
+    inner = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
+    for step, part in inner:
+        yield from _strings(part, (*way, step))
+
+
+def _braces(base_url: str, entry: ProviderEntry) -> Iterator[Misfit]:
+    """Braces in an address that hold no name of a setting."""
+    for found in _BRACES.finditer(base_url):
+        if not placeholders(found[0]):
+            yield _unknown(found[1] or found[0], ("base_url",), entry)
+
+
+def _unknown(name: str, steps: Steps, entry: ProviderEntry) -> Misfit:
+    message = f"`{name}` in `{steps[-1]}` is no setting of this provider"
+    otherwise = f"settings: {{{name}: {{env: {entry.name.upper().replace('-', '_') or 'ACME'}_{name.upper()}}}}}"
+    return Misfit("bad_value", message, steps, did_you_mean(name, entry.settings, otherwise))
+
+
+def _absent(entry: ProviderEntry, use: _Use, setting: SettingEntry) -> str:
+    """Why there is no value: the variables that could hold one."""
+    server = [entry.base_url_env] if entry.base_url_env and use.steps == ("base_url",) else []
+    names = [f"${name}" for name in (*server, *setting.env)]
+    many = len(names) > 1
+    return f"{'neither ' if many else ''}{' nor '.join(names)} is set" if names else "it has no value"
+
+
+def _unfit(
+    use: _Use, setting: SettingEntry, environment: Mapping[str, str], unset: dict[str, str], misfits: list[Misfit]
+) -> None:
+    """A value of the environment is wrong when the provider is used, one that was written at once."""
+    variable = _variable(setting, environment)
+    if variable:
+        unset[use.name] = f"${variable} does not hold {use.fit[1]}"
+        return
+    message = f"`{use.name}` stands in `{use.steps[-1]}` and is not {use.fit[1]}"
+    misfits.append(Misfit("bad_value", message, ("settings", use.name), f"{use.name}: eu-west-1"))
