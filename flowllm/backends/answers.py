@@ -1,11 +1,14 @@
-"""What decoders of all formats share: reading JSON, the meaning of end marks, counts, and failures."""
+"""What decoders of all formats share: their skeleton, reading JSON, the meaning of end marks, counts, and failures."""
 
-from typing import Any
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any, ClassVar
 
 import orjson
 
 from flowllm.backends.failures import failure_inside, snippet
 from flowllm.backends.framing import Frame
+from flowllm.core.delta import Delta, Finish, Meta, Text
 from flowllm.core.errors import ProviderFacts, ProviderFailure
 
 _FINISH = {
@@ -24,6 +27,93 @@ _FINISH = {
 }
 
 
+class AnswerDecoder:
+    """Frames of one answer to deltas; a format says in `_read` what it makes of a frame.
+
+    Whatever fails while a frame is read is raised with the text so far: a `ProviderFailure` as it is,
+    an AttributeError, IndexError, KeyError or TypeError as an answer that is not of its format.
+    """
+
+    __slots__ = ("_called", "_citations", "_named", "_raw", "_refusal", "_text", "complete", "done")
+
+    kind: ClassVar[str] = "an answer"
+    """What the format calls its answer, for messages."""
+    mark: ClassVar[bytes] = b""
+    """The data that stands for the end of a stream, where the format has some."""
+
+    def __init__(self) -> None:
+        self._text: list[str] = []
+        self._refusal: list[str] = []
+        self._called = False
+        self._citations = 0
+        self._named = False
+        self._raw: str | None = None
+        self.complete = False
+        self.done = False
+
+    @property
+    def partial_text(self) -> str:
+        """The text so far."""
+        return "".join(self._text)
+
+    def feed(self, frame: Frame) -> Iterable[Delta]:
+        """The deltas of one frame."""
+        if frame.data == self.mark:
+            self.done = self.complete = True
+            return ()
+        deltas: list[Delta] = []
+        try:
+            self._read(self._load(frame), frame, deltas)
+        except ProviderFailure as found:
+            failure = found
+        except (AttributeError, IndexError, KeyError, TypeError):
+            failure = invalid(frame, f"is not of the shape of {self.kind}")
+        else:
+            return deltas
+        raise with_text(failure, self.partial_text)
+
+    def finish(self) -> Iterable[Delta]:
+        """What only the end tells: the refusal where there was no text, the number of citations, the end mark."""
+        if not self.complete:
+            raise interrupted(self.partial_text)
+        deltas: list[Delta] = []
+        self._close(deltas)
+        if self._refusal and not any(self._text):
+            deltas.append(Text("".join(self._refusal)))
+        if self._citations:
+            deltas.append(Meta(citations=self._citations))
+        deltas.append(Finish(meaning_of(self._raw, called=self._called), self._raw))
+        return deltas
+
+    def _load(self, frame: Frame) -> Any:
+        """What the frame holds, an object by default; errors inside are raised."""
+        return object_of(frame)
+
+    def _read(self, data: Any, frame: Frame, deltas: list[Delta]) -> None:
+        """Append the deltas of what `_load` gave; a format must say how."""
+        raise NotImplementedError
+
+    def _close(self, deltas: list[Delta]) -> None:
+        """Append what is held back until the end."""
+
+    def _say(self, text: Any, deltas: list[Delta]) -> None:
+        if text:
+            self._text.append(str(text))
+            deltas.append(Text(str(text)))
+
+    def _name(self, model: Any, deltas: list[Delta]) -> None:
+        """The model that answers, the first time that it is named."""
+        if model and not self._named:
+            self._named = True
+            deltas.append(Meta(model=str(model)))
+
+    def _end(self, raw: Any) -> None:
+        """The end mark where there is one: the answer may end here."""
+        if raw:
+            self._raw = str(raw)
+            self.complete = True
+
+
 def meaning_of(raw: str | None, *, called: bool) -> str | None:
     """The end mark of a provider in our words; an answer with calls that just stopped wants their results."""
     meaning = _FINISH.get(raw.lower(), "other") if raw else None
@@ -32,32 +122,42 @@ def meaning_of(raw: str | None, *, called: bool) -> str | None:
 
 def count_of(*values: Any) -> int | None:
     """The first that can be a count; a negative number, a broken one or text is none."""
-    return next((int(n) for n in values if type(n) in (int, float) and n >= 0 and int(n) == n), None)
+    for value in values:
+        if type(value) is int and value >= 0:
+            return value
+        if type(value) is float and value >= 0 and value.is_integer():
+            return int(value)
+    return None
 
 
-def json_of(frame: Frame, partial_text: str = "") -> Any:
+def json_of(frame: Frame) -> Any:
     """The JSON of a frame; `ProviderFailure` ``invalid_response`` for anything else."""
     try:
         return orjson.loads(frame.data)
     except orjson.JSONDecodeError:
-        raise invalid(frame, "is no JSON", partial_text) from None
+        raise invalid(frame, "is no JSON") from None
 
 
-def object_of(frame: Frame, partial_text: str = "") -> dict[str, Any]:
+def object_of(frame: Frame) -> dict[str, Any]:
     """The JSON object of a frame; an error object, bare or in a list, is raised as what it means."""
-    data = json_of(frame, partial_text)
+    data = json_of(frame)
     inner = data[0] if isinstance(data, list) and data else data
     if isinstance(inner, dict) and (inner.get("error") or frame.event == "error"):
-        raise failure_inside(inner, partial_text)
+        raise failure_inside(inner)
     if not isinstance(data, dict):
-        raise invalid(frame, "is no JSON object", partial_text)
+        raise invalid(frame, "is no JSON object")
     return data
 
 
-def invalid(frame: Frame, what: str, partial_text: str = "") -> ProviderFailure:
+def invalid(frame: Frame, what: str) -> ProviderFailure:
     """An answer that is not of its format; ``what`` follows "the answer"."""
-    message = f"the answer {what}: {snippet(frame.data)}"
-    return ProviderFailure("invalid_response", message, facts=ProviderFacts(partial_text=partial_text))
+    return ProviderFailure("invalid_response", f"the answer {what}: {snippet(frame.data)}")
+
+
+def with_text(failure: ProviderFailure, text: str) -> ProviderFailure:
+    """The failure with the text that came before it."""
+    facts = replace(failure.facts, partial_text=text)
+    return ProviderFailure(failure.code, failure.message, facts=facts, hint=failure.hint)
 
 
 def interrupted(partial_text: str) -> ProviderFailure:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from urllib.parse import urlencode
 
 from flowllm.backends.addresses import require_place
+from flowllm.backends.answers import with_text
 from flowllm.backends.auth import authorization, require_key
 from flowllm.backends.failures import request_id
 from flowllm.backends.framing import Frame, Framing, Limits, Sniffed
@@ -203,7 +204,7 @@ async def _read(response: HttpResponse, decoder: Decoder, waiting: _Waiting) -> 
         return b""
     if failure.code in _BROKEN - {"timeout"}:
         failure = ProviderFailure("stream_interrupted", failure.message)
-    raise _with_text(failure, decoder)
+    raise with_text(failure, decoder.partial_text)
 
 
 async def _read_whole(response: HttpResponse, framing: Framing, waiting: _Waiting) -> Iterable[Frame]:
@@ -225,11 +226,6 @@ async def _error_body(response: HttpResponse, waiting: _Waiting) -> bytes:
             return await response.start()
     except (ProviderFailure, TimeoutError):
         return b""
-
-
-def _with_text(failure: ProviderFailure, decoder: Decoder) -> ProviderFailure:
-    facts = replace(failure.facts, partial_text=decoder.partial_text)
-    return ProviderFailure(failure.code, failure.message, facts=facts)
 
 
 async def _drain(response: HttpResponse, clock: Clock) -> None:

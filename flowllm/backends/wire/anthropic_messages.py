@@ -6,14 +6,14 @@ are added. A stream that ends without a stop reason was interrupted.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, Literal
 from urllib.parse import quote
 
 import orjson
 from pydantic import BaseModel, ConfigDict
 
-from flowllm.backends.answers import count_of, interrupted, invalid, meaning_of, object_of
+from flowllm.backends.answers import AnswerDecoder, count_of
 from flowllm.backends.content import (
     QuirksByModel,
     arguments_of,
@@ -31,7 +31,7 @@ from flowllm.backends.failures import failure_of
 from flowllm.backends.framing import Frame
 from flowllm.backends.wire import HttpParts, model_of
 from flowllm.core.card import ProviderCard
-from flowllm.core.delta import Delta, Finish, Meta, Reasoning, Text, ToolCall, Usage
+from flowllm.core.delta import Delta, Reasoning, ToolCall, Usage
 from flowllm.core.errors import ProviderFailure
 from flowllm.core.request import Chat, Image, Message, Part, Request, Thought
 
@@ -204,68 +204,40 @@ def _mark(body: dict[str, Any]) -> None:
         body["messages"][-1]["content"][-1] |= _MARK
 
 
-class Decoder:
+class Decoder(AnswerDecoder):
     """Frames of one answer to deltas; see the module for what it accepts."""
 
-    __slots__ = ("_calls", "_citations", "_numbers", "_raw", "_text", "complete", "done")
+    __slots__ = ("_calls", "_numbers")
+    kind = "a message"
 
     def __init__(self) -> None:
-        self._text: list[str] = []
+        super().__init__()
         self._calls: dict[Any, int] = {}
-        self._citations = 0
         self._numbers: dict[str, Any] = {}
-        self._raw: str | None = None
-        self.complete = False
-        self.done = False
 
-    @property
-    def partial_text(self) -> str:
-        """The text so far."""
-        return "".join(self._text)
-
-    def feed(self, frame: Frame) -> Iterable[Delta]:
-        """The deltas of one event or of the whole message."""
-        event = object_of(frame, self.partial_text)
-        kind = event.get("type")
-        deltas: list[Delta] = []
-        try:
-            if kind == "content_block_delta":
-                self._delta(event["delta"], event.get("index"), deltas)
-            elif kind == "content_block_start":
-                self._block(event["content_block"], event.get("index"), deltas)
-            elif kind == "message_start":
-                self._message(event["message"], deltas)
-            elif kind == "message_delta":
-                self._end(event["delta"].get("stop_reason"))
-                self._usage(event.get("usage"), deltas)
-            elif kind == "message_stop":
-                self.done = self.complete = True
-            elif kind == "message" or frame.whole:
-                self._message(event, deltas)
-                self.complete = self.done = True
-        except (AttributeError, KeyError, TypeError):
-            raise invalid(frame, "is not of the shape of a message", self.partial_text) from None
-        return deltas
-
-    def finish(self) -> Iterable[Delta]:
-        """The number of citations and the end mark."""
-        if not self.complete:
-            raise interrupted(self.partial_text)
-        cited: list[Delta] = [Meta(citations=self._citations)] if self._citations else []
-        return [*cited, Finish(meaning_of(self._raw, called=bool(self._calls)), self._raw)]
+    def _read(self, data: dict[str, Any], frame: Frame, deltas: list[Delta]) -> None:
+        kind = data.get("type")
+        if kind == "content_block_delta":
+            self._delta(data["delta"], data.get("index"), deltas)
+        elif kind == "content_block_start":
+            self._block(data["content_block"], data.get("index"), deltas)
+        elif kind == "message_start":
+            self._message(data["message"], deltas)
+        elif kind == "message_delta":
+            self._end(data["delta"].get("stop_reason"))
+            self._usage(data.get("usage"), deltas)
+        elif kind == "message_stop":
+            self.done = self.complete = True
+        elif kind == "message" or frame.whole:
+            self._message(data, deltas)
+            self.complete = self.done = True
 
     def _message(self, message: dict[str, Any], deltas: list[Delta]) -> None:
-        if message.get("model"):
-            deltas.append(Meta(model=str(message["model"])))
+        self._name(message.get("model"), deltas)
         for index, block in enumerate(message["content"]):
             self._block(block, index, deltas)
         self._end(message.get("stop_reason"))
         self._usage(message.get("usage"), deltas)
-
-    def _end(self, raw: Any) -> None:
-        if raw:
-            self._raw = str(raw)
-            self.complete = True
 
     def _block(self, block: dict[str, Any], index: Any, deltas: list[Delta]) -> None:
         kind = block["type"]
@@ -278,6 +250,7 @@ class Decoder:
         elif kind == "redacted_thinking":
             deltas.append(Reasoning("", str(block["data"]), sealed=True, format=_FORMAT))
         elif kind == "tool_use":
+            self._called = True
             number = self._calls[index] = len(self._calls)
             given = orjson.dumps(block["input"]).decode() if block.get("input") else ""
             deltas.append(ToolCall(number, str(block.get("id") or ""), str(block["name"]), given))
@@ -294,11 +267,6 @@ class Decoder:
             deltas.append(ToolCall(self._calls[index], arguments=str(delta["partial_json"])))
         elif kind == "citations_delta":
             self._citations += 1
-
-    def _say(self, text: Any, deltas: list[Delta]) -> None:
-        if text:
-            self._text.append(str(text))
-            deltas.append(Text(str(text)))
 
     def _usage(self, usage: Any, deltas: list[Delta]) -> None:
         """Later numbers replace earlier ones; what is not repeated still holds."""

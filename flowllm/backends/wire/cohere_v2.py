@@ -4,13 +4,13 @@ A plan of tool calls is thinking (a `Thought` whose id is ``plan``). Tokens are 
 not as billed. Arguments may be missing or ``null``. Ranking is the wire ``rerank``.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import orjson
 from pydantic import BaseModel, ConfigDict
 
-from flowllm.backends.answers import count_of, interrupted, invalid, meaning_of, object_of
+from flowllm.backends.answers import AnswerDecoder, count_of
 from flowllm.backends.content import (
     QuirksByModel,
     finished_body,
@@ -25,7 +25,7 @@ from flowllm.backends.framing import Frame
 from flowllm.backends.vectors import VectorsDecoder
 from flowllm.backends.wire import HttpParts, model_of
 from flowllm.core.card import ProviderCard
-from flowllm.core.delta import Delta, Finish, Meta, Reasoning, Text, ToolCall, Usage
+from flowllm.core.delta import Delta, Reasoning, ToolCall, Usage
 from flowllm.core.errors import ProviderFailure
 from flowllm.core.request import Chat, Embed, Image, Message, Part, Request, Tool
 
@@ -158,50 +158,26 @@ def _part(part: Part) -> dict[str, Any]:
     return {"type": "text", "text": part.text}
 
 
-class Decoder:
+class Decoder(AnswerDecoder):
     """Frames of one answer to deltas; see the module for what it accepts."""
 
-    __slots__ = ("_calls", "_citations", "_raw", "_text", "complete", "done")
+    __slots__ = ("_calls",)
+    kind = "a chat of Cohere"
+    mark = b"[DONE]"
 
     def __init__(self) -> None:
-        self._text: list[str] = []
+        super().__init__()
         self._calls = 0
-        self._citations = 0
-        self._raw: str | None = None
-        self.complete = False
-        self.done = False
 
-    @property
-    def partial_text(self) -> str:
-        """The text so far."""
-        return "".join(self._text)
-
-    def feed(self, frame: Frame) -> Iterable[Delta]:
-        """The deltas of one event or of the whole body."""
-        if frame.data == b"[DONE]":
-            self.done = self.complete = True
-            return ()
-        event = object_of(frame, self.partial_text)
-        deltas: list[Delta] = []
-        try:
-            if frame.whole:
-                self._whole(event, deltas)
-            else:
-                self._event(str(event.get("type") or frame.event), event.get("delta") or {}, deltas)
-        except (AttributeError, KeyError, TypeError):
-            raise invalid(frame, "is not of the shape of a chat of Cohere", self.partial_text) from None
-        return deltas
-
-    def finish(self) -> Iterable[Delta]:
-        """The number of citations and the end mark."""
-        if not self.complete:
-            raise interrupted(self.partial_text)
-        cited: list[Delta] = [Meta(citations=self._citations)] if self._citations else []
-        return [*cited, Finish(meaning_of(self._raw, called=self._calls > 0), self._raw)]
+    def _read(self, data: dict[str, Any], frame: Frame, deltas: list[Delta]) -> None:
+        if frame.whole:
+            self._whole(data, deltas)
+        else:
+            self._event(str(data.get("type") or frame.event), data.get("delta") or {}, deltas)
 
     def _whole(self, body: dict[str, Any], deltas: list[Delta]) -> None:
         if "message" not in body or isinstance(body["message"], str):
-            raise failure_inside(body, self.partial_text)
+            raise failure_inside(body)
         message = body["message"]
         self._plan(message.get("tool_plan"), deltas)
         for part in message.get("content") or ():
@@ -209,7 +185,7 @@ class Decoder:
         for call in message.get("tool_calls") or ():
             self._start(call, deltas)
         self._citations += len(message.get("citations") or ())
-        self._end(body, deltas)
+        self._last(body, deltas)
 
     def _event(self, kind: str, delta: dict[str, Any], deltas: list[Delta]) -> None:
         message = delta.get("message") or {}
@@ -224,14 +200,12 @@ class Decoder:
         elif kind == "citation-start":
             self._citations += 1
         elif kind == "message-end":
-            self._end(delta, deltas)
+            self._last(delta, deltas)
 
     def _part(self, part: dict[str, Any], deltas: list[Delta]) -> None:
         if thought := part.get("thinking"):
             deltas.append(Reasoning(str(thought)))
-        if text := part.get("text"):
-            self._text.append(str(text))
-            deltas.append(Text(str(text)))
+        self._say(part.get("text"), deltas)
 
     def _plan(self, plan: Any, deltas: list[Delta]) -> None:
         if plan:
@@ -240,13 +214,14 @@ class Decoder:
     def _start(self, call: dict[str, Any], deltas: list[Delta]) -> None:
         deltas.append(ToolCall(self._calls, str(call.get("id") or ""), str(call["function"]["name"])))
         self._calls += 1
+        self._called = True
         self._more(call["function"].get("arguments"), deltas)
 
     def _more(self, arguments: Any, deltas: list[Delta]) -> None:
         if arguments and arguments != "null":
             deltas.append(ToolCall(self._calls - 1, arguments=str(arguments)))
 
-    def _end(self, told: dict[str, Any], deltas: list[Delta]) -> None:
+    def _last(self, told: dict[str, Any], deltas: list[Delta]) -> None:
         self._raw = told.get("finish_reason") or None
         self.complete = True
         if isinstance(usage := told.get("usage"), dict):

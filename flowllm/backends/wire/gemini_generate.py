@@ -5,13 +5,13 @@ to thoughts, or to the text itself (a `Thought` whose id is ``text``). The end m
 tools are called. Thinking is counted beside the answer: it is added.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import orjson
 from pydantic import BaseModel, ConfigDict
 
-from flowllm.backends.answers import count_of, interrupted, invalid, json_of, meaning_of
+from flowllm.backends.answers import AnswerDecoder, count_of, json_of
 from flowllm.backends.content import (
     QuirksByModel,
     arguments_of,
@@ -28,7 +28,7 @@ from flowllm.backends.framing import Frame
 from flowllm.backends.partial_arguments import PartialArguments
 from flowllm.backends.wire import HttpParts, model_of
 from flowllm.core.card import ProviderCard
-from flowllm.core.delta import Delta, Finish, Meta, Reasoning, Text, ToolCall, Usage
+from flowllm.core.delta import Delta, Reasoning, ToolCall, Usage
 from flowllm.core.errors import ProviderFailure
 from flowllm.core.request import Chat, Image, Message, Part, Request, Tool, ToolUse
 
@@ -193,56 +193,32 @@ def _part(part: Part) -> dict[str, Any]:
     return {"fileData": {"fileUri": part.url} | ({"mimeType": part.media_type} if part.media_type else {})}
 
 
-class Decoder:
+class Decoder(AnswerDecoder):
     """Frames of one answer to deltas; see the module for what it accepts."""
 
-    __slots__ = ("_calls", "_citations", "_model", "_partial", "_raw", "_text", "complete", "done")
+    __slots__ = ("_calls", "_partial")
+    kind = "a generated content"
 
     def __init__(self) -> None:
-        self._text: list[str] = []
+        super().__init__()
         self._calls = 0
         self._partial: PartialArguments | None = None
-        self._citations = 0
-        self._model = False
-        self._raw: str | None = None
-        self.complete = False
-        self.done = False
 
-    @property
-    def partial_text(self) -> str:
-        """The text so far."""
-        return "".join(self._text)
+    def _load(self, frame: Frame) -> Any:
+        """One chunk, or an array of them."""
+        return json_of(frame)
 
-    def feed(self, frame: Frame) -> Iterable[Delta]:
-        """The deltas of one chunk or of the whole body, which may be an array of chunks."""
-        data = json_of(frame, self.partial_text)
-        deltas: list[Delta] = []
-        try:
-            for chunk in data if isinstance(data, list) else [data]:
-                if chunk.get("error"):
-                    raise failure_inside(chunk, self.partial_text)
-                self._chunk(chunk, deltas)
-        except (AttributeError, IndexError, KeyError, TypeError):
-            raise invalid(frame, "is not of the shape of a generated content", self.partial_text) from None
+    def _read(self, data: Any, frame: Frame, deltas: list[Delta]) -> None:
+        for chunk in data if isinstance(data, list) else [data]:
+            if chunk.get("error"):
+                raise failure_inside(chunk)
+            self._chunk(chunk, deltas)
         self.complete = self.complete or frame.whole
-        return deltas
-
-    def finish(self) -> Iterable[Delta]:
-        """What a call lacks, the number of citations and the end mark."""
-        if not self.complete:
-            raise interrupted(self.partial_text)
-        deltas: list[Delta] = []
-        self._close(deltas)
-        if self._citations:
-            deltas.append(Meta(citations=self._citations))
-        return [*deltas, Finish(meaning_of(self._raw, called=bool(self._calls)), self._raw)]
 
     def _chunk(self, chunk: dict[str, Any], deltas: list[Delta]) -> None:
         if not ({"candidates", "usageMetadata", "promptFeedback"} & chunk.keys()):
             raise KeyError
-        if not self._model and chunk.get("modelVersion"):
-            self._model = True
-            deltas.append(Meta(model=str(chunk["modelVersion"])))
+        self._name(chunk.get("modelVersion"), deltas)
         for candidate in (chunk.get("candidates") or ())[:1]:
             if not candidate.get("index"):
                 self._candidate(candidate, deltas)
@@ -257,11 +233,6 @@ class Decoder:
         self._citations += len(cited.get("citationSources") or cited.get("citations") or ())
         self._end(candidate.get("finishReason"))
 
-    def _end(self, raw: Any) -> None:
-        if raw:
-            self._raw = str(raw)
-            self.complete = True
-
     def _part(self, part: dict[str, Any], deltas: list[Delta]) -> None:
         seal, text = str(part.get("thoughtSignature") or ""), part.get("text")
         if "functionCall" in part:
@@ -269,9 +240,7 @@ class Decoder:
         elif part.get("thought"):
             deltas.append(Reasoning(str(text or ""), seal, format=_FORMAT))
         else:
-            if text:
-                self._text.append(str(text))
-                deltas.append(Text(str(text)))
+            self._say(text, deltas)
             if seal:
                 deltas.append(Reasoning("", seal, _OF_TEXT, format=_FORMAT))
 
@@ -281,6 +250,7 @@ class Decoder:
             given = orjson.dumps(call["args"]).decode() if call.get("args") else ""
             deltas.append(ToolCall(self._calls, str(call.get("id") or ""), str(name), given, seal))
             self._calls += 1
+            self._called = True
             if call.get("willContinue"):
                 self._partial = PartialArguments()
         if self._partial is not None:

@@ -4,20 +4,20 @@ Calls come whole, with their arguments as an object and often without an id; the
 also when tools are called. Counts that are left out are unknown.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import orjson
 from pydantic import BaseModel, ConfigDict
 
-from flowllm.backends.answers import count_of, interrupted, invalid, meaning_of, object_of
+from flowllm.backends.answers import AnswerDecoder, count_of
 from flowllm.backends.content import QuirksByModel, arguments_of, finished_body, image_data, merged, parameters_of
 from flowllm.backends.failures import failure_of
 from flowllm.backends.framing import Frame
 from flowllm.backends.vectors import VectorsDecoder
 from flowllm.backends.wire import HttpParts, model_of
 from flowllm.core.card import ProviderCard
-from flowllm.core.delta import Delta, Finish, Meta, Reasoning, Text, ToolCall, Usage
+from flowllm.core.delta import Delta, Reasoning, ToolCall, Usage
 from flowllm.core.errors import ProviderFailure
 from flowllm.core.request import Chat, Embed, Image, Message, Request, ToolUse
 
@@ -132,57 +132,29 @@ def _named(message: Message, waiting: list[ToolUse]) -> dict[str, Any]:
     return {"tool_name": call.name} | ({"tool_call_id": call.id} if call.id else {})
 
 
-class Decoder:
+class Decoder(AnswerDecoder):
     """Frames of one answer to deltas; see the module for what it accepts."""
 
-    __slots__ = ("_calls", "_model", "_raw", "_text", "complete", "done")
+    __slots__ = ("_calls",)
+    kind = "a chat of Ollama"
 
     def __init__(self) -> None:
-        self._text: list[str] = []
+        super().__init__()
         self._calls = 0
-        self._model = False
-        self._raw: str | None = None
-        self.complete = False
-        self.done = False
 
-    @property
-    def partial_text(self) -> str:
-        """The text so far."""
-        return "".join(self._text)
-
-    def feed(self, frame: Frame) -> Iterable[Delta]:
-        """The deltas of one line or of the whole body."""
-        line = object_of(frame, self.partial_text)
-        deltas: list[Delta] = []
-        try:
-            self._line(line, deltas)
-        except (AttributeError, KeyError, TypeError):
-            raise invalid(frame, "is not of the shape of a chat of Ollama", self.partial_text) from None
-        return deltas
-
-    def finish(self) -> Iterable[Delta]:
-        """The end mark."""
-        if not self.complete:
-            raise interrupted(self.partial_text)
-        return (Finish(meaning_of(self._raw, called=self._calls > 0), self._raw),)
-
-    def _line(self, line: dict[str, Any], deltas: list[Delta]) -> None:
-        if not self._model and line.get("model"):
-            self._model = True
-            deltas.append(Meta(model=str(line["model"])))
+    def _read(self, data: dict[str, Any], frame: Frame, deltas: list[Delta]) -> None:
+        self._name(data.get("model"), deltas)
         # Completions of a bare prompt carry `response` where chats carry a message.
-        message = line["message"] if "message" in line else {"content": line["response"], **line}
+        message = data["message"] if "message" in data else {"content": data["response"], **data}
         if thought := message.get("thinking"):
             deltas.append(Reasoning(str(thought)))
-        if text := message.get("content"):
-            self._text.append(str(text))
-            deltas.append(Text(str(text)))
+        self._say(message.get("content"), deltas)
         for call in message.get("tool_calls") or ():
             self._call(call, deltas)
-        if line.get("done"):
-            self._raw = line.get("done_reason") or None
+        if data.get("done"):
+            self._raw = data.get("done_reason") or None
             self.complete = self.done = True
-            self._usage(line, deltas)
+            self._usage(data, deltas)
 
     def _call(self, call: dict[str, Any], deltas: list[Delta]) -> None:
         function = call["function"]
@@ -190,6 +162,7 @@ class Decoder:
         arguments = given if isinstance(given, str) else orjson.dumps(given or {}).decode()
         deltas.append(ToolCall(self._calls, str(call.get("id") or ""), str(function["name"]), arguments))
         self._calls += 1
+        self._called = True
 
     def _usage(self, line: dict[str, Any], deltas: list[Delta]) -> None:
         read, written = count_of(line.get("prompt_eval_count")), count_of(line.get("eval_count"))

@@ -12,15 +12,15 @@ from typing import Any, Literal
 import orjson
 from pydantic import BaseModel, ConfigDict
 
-from flowllm.backends.answers import meaning_of
-from flowllm.backends.content import is_strict
-from flowllm.backends.failures import failure_inside, failure_of, snippet
+from flowllm.backends.answers import AnswerDecoder, invalid, object_of
+from flowllm.backends.content import QuirksByModel, finished_body, image_url, is_strict, parameters_of, wanted_shape
+from flowllm.backends.failures import failure_inside, failure_of
 from flowllm.backends.framing import Frame
 from flowllm.backends.usage import usage_of
-from flowllm.backends.wire import HttpParts, model_of, own_quirks
+from flowllm.backends.wire import HttpParts, model_of
 from flowllm.core.card import ProviderCard
-from flowllm.core.delta import Delta, Finish, Meta, Reasoning, Text, ToolCall
-from flowllm.core.errors import ProviderFacts, ProviderFailure
+from flowllm.core.delta import Delta, Meta, Reasoning, Text, ToolCall
+from flowllm.core.errors import ProviderFailure
 from flowllm.core.request import Chat, Image, Message, Part, Request
 
 _NINE = re.compile(r"[A-Za-z0-9]{9}")
@@ -51,31 +51,19 @@ class Wire:
 
     def __init__(self, card: ProviderCard) -> None:
         self._card = card
-        self._quirks: dict[str, Quirks] = {}
-
-    def _quirks_of(self, model: str) -> Quirks:
-        if model not in self._quirks:
-            known = model_of(self._card, model)[1]
-            words = {**self._card.quirks, **(known.quirks if known else {})}
-            self._quirks[model] = Quirks.model_validate(own_quirks(Quirks, words))
-        return self._quirks[model]
+        self._quirks = QuirksByModel(Quirks, card)
 
     def encode(self, request: Request) -> HttpParts:
         """A chat as a POST of JSON."""
         assert isinstance(request, Chat)
-        quirks = self._quirks_of(request.model)
+        quirks = self._quirks.of(request.model)
         body = _body(model_of(self._card, request.model)[0], request, quirks)
-        for name in quirks.drop:
-            body.pop(name, None)
-        for old, new in quirks.rename.items():
-            if old in body:
-                body[new] = body.pop(old)
-        body.update(request.extra)
+        body = {**finished_body(body, quirks.drop, quirks.rename), **request.extra}
         return HttpParts("POST", quirks.path, orjson.dumps(body), request.stream)
 
     def decoder(self, request: Request) -> "Decoder":
         """A decoder of one answer."""
-        return Decoder(self._quirks_of(request.model).reasoning_field)
+        return Decoder(self._quirks.of(request.model).reasoning_field)
 
     def decode_error(self, status: int, headers: Mapping[str, str], body: bytes) -> ProviderFailure:
         """What an error status means."""
@@ -101,7 +89,7 @@ def _body(name: str, request: Chat, quirks: Quirks) -> dict[str, Any]:
         body["stream"] = True
         if quirks.stream_usage == "ask":
             body["stream_options"] = {"include_usage": True}
-    return {key: value for key, value in body.items() if value is not None}
+    return body
 
 
 def _message(message: Message, quirks: Quirks) -> dict[str, Any]:
@@ -130,8 +118,7 @@ def _content(parts: tuple[Part, ...]) -> Any:
 
 def _part(part: Part) -> dict[str, Any]:
     if isinstance(part, Image):
-        url = part.url or f"data:{part.media_type};base64,{part.data}"
-        return {"type": "image_url", "image_url": {"url": url}}
+        return {"type": "image_url", "image_url": {"url": image_url(part)}}
     return {"type": "text", "text": part.text}
 
 
@@ -142,7 +129,7 @@ def _tool_id(written: str, quirks: Quirks) -> str:
 
 
 def _tool(name: str, description: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
-    function = {"name": name, "parameters": parameters or {"type": "object", "properties": {}}}
+    function = {"name": name, "parameters": parameters_of(parameters)}
     return {"type": "function", "function": function | ({"description": description} if description else {})}
 
 
@@ -151,98 +138,42 @@ def _ask_for_json(body: dict[str, Any], schema: Mapping[str, Any], quirks: Quirk
         shape = {"name": "answer", "schema": schema, "strict": is_strict(schema)}
         body["response_format"] = {"type": "json_schema", "json_schema": shape}
         return
-    wanted = f"Answer with JSON alone, valid for this JSON Schema: {orjson.dumps(schema).decode()}"
-    body["messages"].insert(0, {"role": quirks.system_role, "content": wanted})
+    body["messages"].insert(0, {"role": quirks.system_role, "content": wanted_shape(schema)})
     if quirks.structured == "json_object":
         body["response_format"] = {"type": "json_object"}
 
 
-class Decoder:
+class Decoder(AnswerDecoder):
     """Frames of one answer to deltas; see the module for what it accepts."""
 
-    __slots__ = (
-        "_calls", "_finish", "_model", "_reasoning_fields", "_refusal", "_text", "complete", "done",
-    )  # fmt: skip
+    __slots__ = ("_calls", "_reasoning_fields")
+    kind = "a chat completion"
+    mark = b"[DONE]"
 
     def __init__(self, reasoning_field: str = "") -> None:
+        super().__init__()
         fields = (reasoning_field, "reasoning_content", "reasoning")
         self._reasoning_fields = tuple(dict.fromkeys(filter(None, fields)))
-        self._text: list[str] = []
-        self._refusal: list[str] = []
         self._calls = _Calls()
-        self._finish: str | None = None
-        self._model = False
-        self.complete = False
-        self.done = False
 
-    @property
-    def partial_text(self) -> str:
-        """The text so far."""
-        return "".join(self._text)
-
-    def feed(self, frame: Frame) -> Iterable[Delta]:
-        """The deltas of one event or of the whole body."""
-        if frame.data == b"[DONE]":
-            self.done = self.complete = True
-            return ()
-        chunk = self._chunk(frame)
-        deltas: list[Delta] = []
-        try:
-            self._read(chunk, frame, deltas)
-        except (AttributeError, IndexError, KeyError, TypeError):
-            raise self._invalid(frame, "is not of the shape of a chat completion") from None
-        return deltas
-
-    def _read(self, chunk: dict[str, Any], frame: Frame, deltas: list[Delta]) -> None:
-        if not self._model and chunk.get("model"):
-            self._model = True
-            deltas.append(Meta(model=str(chunk["model"])))
-        choices = chunk.get("choices")
-        if choices:
-            self._choice(choices[0], frame.whole, deltas)
-        if "usage" in chunk or "x_groq" in chunk:
-            usage = chunk.get("usage") or (chunk.get("x_groq") or {}).get("usage")
-            if isinstance(usage, dict):
-                deltas.append(usage_of(usage))
-        if isinstance(chunk.get("citations"), list):
-            deltas.append(Meta(citations=len(chunk["citations"])))
-
-    def finish(self) -> Iterable[Delta]:
-        """The refusal where there was no text, and the end mark."""
-        if not self.complete:
-            facts = ProviderFacts(partial_text=self.partial_text)
-            raise ProviderFailure("stream_interrupted", "the answer broke off before its end", facts=facts)
-        deltas: list[Delta] = []
-        if self._refusal and not any(self._text):
-            deltas.append(Text("".join(self._refusal)))
-        raw = self._finish
-        deltas.append(Finish(meaning_of(raw, called=self._calls.named), raw))
-        return deltas
-
-    def _chunk(self, frame: Frame) -> dict[str, Any]:
-        try:
-            chunk = orjson.loads(frame.data)
-        except orjson.JSONDecodeError:
-            raise self._invalid(frame, "is no JSON") from None
-        if not isinstance(chunk, dict):
-            if isinstance(chunk, list) and chunk and isinstance(chunk[0], dict) and chunk[0].get("error"):
-                raise failure_inside(chunk, self.partial_text)
-            raise self._invalid(frame, "is no JSON object")
-        if chunk.get("error") or frame.event == "error":
-            raise failure_inside(chunk, self.partial_text)
+    def _load(self, frame: Frame) -> dict[str, Any]:
+        chunk = object_of(frame)
         if "choices" not in chunk:
-            self._without_choices(chunk, frame)
+            _check(chunk, frame)
         return chunk
 
-    def _without_choices(self, chunk: dict[str, Any], frame: Frame) -> None:
-        if chunk.get("object") == "error" or chunk.get("detail"):
-            raise failure_inside(chunk, self.partial_text)
-        if not frame.event and not {"usage", "x_groq", "id", "object"} & chunk.keys():
-            raise self._invalid(frame, "is no chat completion")
-
-    def _invalid(self, frame: Frame, what: str) -> ProviderFailure:
-        message = f"the answer {what}: {snippet(frame.data)}"
-        return ProviderFailure("invalid_response", message, facts=ProviderFacts(partial_text=self.partial_text))
+    def _read(self, data: dict[str, Any], frame: Frame, deltas: list[Delta]) -> None:
+        if not self._named:
+            self._name(data.get("model"), deltas)
+        choices = data.get("choices")
+        if choices:
+            self._choice(choices[0], frame.whole, deltas)
+        if "usage" in data or "x_groq" in data:
+            usage = data.get("usage") or (data.get("x_groq") or {}).get("usage")
+            if isinstance(usage, dict):
+                deltas.append(usage_of(usage))
+        if isinstance(data.get("citations"), list):
+            deltas.append(Meta(citations=len(data["citations"])))
 
     def _choice(self, choice: Any, whole: bool, deltas: list[Delta]) -> None:  # noqa: FBT001
         if not isinstance(choice, dict) or choice.get("index"):
@@ -257,7 +188,7 @@ class Decoder:
             if len(message) > 1 or not content:
                 self._rest(message, deltas)
         if (raw := choice.get("finish_reason")) is not None:
-            self._finish = str(raw) or self._finish or ""
+            self._raw = str(raw) or self._raw or ""
             self.complete = self.complete or bool(raw)
 
     def _content(self, content: Any, deltas: list[Delta]) -> None:
@@ -284,11 +215,16 @@ class Decoder:
         if refusal := message.get("refusal"):
             self._refusal.append(str(refusal))
         for position, call in enumerate(message.get("tool_calls") or ()):
-            deltas.extend(self._calls.add(call, position))
+            self._call(call, position, deltas)
         if function := message.get("function_call"):
-            deltas.extend(self._calls.add({"function": function}, 0))
+            self._call({"function": function}, 0, deltas)
         if annotations := message.get("annotations"):
             deltas.append(Meta(citations=len(annotations)))
+
+    def _call(self, call: Any, position: int, deltas: list[Delta]) -> None:
+        told = self._calls.add(call, position)
+        self._called = self._called or bool(told)
+        deltas.extend(told)
 
     def _thought(self, message: dict[str, Any]) -> str:
         for name in self._reasoning_fields:
@@ -297,13 +233,20 @@ class Decoder:
         return _joined(message.get("reasoning_details") or "")
 
 
+def _check(chunk: dict[str, Any], frame: Frame) -> None:
+    """A chunk without choices may tell other things, or be an error."""
+    if chunk.get("object") == "error" or chunk.get("detail"):
+        raise failure_inside(chunk)
+    if not frame.event and not {"usage", "x_groq", "id", "object"} & chunk.keys():
+        raise invalid(frame, "is no chat completion")
+
+
 class _Calls:
     """Tool calls in pieces: pieces are held until their call has a name, numbers are made where missing."""
 
-    __slots__ = ("_held", "_ids", "_number", "_slots", "named")
+    __slots__ = ("_held", "_ids", "_number", "_slots")
 
     def __init__(self) -> None:
-        self.named = False
         self._slots: dict[int, int] = {}
         self._ids: dict[int, str] = {}
         self._held: dict[int, str] = {}
@@ -323,7 +266,6 @@ class _Calls:
         if slot not in self._ids:
             arguments = self._held.pop(slot, "") + arguments
         self._ids[slot] = self._ids.get(slot) or identity
-        self.named = True
         return (ToolCall(slot, identity, name, arguments),)
 
     def _slot(self, index: Any, position: int, identity: str) -> int:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import orjson
 from pydantic import BaseModel, ConfigDict
 
-from flowllm.backends.answers import count_of, interrupted, invalid, meaning_of, object_of
+from flowllm.backends.answers import AnswerDecoder, count_of
 from flowllm.backends.content import (
     QuirksByModel,
     finished_body,
@@ -27,7 +27,7 @@ from flowllm.backends.failures import failure_inside, failure_of
 from flowllm.backends.framing import Frame
 from flowllm.backends.wire import HttpParts, model_of
 from flowllm.core.card import ProviderCard
-from flowllm.core.delta import Delta, Finish, Meta, Reasoning, Text, ToolCall, Usage
+from flowllm.core.delta import Delta, Reasoning, ToolCall, Usage
 from flowllm.core.errors import ProviderFailure
 from flowllm.core.request import Chat, Image, Message, Part, Request, Thought, Tool
 
@@ -145,67 +145,34 @@ def _part(part: Part) -> dict[str, Any]:
     return {"type": "input_text", "text": part.text}
 
 
-class Decoder:
+class Decoder(AnswerDecoder):
     """Frames of one answer to deltas; see the module for what it accepts."""
 
-    __slots__ = ("_calls", "_citations", "_model", "_raw", "_refusal", "_said", "_text", "complete", "done")
+    __slots__ = ("_calls", "_said")
+    kind = "a response"
+    mark = b"[DONE]"
 
     def __init__(self) -> None:
-        self._text: list[str] = []
-        self._refusal: list[str] = []
+        super().__init__()
         # What of each item came in pieces, by its place in the answer.
         self._said: dict[Any, str] = {}
         self._calls: dict[Any, int] = {}
-        self._citations = 0
-        self._model = False
-        self._raw: str | None = None
-        self.complete = False
-        self.done = False
 
-    @property
-    def partial_text(self) -> str:
-        """The text so far."""
-        return "".join(self._text)
-
-    def feed(self, frame: Frame) -> Iterable[Delta]:
-        """The deltas of one event or of the whole response."""
-        if frame.data == b"[DONE]":
-            self.done = self.complete = True
-            return ()
-        event = object_of(frame, self.partial_text)
-        deltas: list[Delta] = []
-        try:
-            self._event(event, frame, deltas)
-        except (AttributeError, KeyError, TypeError):
-            raise invalid(frame, "is not of the shape of a response", self.partial_text) from None
-        return deltas
-
-    def finish(self) -> Iterable[Delta]:
-        """The refusal where there was no text, the number of citations, and the end mark."""
-        if not self.complete:
-            raise interrupted(self.partial_text)
-        deltas: list[Delta] = []
-        if self._refusal and not self._text:
-            deltas.append(Text("".join(self._refusal)))
-        if self._citations:
-            deltas.append(Meta(citations=self._citations))
-        return [*deltas, Finish(meaning_of(self._raw, called=bool(self._calls)), self._raw)]
-
-    def _event(self, event: dict[str, Any], frame: Frame, deltas: list[Delta]) -> None:
-        kind = event.get("type") or ""
-        place = event.get("output_index")
+    def _read(self, data: dict[str, Any], frame: Frame, deltas: list[Delta]) -> None:
+        kind = data.get("type") or ""
+        place = data.get("output_index")
         if kind.endswith(".delta"):
-            self._piece(kind, event, place, deltas)
-        elif kind == "response.output_item.added" and event["item"]["type"] in _CALLS:
-            self._call(event["item"], place, deltas)
+            self._piece(kind, data, place, deltas)
+        elif kind == "response.output_item.added" and data["item"]["type"] in _CALLS:
+            self._call(data["item"], place, deltas)
         elif kind == "response.output_item.done":
-            self._item(event["item"], place, deltas)
-        elif isinstance(event.get("response"), dict):
-            self._response(event["response"], deltas, final=kind in _FINAL)
+            self._item(data["item"], place, deltas)
+        elif isinstance(data.get("response"), dict):
+            self._response(data["response"], deltas, final=kind in _FINAL)
         elif kind == "error":
-            raise failure_inside(event, self.partial_text)
+            raise failure_inside(data)
         elif frame.whole:
-            self._response(event, deltas, final=True)
+            self._response(data, deltas, final=True)
 
     def _piece(self, kind: str, event: dict[str, Any], place: Any, deltas: list[Delta]) -> None:
         piece = event.get("delta")
@@ -225,10 +192,8 @@ class Decoder:
 
     def _response(self, response: dict[str, Any], deltas: list[Delta], *, final: bool) -> None:
         if response.get("error"):
-            raise failure_inside(response, self.partial_text)
-        if not self._model and response.get("model"):
-            self._model = True
-            deltas.append(Meta(model=str(response["model"])))
+            raise failure_inside(response)
+        self._name(response.get("model"), deltas)
         if not final:
             return
         if not self._said and not self._calls:
@@ -271,17 +236,13 @@ class Decoder:
     def _call(self, item: dict[str, Any], place: Any, deltas: list[Delta]) -> None:
         given = str(item.get(_CALLS[item["type"]]) or "")
         if place not in self._calls:
+            self._called = True
             self._calls[place] = len(self._calls)
             identity = str(item.get("call_id") or item.get("id") or "")
             deltas.append(ToolCall(self._calls[place], identity, str(item["name"])))
         if given and place not in self._said:
             self._said[place] = "arguments"
             deltas.append(ToolCall(self._calls[place], arguments=given))
-
-    def _say(self, text: Any, deltas: list[Delta]) -> None:
-        if text:
-            self._text.append(str(text))
-            deltas.append(Text(str(text)))
 
 
 def _joined(parts: Any) -> str:
