@@ -1,20 +1,20 @@
 """One run's engine: backends for every model, the cache, prices, and the budget."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from decimal import Decimal
 
 from flowllm.api.environment import Environment
 from flowllm.backends.rehearsal import Rehearsal
 from flowllm.backends.router import Backends
 from flowllm.core.policy import Services
+from flowllm.core.record import record
 from flowllm.pricing.cost import pricing_of
 from flowllm.runtime import Engine
 from flowllm.runtime.budget import Budget
 from flowllm.runtime.bus import Reader
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RunOptions:
     """How a run is made.
 

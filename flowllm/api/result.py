@@ -3,19 +3,19 @@
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
 import orjson
 
 from flowllm.core.plan import Plan
+from flowllm.core.record import record
 from flowllm.runtime import Result
 from flowllm.runtime.plain import plain
 from flowllm.sinks.ledger import Ledger, Summary
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class FlowResult:
     """The outputs of a run, as JSON-like data, with its id, duration in seconds, and what it used.
 

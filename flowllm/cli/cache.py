@@ -1,7 +1,6 @@
 """`flowllm cache`: what is kept of earlier answers."""
 
 import json
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,6 +8,7 @@ import typer
 
 from flowllm.cli import completion
 from flowllm.cli.options import Command
+from flowllm.core.record import record
 
 if TYPE_CHECKING:
     from flowllm.backends.store import Entry
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 HELP = "Look at the cache: stats, clear, explain."
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Stats(Command):
     """Show how much is kept, by kind and model."""
 
@@ -43,7 +43,7 @@ class Stats(Command):
         return 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Clear(Command):
     """Forget what is kept: everything, or what is old or of one model."""
 
@@ -79,7 +79,7 @@ class Clear(Command):
         return count
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Explain(Command):
     """Show one entry: what was answered, by whom, when, until when."""
 

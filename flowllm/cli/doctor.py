@@ -4,11 +4,11 @@ import os
 import platform
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flowllm.cli.options import Command
+from flowllm.core.record import record
 
 if TYPE_CHECKING:
     from flowllm.cli.render import Screen
@@ -17,7 +17,7 @@ DISTRIBUTION = "flowllm-pipelines"
 OLDEST = (3, 11)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Finding:
     """One line of the report; ``ok`` False is something broken, with what helps in ``hint``."""
 
@@ -28,7 +28,7 @@ class Finding:
     hint: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Doctor(Command):
     """Look at the installation: packages, kinds, providers, keys, cache, folders, terminal."""
 

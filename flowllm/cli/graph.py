@@ -1,11 +1,11 @@
 """`flowllm graph`: the picture of a pipeline as text, drawn without any service."""
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from flowllm.cli.options import Command, Overrides, Pipeline
+from flowllm.core.record import record
 
 if TYPE_CHECKING:
     from flowllm.cli.render import Screen
@@ -19,7 +19,7 @@ def _known(value: str) -> str:
     return value
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Graph(Command):
     """Draw a pipeline: a tree for people, Mermaid or DOT for pages, JSON for programs."""
 

@@ -2,12 +2,12 @@
 
 import re
 import sys
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from flowllm.cli.options import Command
+from flowllm.core.record import record
 
 if TYPE_CHECKING:
     from flowllm.cli.render import Screen
@@ -19,7 +19,7 @@ NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The variable's name, such as OPENAI_API_KEY.")]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class SetKey(Command):
     """Keep a key. It is asked for, or read from stdin, never taken from the command line."""
 
@@ -66,7 +66,7 @@ def refused(message: str, hint: str) -> "UsageError":
     return UsageError("bad_usage", message, hint=hint)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class ListKeys(Command):
     """List the names that are kept, each with the end of its key."""
 
@@ -86,7 +86,7 @@ class ListKeys(Command):
         return 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class KeysPath(Command):
     """Print where keys are kept."""
 
@@ -102,7 +102,7 @@ class KeysPath(Command):
         return 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class RemoveKey(Command):
     """Forget a key."""
 

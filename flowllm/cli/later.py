@@ -1,11 +1,11 @@
 """Commands that come with their features. They are known, say so, and end with 2."""
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import typer
 
 from flowllm.cli.options import Command
+from flowllm.core.record import record
 
 if TYPE_CHECKING:
     from flowllm.cli.render import Screen
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 NAMES = ("lib", "test", "replay", "batch", "runs", "resume", "why", "explain", "pull", "export", "serve")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Later(Command):
     """Not available yet."""
 

@@ -1,12 +1,12 @@
 """`flowllm models`: the models that are known by name, their windows and prices."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from flowllm.cli.options import Command
+from flowllm.core.record import record
 
 if TYPE_CHECKING:
     from flowllm.api import Environment
@@ -17,7 +17,7 @@ HELP = "Show models: list."
 UNKNOWN = "?"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class ListModels(Command):
     """List the models that are known. Prices are US dollars for a million tokens."""
 

@@ -6,12 +6,12 @@ A command is a frozen dataclass: its fields are its arguments and options, its d
 
 import itertools
 import os
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import typer
 
 from flowllm.cli import completion
+from flowllm.core.record import record
 
 if TYPE_CHECKING:
     from flowllm.cli.render import Screen
@@ -43,7 +43,7 @@ Overrides = Annotated[
 Mock = Annotated[str | None, typer.Option(metavar="FILE", help="A YAML list of rules that mock models answer by.")]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Command:
     """The options that every command has."""
 
@@ -118,7 +118,7 @@ class Commands(typer.core.TyperGroup):
             raise
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Manner:
     """How a command reports, known before its words are parsed: what `main` needs when parsing fails."""
 

@@ -1,10 +1,10 @@
 """`flowllm plan`: what will run, in which order, with which models and policies."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from flowllm.cli.options import Command, Overrides, Pipeline
+from flowllm.core.record import record
 
 if TYPE_CHECKING:
     from flowllm.cli.render import Screen
@@ -14,7 +14,7 @@ HEAD = ("step", "kind", "reads", "runs", "model", "policies, outermost first")
 STRUCK = "\N{COMBINING LONG STROKE OVERLAY}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class ShowPlan(Command):
     """Show the steps of a pipeline, their models, and the policies of each call in order."""
 

@@ -1,10 +1,10 @@
 """`flowllm providers`: which providers are installed, and which of them could be asked now."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from flowllm.cli.options import Command
+from flowllm.core.record import record
 
 if TYPE_CHECKING:
     from flowllm.api import Environment
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 HELP = "Show providers: list."
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class ListProviders(Command):
     """List the providers of this project and of flowllm."""
 

@@ -1,7 +1,6 @@
 """`flowllm run`: one run, a rehearsal, or a sweep."""
 
 import time
-from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
@@ -9,6 +8,7 @@ import typer
 
 from flowllm.cli import completion
 from flowllm.cli.options import Command, Mock, Overrides, Pipeline
+from flowllm.core.record import record
 
 if TYPE_CHECKING:
     import asyncio
@@ -23,7 +23,7 @@ SHORT = 200
 """Characters up to which an output beside the shown one is told on stderr."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Run(Command):
     """Run a pipeline. Its output goes to stdout, everything else to stderr."""
 

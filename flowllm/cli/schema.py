@@ -4,12 +4,12 @@ Every scalar of a kind also takes a ``"${...}"`` string, for configuration is re
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from flowllm.cli.options import Command
+from flowllm.core.record import record
 
 if TYPE_CHECKING:
     from flowllm.cli.render import Screen
@@ -22,7 +22,7 @@ SLOT: dict[str, Any] = {"description": "A path, one {{ expression }}, {const: ..
 _SCALARS = {"integer", "number", "boolean", "null", "string"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class ShowSchema(Command):
     """Print the JSON Schema of pipeline files, or of one kind of node."""
 

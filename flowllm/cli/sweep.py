@@ -16,6 +16,7 @@ from flowllm.cli.opening import environment_of, find_pipeline
 from flowllm.cli.render import problems_of
 from flowllm.cli.tables import table
 from flowllm.core.errors import FlowError, UsageError
+from flowllm.core.record import record
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,7 +29,7 @@ LIMIT = 10_000
 SHOWN = 60
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Combination:
     """One run of a sweep: the words that set it apart, and what came of it."""
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from flowllm.core.record import record
 from flowllm.core.request import Thought, ToolUse
 
 
@@ -105,7 +106,7 @@ class Restart:
 Delta = Text | Reasoning | ToolCall | Vectors | Scores | Usage | Finish | Meta | Restart
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Reply:
     """A complete answer. ``answered_by`` is None where the model that was asked answered."""
 

@@ -5,14 +5,15 @@ monotonic clock.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from decimal import Decimal
 from typing import Any
 
 from flowllm.core.delta import Delta, Usage
+from flowllm.core.record import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Event:
     """What all events have."""
 
@@ -20,7 +21,7 @@ class Event:
     at: float
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RunStarted(Event):
     """A run began; ``run`` is its id, ``digest`` the plan's."""
 
@@ -29,14 +30,14 @@ class RunStarted(Event):
     digest: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class StepStarted(Event):
     """A step began its work; ``origin`` of regions too (``kind`` tells)."""
 
     kind: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class StepFinished(Event):
     """A step gave its ports. ``rescued`` when they came from ``when_failed``."""
 
@@ -45,7 +46,7 @@ class StepFinished(Event):
     rescued: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class StepFailed(Event):
     """A step failed for good."""
 
@@ -54,7 +55,7 @@ class StepFailed(Event):
     message: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class StepRescued(Event):
     """A step failed and its ``when_failed`` takes over; sent before what that needs starts."""
 
@@ -63,14 +64,14 @@ class StepRescued(Event):
     message: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CaseChosen(Event):
     """A route chose; ``case`` is ``default`` for the default."""
 
     case: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class AttemptEnded(Event):
     """An attempt of a retry region ended; ``problem`` is None when it was good."""
 
@@ -78,7 +79,7 @@ class AttemptEnded(Event):
     problem: str | None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CallStarted(Event):
     """A request left for a provider."""
 
@@ -86,14 +87,14 @@ class CallStarted(Event):
     attempt: int = 1
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class DeltaReceived(Event):
     """News of an answer."""
 
     delta: Delta
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CallRetried(Event):
     """A request will be sent again after ``wait`` seconds."""
 
@@ -104,7 +105,7 @@ class CallRetried(Event):
     message: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ModelChosen(Event):
     """A group or a fallback chose another model; ``reason`` says why."""
 
@@ -112,7 +113,7 @@ class ModelChosen(Event):
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CacheHit(Event):
     """A call's answer or a cache region's value came from the cache. ``saved`` is what it had cost."""
 
@@ -121,7 +122,7 @@ class CacheHit(Event):
     saved: Decimal | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CacheMiss(Event):
     """Nothing in the cache; ``reason`` is ``absent`` (also when its time is over), ``refresh`` or ``unreadable``."""
 
@@ -129,7 +130,7 @@ class CacheMiss(Event):
     reason: str = "absent"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Cost:
     """What a call cost in US dollars; ``total`` is None when the price is not known."""
 
@@ -138,7 +139,7 @@ class Cost:
     source: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CallFinished(Event):
     """An answer is complete. ``seconds`` from request to end, ``first`` to the first delta."""
 
@@ -150,7 +151,7 @@ class CallFinished(Event):
     finish: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CallFailed(Event):
     """A request failed, finally or before a retry. ``usage`` and ``cost`` where tokens were counted."""
 
@@ -161,7 +162,7 @@ class CallFailed(Event):
     cost: Cost | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class StreamHeld(Event):
     """The deltas of output ``output`` cannot be shown as they come; ``reason`` says what holds them."""
 
@@ -169,7 +170,7 @@ class StreamHeld(Event):
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Warned(Event):
     """Something the user should know; the run goes on."""
 
@@ -177,7 +178,7 @@ class Warned(Event):
     message: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RunFinished(Event):
     """The run ended; ``code`` is empty when it went well."""
 

@@ -22,13 +22,13 @@ A plain function becomes a kind with `node_from_function`.
 import inspect
 import typing
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from enum import Enum
 from functools import cache, partial
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, create_model
 
+from flowllm.core.record import record
 from flowllm.core.spec import Schema
 
 
@@ -50,7 +50,7 @@ Control = Literal["", "route", "retry", "cache", "map", "pipeline"]
 LateValues = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Port:
     """An input port: what it accepts, and whether it must be given."""
 

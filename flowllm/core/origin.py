@@ -1,9 +1,9 @@
 """Where the user wrote a thing: a file position, or the command line."""
 
-from dataclasses import dataclass
+from flowllm.core.record import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Origin:
     """A place that an error can print.
 

@@ -6,17 +6,18 @@ frame captured from further out, and the frame's own variables (an item name, a 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from flowllm.core.origin import UNKNOWN, Origin
+from flowllm.core.record import record
 from flowllm.core.slot import Evaluable, Path, Slot
 from flowllm.core.spec import Schema
 
 NO_STEPS: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Rescue:
     """A node's ``when_failed``: the ports to give instead, and the steps that only they need.
 
@@ -28,7 +29,7 @@ class Rescue:
     needs: tuple[int, ...] = NO_STEPS
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Step:
     """One node of one frame.
 
@@ -67,7 +68,7 @@ class Step:
     origin: Origin = field(default=UNKNOWN, compare=False)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Plan:
     """A frame: ``steps`` in topological order, ``roots`` the steps that ``outputs`` read.
 

@@ -8,7 +8,7 @@ attempt_timeout 80 > meter 90 > backend.
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from decimal import Decimal
 from typing import Any, ClassVar
 
@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict
 from flowllm.core.card import Catalog
 from flowllm.core.delta import Usage
 from flowllm.core.event import Cost
+from flowllm.core.record import record
 from flowllm.core.scope import Call
 from flowllm.core.store import MemoryStore, Store
 
@@ -29,7 +30,7 @@ def _unknown_price(model: str, usage: Usage | None) -> Cost:
     return Cost(None)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Services:
     """What policies share within one engine. ``flights`` are the calls under way, by key.
 

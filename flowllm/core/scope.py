@@ -3,13 +3,14 @@
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from random import Random
 from typing import Protocol
 
 from flowllm.core.delta import Delta
 from flowllm.core.errors import NodeFailure
 from flowllm.core.event import Event
+from flowllm.core.record import record
 from flowllm.core.request import Request
 
 
@@ -72,7 +73,7 @@ Hold the generator with ``contextlib.aclosing``; never keep a timeout or task gr
 """
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Scope:
     """What a step may use.
 

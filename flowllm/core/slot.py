@@ -5,16 +5,17 @@ place where they were written; ``flowllm.text`` parses and evaluates them.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Final
 
 from flowllm.core.origin import UNKNOWN, Origin
+from flowllm.core.record import record
 
 EVERY = None
 """A step of a path that stands for every item of a list (``docs[].text``)."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Path:
     """``chunks.parts``, ``inputs.docs[0].id``, ``inputs.docs[].text``.
 
@@ -30,7 +31,7 @@ class Path:
         return self.root + "".join(words)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Expression:
     """The inside of one ``{{ ... }}``: gives a value, not text."""
 
@@ -38,7 +39,7 @@ class Expression:
     origin: Origin = field(default=UNKNOWN, compare=False)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Literal:
     """``{const: ...}``, a number, a boolean or null."""
 
@@ -46,7 +47,7 @@ class Literal:
     origin: Origin = field(default=UNKNOWN, compare=False)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ListOf:
     """A list of slots."""
 
@@ -54,7 +55,7 @@ class ListOf:
     origin: Origin = field(default=UNKNOWN, compare=False)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class MapOf:
     """A mapping of slots."""
 
@@ -68,7 +69,7 @@ UNREADABLE: Final = object()
 Slot = Path | Expression | Literal | ListOf | MapOf
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Template:
     """A body of text with ``{{ }}`` and ``{% %}``; ``origin`` is where its first character stands.
 
@@ -80,14 +81,14 @@ class Template:
     indent: int = field(default=0, compare=False)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ImageOf:
     """An image of a message: a slot whose value is a data URL, an https URL or {media_type, data}."""
 
     slot: Slot
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class MessageTemplate:
     """One message of a prompt. A message whose text renders to blank is left out."""
 
@@ -95,14 +96,14 @@ class MessageTemplate:
     parts: tuple[Template | ImageOf, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class PromptTemplate:
     """A whole prompt: messages in order. A bare string in YAML is one user message."""
 
     messages: tuple[MessageTemplate, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Late:
     """Slots that the node itself evaluates, with names of its own (rules of `validate`, `value`)."""
 

@@ -5,17 +5,18 @@
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from flowllm.core.origin import UNKNOWN, Origin
+from flowllm.core.record import record
 from flowllm.core.slot import Evaluable, Slot
 
 Schema = Mapping[str, Any]
 """A JSON Schema (2020-12) as a mapping."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class InputSpec:
     """One declared input. ``schema`` holds no ``sample``; a key ``default`` in it makes it optional.
 
@@ -28,7 +29,7 @@ class InputSpec:
     origin: Origin = UNKNOWN
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class NodeSpec:
     """One node as written.
 
@@ -66,7 +67,7 @@ class NodeSpec:
         return self.origin
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class PipelineSpec:
     """A whole pipeline. ``folder`` is what relative paths in it start from; ``file`` names it in errors.
 

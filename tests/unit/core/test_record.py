@@ -1,0 +1,108 @@
+"""Records do what frozen dataclasses with slots do, but for watching assignments."""
+
+import copy
+import pickle
+from dataclasses import FrozenInstanceError, dataclass, field, fields, replace
+from typing import Any
+
+import pytest
+
+from flowllm.core.record import record
+
+
+@record
+class Point:
+    """Two fields that count, and one that does not."""
+
+    x: float
+    y: Any = 0
+    note: str = field(default="", compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Frozen:
+    """The same, made by the standard library."""
+
+    x: float
+    y: Any = 0
+    note: str = field(default="", compare=False)
+
+
+@record
+class Deep(Point):
+    """A point with depth."""
+
+    z: int = 0
+
+
+@record
+class Empty:
+    """Nothing."""
+
+
+@record(kw_only=True)
+class Named:
+    """Fields by name alone, one of them not shown; with words of its own."""
+
+    key: str = field(repr=False)
+    place: str = ""
+
+    def __hash__(self) -> int:
+        return 7
+
+
+NAN = float("nan")
+PAIRS = [((1,), (1,)), ((1,), (2,)), ((1, 2), (1, 3)), ((1, 2, "a"), (1, 2, "b")), ((NAN,), (NAN,)), ((1,), (1.0,))]
+
+
+@pytest.mark.parametrize(("left", "right"), PAIRS)
+def test_records_compare_and_hash_as_frozen_dataclasses_do(left, right):
+    assert (Point(*left) == Point(*right)) is (Frozen(*left) == Frozen(*right))
+    assert (hash(Point(*left)) == hash(Point(*right))) is (hash(Frozen(*left)) == hash(Frozen(*right)))
+
+
+def test_records_of_two_classes_differ():
+    assert Point(1) != Deep(1)
+    assert Deep(1) != Point(1)
+    assert Point(1) != Frozen(1)
+    assert Point(1) != (1, 0)
+    assert Deep(1, z=2) == Deep(1, z=2)
+    assert Deep(1, z=2) != Deep(1, z=3)
+    assert Empty() == Empty()
+    assert len({Point(1), Point(1), Deep(1), Deep(1, z=1), Empty(), Empty()}) == 4
+
+
+def test_a_field_without_a_hash_has_none():
+    with pytest.raises(TypeError, match="unhashable"):
+        hash(Point(1, []))
+
+
+def test_a_record_is_shown_with_its_fields():
+    assert repr(Deep(1, "a", z=3)) == "Deep(x=1, y='a', note='', z=3)"
+    assert repr(Point(1, "a")) == repr(Frozen(1, "a")).replace("Frozen", "Point")
+    assert repr(Empty()) == "Empty()"
+
+
+def test_options_and_methods_of_its_own_hold():
+    named = Named(key="secret")
+    assert repr(named) == "Named(place='')"
+    assert hash(named) == 7
+    with pytest.raises(TypeError, match="positional"):
+        Named("secret")
+
+
+def test_what_dataclasses_offer_works():
+    point = Point(1, note="here")
+    assert [found.name for found in fields(Deep)] == ["x", "y", "note", "z"]
+    assert replace(point, x=2) == Point(2)
+    assert replace(point, x=2).note == "here"
+    assert copy.deepcopy(point) == point
+    assert pickle.loads(pickle.dumps(point)) == point
+    match point:
+        case Point(x, y):
+            assert (x, y) == (1, 0)
+
+
+def test_there_is_no_room_for_another_attribute():
+    with pytest.raises((AttributeError, FrozenInstanceError)):
+        Point(1).other = 2
