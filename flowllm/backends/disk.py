@@ -51,12 +51,13 @@ class BytesDisk(diskcache.Disk):  # type: ignore[misc]  # diskcache has no types
         """Bytes of a row; `Tampered` for any row that `store` does not write."""
         if mode not in (MODE_RAW, MODE_BINARY) or read:
             raise Tampered(f"a row of mode {mode}")
-        if mode == MODE_BINARY and not _stays_inside(filename):
-            raise Tampered("a file name that leads elsewhere")
-        data = super().fetch(mode, filename, value, False)  # noqa: FBT003  diskcache's own signature
-        if type(data) is not bytes:
+        if mode == MODE_BINARY:
+            if not _stays_inside(filename):
+                raise Tampered("a file name that leads elsewhere")
+            value = super().fetch(mode, filename, value, False)  # noqa: FBT003  diskcache's own signature
+        if type(value) is not bytes:
             raise Tampered("a value that is not bytes")
-        return data
+        return value
 
     def remove(self, file_path: Any) -> None:
         """Remove a value's file, if it is one."""

@@ -7,6 +7,7 @@ each path says where one belongs. No mark inside the value has a meaning, so a m
 comes back as it was. Arrays come back as lists.
 """
 
+import struct
 import zlib
 from collections.abc import Iterator
 from typing import Any
@@ -14,7 +15,9 @@ from typing import Any
 import orjson
 
 MAGIC = b"FL1"
-_START = len(MAGIC) + 8
+_HEAD = struct.Struct(f">{len(MAGIC)}sII")
+_CHECKED = _HEAD.size - 4
+"""Where that begins which the checksum covers: the length and all behind it."""
 _OPTIONS = (
     orjson.OPT_SERIALIZE_NUMPY
     | orjson.OPT_PASSTHROUGH_DATACLASS
@@ -42,25 +45,31 @@ def pack(key: str, value: Any) -> bytes:
 
 def unpack(key: str, data: bytes) -> Any:
     """The value that was packed for ``key``; `Unreadable` for anything else."""
-    if data[: len(MAGIC)] != MAGIC or len(data) < _START:
+    if not data.startswith(MAGIC) or len(data) < _HEAD.size:
         raise Unreadable("no entry of this version")
-    checksum = int.from_bytes(data[len(MAGIC) : _START - 4], "big")
-    if checksum != _checksum(key, data[_START - 4 :]):
+    _, checksum, length = _HEAD.unpack_from(data)
+    view = memoryview(data)
+    if checksum != _checksum(key, view[_CHECKED:]):
         raise Unreadable("the entry was changed")
-    return unpack_own(data)
+    return _value(view[_HEAD.size :], length)
 
 
 def unpack_own(data: bytes) -> Any:
     """The value of bytes that this process packed, or that `unpack` has accepted before."""
-    length = int.from_bytes(data[_START - 4 : _START], "big")
+    length: int = _HEAD.unpack_from(data)[-1]
+    return _value(memoryview(data)[_HEAD.size :], length)
+
+
+def _value(body: memoryview, length: int) -> Any:
+    """What stands behind the head: JSON of ``length`` bytes, then blobs."""
     try:
-        value, places = orjson.loads(data[_START : _START + length])
-        return _with_bytes(value, places, memoryview(data)[_START + length :]) if places else value
+        value, places = orjson.loads(body[:length])
+        return _with_bytes(value, places, body[length:]) if places else value
     except (ValueError, TypeError, LookupError) as error:
         raise Unreadable("the entry is broken") from error
 
 
-def _checksum(key: str, rest: bytes) -> int:
+def _checksum(key: str, rest: bytes | memoryview) -> int:
     return zlib.crc32(rest, zlib.crc32(key.encode()))
 
 

@@ -28,7 +28,13 @@ class Memory:
         return data
 
     def put(self, key: str, data: bytes, expires: float | None) -> None:
-        """Keep the bytes until ``expires``, in seconds since 1970 (None: until room is needed)."""
+        """Keep the bytes until ``expires``, in seconds since 1970 (None: until room is needed).
+
+        What is larger than all the room is not kept, and costs no other entry its place.
+        """
+        if len(data) > self._limit:
+            self.remove(key)
+            return
         with self._lock:
             self._drop(key)
             self._rows[key] = data, expires

@@ -1,8 +1,8 @@
 """What can be asked of a model, in no provider's words. Frozen; the canonical digest is the cache key."""
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
+from hashlib import sha256
 from operator import attrgetter
 from typing import Any, Literal
 
@@ -147,28 +147,36 @@ def digest(request: Request, salt: str = "", identity: str = "") -> str:
 
     ``identity`` says what stands behind the model's name here (`Services.identity`).
     """
-    body = type(request).__name__, salt, identity, _plain(request)
-    return hashlib.sha256(orjson.dumps(body, option=orjson.OPT_SORT_KEYS)).hexdigest()
+    values = _chat(request) if isinstance(request, Chat) else _VALUES[type(request)](request)
+    body = type(request).__name__, salt, identity, values
+    return sha256(orjson.dumps(body, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
-_VALUES = {kind: attrgetter(*(f.name for f in fields(kind) if f.name != "stream")) for kind in (Chat, Embed, Rerank)}
-_DRAWN = attrgetter(*(f.name for f in fields(Sampling)))
+_VALUES = {kind: attrgetter(*(field.name for field in fields(kind))) for kind in (Embed, Rerank)}
 
 
-def _plain(request: Request) -> tuple[Any, ...]:
-    """All values but ``stream``; what every request holds as tuples, for dataclasses are slow to write as JSON."""
-    values: tuple[Any, ...] = _VALUES[type(request)](request)
-    if not isinstance(request, Chat):
-        return values
-    model, messages, sampling, *rest = values
-    return (model, [_turn(message) for message in messages], _DRAWN(sampling), *rest)
+def _chat(request: Chat) -> tuple[Any, ...]:
+    """All values but ``stream``, field by field and as tuples: this is on the way of every call."""
+    drawn = request.sampling
+    return (
+        request.model,
+        list(map(_turn, request.messages)),
+        (drawn.temperature, drawn.top_p, drawn.max_output_tokens, drawn.stop, drawn.seed),
+        request.schema,
+        request.choices,
+        request.tools,
+        request.reasoning,
+        request.extra,
+    )
 
 
 def _turn(message: Message) -> Message | tuple[str, str]:
     """A message of one text as a pair, which no other message is."""
     parts = message.parts
-    plain = len(parts) == 1 and not (message.tool_calls or message.tool_call_id or message.thoughts)
-    return (message.role, parts[0].text) if plain and isinstance(parts[0], Text) else message
+    if len(parts) != 1 or message.tool_calls or message.tool_call_id or message.thoughts:
+        return message
+    part = parts[0]
+    return (message.role, part.text) if isinstance(part, Text) else message
 
 
 def message_from_data(data: Mapping[str, Any]) -> Message:

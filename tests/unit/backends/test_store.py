@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from flowllm.backends import store as module
 from flowllm.backends.disk import Tampered
 from flowllm.backends.envelope import Unreadable, pack, unpack
+from flowllm.backends.memory import Memory
 from flowllm.backends.store import DiskStore, erase, shared_store
 from flowllm.core.errors import SetupError
 
@@ -138,6 +139,14 @@ def test_memory_stays_under_its_limit(make):
     assert store._memory._size <= 1000
     store.flush()
     assert all(store.get(f"{number:064x}") == "x" * 100 for number in range(50))
+
+
+def test_what_is_larger_than_all_memory_takes_no_other_entrys_place():
+    memory = Memory(10)
+    memory.put(KEY, b"12345", None)
+    memory.put(OTHER, b"1", None)
+    memory.put(OTHER, b"x" * 11, None)
+    assert (memory.get(KEY), memory.get(OTHER)) == (b"12345", None)
 
 
 @pytest.mark.parametrize("value", [object(), {1: 2}, {"a": {1, 2}}, 2**70])

@@ -58,6 +58,14 @@ def test_every_field_counts_but_stream(name):
     assert (digest(replace(CHAT, **{name: OTHERS[name]})) == digest(CHAT)) is (name == "stream")
 
 
+@pytest.mark.parametrize(
+    ("name", "value"), {"temperature": 0.5, "top_p": 0.5, "max_output_tokens": 5, "stop": ("x",), "seed": 5}.items()
+)
+def test_every_way_to_draw_counts(name, value):
+    assert {found.name for found in fields(Sampling)} == {"temperature", "top_p", "max_output_tokens", "stop", "seed"}
+    assert digest(replace(CHAT, sampling=Sampling(**{name: value}))) != digest(CHAT)
+
+
 @pytest.mark.parametrize("name", [field.name for field in fields(Message)])
 def test_every_field_of_a_message_counts(name):
     changed = replace(CHAT, messages=(replace(HELLO, **{name: OF_A_MESSAGE[name]}),))
