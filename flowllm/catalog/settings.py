@@ -124,8 +124,9 @@ def _absent(entry: ProviderEntry, use: _Use, setting: SettingEntry) -> str:
     """Why there is no value: the variables that could hold one."""
     server = [entry.base_url_env] if entry.base_url_env and use.steps == ("base_url",) else []
     names = [f"${name}" for name in (*server, *setting.env)]
-    many = len(names) > 1
-    return f"{'neither ' if many else ''}{' nor '.join(names)} is set" if names else "it has no value"
+    if not names:
+        return "it has no value"
+    return f"neither {' nor '.join(names)} is set" if len(names) > 1 else f"{names[0]} is not set"
 
 
 def _unfit(

@@ -15,7 +15,7 @@ from pydantic import BaseModel
 
 from flowllm.backends import wire
 from flowllm.backends.mock import MockError, MockRule, PathMatch
-from flowllm.catalog.cards import AuthEntry, ModelEntry, PriceEntry, ProviderEntry
+from flowllm.catalog.entries import AuthEntry, ModelEntry, PriceEntry, ProviderEntry, SettingEntry
 from flowllm.cli.main import GROUPS, SINGLE, application
 from flowllm.cli.options import COMMON
 from flowllm.cli.schema import pipeline_schema
@@ -197,6 +197,7 @@ def providers():
     text += "unknown. Prices are US dollars per million tokens.\n"
     for title, model in (
         ("The file", ProviderEntry),
+        ("settings", SettingEntry),
         ("auth", AuthEntry),
         ("models", ModelEntry),
         ("price", PriceEntry),

@@ -4,9 +4,11 @@ import orjson
 import pytest
 import yaml
 
+from flowllm.backends.addresses import require_place
 from flowllm.backends.auth import authorization
 from flowllm.backends.wire import check_quirks, find_wire
 from flowllm.catalog import load_catalog, packaged_providers
+from flowllm.core.errors import SetupError
 from flowllm.core.request import Chat, Embed, Message, Rerank, Sampling, Text, Tool
 
 
@@ -83,13 +85,25 @@ def test_what_a_provider_does_differently(name, task, said, unsaid):
 @pytest.mark.parametrize(
     ("name", "variable", "value", "base_url"),
     [
-        ("azure-openai", "AZURE_OPENAI_ENDPOINT", "https://r.openai.azure.com/", "https://r.openai.azure.com/openai/v1"),
+        (
+            "azure-openai",
+            "AZURE_OPENAI_ENDPOINT",
+            "https://r.openai.azure.com/",
+            "https://r.openai.azure.com/openai/v1",
+        ),
+        ("azure-openai", "AZURE_OPENAI_RESOURCE", "r", "https://r.openai.azure.com/openai/v1"),
+        ("azure-foundry", "AZURE_AI_RESOURCE", "r", "https://r.services.ai.azure.com/openai/v1"),
         ("databricks", "DATABRICKS_HOST", "https://w.databricks.com", "https://w.databricks.com/serving-endpoints"),
+        ("snowflake", "SNOWFLAKE_ACCOUNT", "a", "https://a.snowflakecomputing.com/api/v2/cortex/v1"),
+        ("cloudflare", "CLOUDFLARE_ACCOUNT_ID", "a", "https://api.cloudflare.com/client/v4/accounts/a/ai/v1"),
     ],
 )
 def test_a_place_of_ones_own(name, variable, value, base_url):
     folder = [packaged_providers()]
     named = load_catalog(folder, _read, check_quirks=check_quirks, environment={variable: value})
     assert named.providers[name].base_url == base_url
-    # A name that is reserved never to resolve: no key can go anywhere before the place is said.
-    assert REMOTE[name].base_url.partition("/openai")[0].partition("/serving")[0].endswith(".invalid")
+    require_place(named.providers[name])
+    # No key can go anywhere before the place is said.
+    with pytest.raises(SetupError, match=rf"\${variable}\b") as caught:
+        require_place(REMOTE[name])
+    assert (caught.value.code, caught.value.hint[:10]) == ("missing_setting", "providers.")

@@ -1,0 +1,145 @@
+"""Settings of providers: where values come from, where they may stand, and what is said when there is none."""
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flowllm.backends.addresses import origin_of, require_own, require_place
+from flowllm.catalog import card_of, load_catalog
+from flowllm.core.errors import PipelineInvalid, ProviderFailure, SetupError
+from flowllm.core.origin import Origin
+
+ACME = {
+    "base_url": "https://run.{region}.acme.example/v1/projects/{project}",
+    "settings": {"region": {"env": ["ACME_REGION", "REGION"], "default": "us-1"}, "project": {"env": "ACME_PROJECT"}},
+    "headers": {"x-project": "p:{project}", "x-plain": "{not a name} {}"},
+    "query": {"version": "{version}", "key-of": "a{b"},
+}
+ACME["settings"]["version"] = {"default": 2024}
+
+
+def card(more=(), **environment):
+    return card_of(ACME | dict(more), "acme", Origin("acme.yaml"), None, environment)
+
+
+def settings(**values):
+    return {"settings": {**ACME["settings"], **values}}
+
+
+@pytest.mark.parametrize(
+    ("environment", "more", "base_url"),
+    [
+        ({}, {}, "https://run.us-1.acme.example/v1/projects/p"),
+        ({"REGION": "b"}, {}, "https://run.b.acme.example/v1/projects/p"),
+        ({"REGION": "b", "ACME_REGION": " a "}, {}, "https://run.a.acme.example/v1/projects/p"),
+        ({"REGION": "b", "ACME_REGION": " "}, {}, "https://run.b.acme.example/v1/projects/p"),
+        ({"REGION": "b"}, settings(region="c"), "https://run.c.acme.example/v1/projects/p"),
+        ({"REGION": "b"}, settings(region=7), "https://run.7.acme.example/v1/projects/p"),
+        ({"REGION": "{project}"}, settings(region="c"), "https://run.c.acme.example/v1/projects/p"),
+        ({"URL": "https://else.example/v9"}, {"base_url_env": "URL"}, "https://else.example/v9"),
+    ],
+)
+def test_where_a_value_comes_from(environment, more, base_url):
+    acme = card(more, ACME_PROJECT="p", **environment)
+    require_place(acme)
+    assert acme.base_url == base_url
+    assert acme.headers == {"x-project": "p:p", "x-plain": "{not a name} {}"}
+    assert acme.query == {"version": "2024", "key-of": "a{b"}
+    assert (acme.settings["project"], acme.settings["version"]) == ("p", "2024")
+
+
+@pytest.mark.parametrize(
+    ("environment", "more", "reason"),
+    [
+        ({}, {}, "`project`, and $ACME_PROJECT is not set"),
+        ({"ACME_PROJECT": ""}, {}, "`project`, and $ACME_PROJECT is not set"),
+        ({}, settings(project={"env": ["A", "B"]}), "`project`, and neither $A nor $B is set"),
+        ({}, settings(project={}), "`project`, and it has no value"),
+        ({"ACME_PROJECT": "a/b"}, {}, "`project`, and $ACME_PROJECT does not hold one step of a path"),
+        ({"ACME_PROJECT": ".."}, {}, "$ACME_PROJECT does not hold one step of a path"),
+        ({"ACME_PROJECT": "p", "ACME_REGION": "x@evil.example"}, {}, "$ACME_REGION does not hold the name of a server"),
+        ({"ACME_PROJECT": "p", "ACME_REGION": "evil.example/"}, {}, "$ACME_REGION does not hold the name of a server"),
+        ({}, {"base_url": "https://{host}/v1", "base_url_env": "HOST", **settings(host={})}, "$HOST is not set"),
+    ],
+)
+def test_a_setting_without_a_value_is_an_error_when_the_provider_is_used(environment, more, reason):
+    acme = card(more, **environment)
+    with pytest.raises(SetupError, match=re.escape(reason)) as caught:
+        require_place(acme)
+    name = re.search(r"setting `(\w+)`", caught.value.message)[1]
+    assert (caught.value.code, caught.value.hint) == ("missing_setting", f"providers.acme.settings.{name}=...")
+
+
+@pytest.mark.parametrize(
+    ("more", "where", "message"),
+    [
+        ({"base_url": "https://{regoin}.acme.example"}, "acme.base_url", "`regoin` in `base_url` is no setting"),
+        ({"base_url": "https://{Region}.acme.example"}, "acme.base_url", "`Region` in `base_url` is no setting"),
+        ({"base_url": "https://x.example/{"}, "acme.base_url", "`{` in `base_url` is no setting"),
+        ({"headers": {"x-a": "{projet}"}}, "acme.headers.x-a", "`projet` in `x-a` is no setting"),
+        ({"query": {"a": "{projet}"}}, "acme.query.a", "`projet` in `a` is no setting"),
+        (settings(region={"default": "a/b"}), "acme.settings.region", "is not the name of a server"),
+        (settings(region="a b"), "acme.settings.region", "is not the name of a server"),
+        (settings(project="a/b"), "acme.settings.project", "is not one step of a path"),
+        (settings(version="a\r\nb"), "acme.settings.version", "is not one line"),
+        (settings(region={"evn": "A"}), "acme.settings.region.evn", "`region` has no `evn`"),
+        (settings(region=[1]), "acme.settings.region", "is a text"),
+        ({"origins": ["https://x.example/path"]}, "acme.origins[0]", "an origin is https://"),
+    ],
+)
+def test_what_a_file_must_not_say(more, where, message):
+    with pytest.raises(PipelineInvalid) as caught:
+        card(more, ACME_PROJECT="p")
+    assert where in [problem.where for problem in caught.value.problems]
+    assert message in str(caught.value)
+
+
+def test_a_quirk_may_name_a_setting_and_hold_slots_of_its_own():
+    quirks = {"quirks": {"add": {"a": ["{account}", "{slot}"]}}, **settings(account={"env": "ACCOUNT"})}
+    assert card(quirks, ACME_PROJECT="p").unset == {"account": "$ACCOUNT is not set"}
+    assert card(quirks, ACME_PROJECT="p", ACCOUNT="7").settings["account"] == "7"
+
+
+@given(st.text(max_size=12))
+def test_no_value_leads_to_another_server(value):
+    acme = card(settings(region={"env": "R"}), ACME_PROJECT="p", R=value)
+    if "region" not in acme.unset:
+        assert origin_of(acme.base_url)[1].endswith(".acme.example")
+        assert acme.base_url.startswith(f"https://run.{value.strip()}.acme.example/v1/")
+
+
+def test_an_override_gives_a_setting_that_the_file_knows(tmp_path):
+    (tmp_path / "acme.yaml").write_text("")
+
+    def loaded(**given):
+        return load_catalog([tmp_path], lambda path: ACME, {"acme": {"settings": given}}, environment={})
+
+    acme = loaded(region="eu-1", project="p").providers["acme"]
+    assert acme.base_url == "https://run.eu-1.acme.example/v1/projects/p"
+    with pytest.raises(PipelineInvalid) as caught:
+        loaded(regoin="eu-1").providers["acme"]
+    (problem,) = caught.value.problems
+    assert (problem.code, problem.where, problem.hint) == (
+        "unknown_field", "acme.settings.regoin", "did you mean `region`?")  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("url", "own"),
+    [
+        ("https://acme.example/x", True),
+        ("https://stream.acme.example:443/x", True),
+        ("http://stream.acme.example/x", False),
+        ("https://acme.example.evil.example/x", False),
+        ("https://acme.example@evil.example/x", False),
+    ],
+)
+def test_which_servers_are_the_provider_s_own(url, own):
+    acme = card({"base_url": "https://acme.example", "origins": ["https://stream.acme.example"]}, ACME_PROJECT="p")
+    if own:
+        require_own(acme, url)
+        return
+    with pytest.raises(ProviderFailure) as caught:
+        require_own(acme, url)
+    assert caught.value.code == "redirect_refused"
