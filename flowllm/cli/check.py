@@ -1,8 +1,8 @@
-"""`flowllm check`: everything that can be wrong before a run, for many files at once."""
+"""`flowllm check`: everything that can be wrong before a run, and what a run would cost, for many files at once."""
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,6 +12,7 @@ from flowllm.core.record import record
 
 if TYPE_CHECKING:
     from flowllm.cli.render import Screen
+    from flowllm.compiler.estimate import Estimate
     from flowllm.core.errors import Problem
 
 
@@ -32,52 +33,74 @@ class Check(Command):
         """Check every file; 2 when one has errors."""
         files, overrides = split_words(self.words)
         found = {file: self._check(file, overrides) for file in files}
-        problems = [problem for some in found.values() for problem in some]
+        problems = [problem for one in found.values() for problem in one.problems]
         if self.as_json:
-            self._print_json(found, screen)
+            screen.json({"files": [{"file": file, **one.to_data()} for file, one in found.items()]})
         elif self.format != "text":
             screen.problems(problems, as_data_on_stdout=True)
         else:
             screen.problems(problems)
-        if self.format == "text" and not self.as_json:
-            for file, some in found.items():
-                screen.note(f"{file}: {_verdict(some)}")
-        return 2 if any(problem.severity == "error" for problem in problems) else 0
+            for file, one in found.items():
+                screen.note("\n".join([f"{file}: {one.verdict()}", *one.unbounded()]))
+        return 0 if all(one.ok for one in found.values()) else 2
 
-    def _check(self, file: str, overrides: Sequence[str]) -> "tuple[Problem, ...]":
+    def _check(self, file: str, overrides: Sequence[str]) -> "Checked":
         from flowllm.cli.opening import open_flow
         from flowllm.cli.render import problems_of
+        from flowllm.compiler.estimate import foreseen
         from flowllm.core.errors import PipelineInvalid, UsageError
+        from flowllm.pricing.cost import pricing_of
 
         try:
-            return open_flow(file, overrides).check(strict=self.strict)
+            flow = open_flow(file, overrides)
+            problems = flow.check(strict=self.strict)
         except (PipelineInvalid, UsageError) as error:
-            return problems_of(error)
+            return Checked(problems_of(error))
+        catalog = flow.environment.catalog
+        return Checked(problems, tuple(foreseen(flow.plan, catalog, pricing_of(catalog))))
 
-    def _print_json(self, found: "dict[str, tuple[Problem, ...]]", screen: "Screen") -> None:
+
+@record
+class Checked:
+    """What was found in one file, and what each of its nodes may ask for; None where it cannot run."""
+
+    problems: "tuple[Problem, ...]"
+    rows: "tuple[Estimate, ...] | None" = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether it can run."""
+        return not any(problem.severity == "error" for problem in self.problems)
+
+    def to_data(self) -> dict[str, Any]:
+        """As plain data; ``nodes`` and ``total`` are what `run --dry-run --json` calls so."""
         from flowllm.cli.formats import as_data
+        from flowllm.compiler.estimate import totalled
 
-        rows = [
-            {
-                "file": file,
-                "ok": not any(problem.severity == "error" for problem in some),
-                "problems": [as_data(problem) for problem in some],
-            }
-            for file, some in found.items()
-        ]
-        screen.json({"files": rows})
+        found: dict[str, Any] = {"ok": self.ok, "problems": [as_data(problem) for problem in self.problems]}
+        if self.rows is not None:
+            found["nodes"] = [row.to_data() for row in self.rows]
+            found["total"] = totalled(list(self.rows)).to_data()
+        return found
+
+    def verdict(self) -> str:
+        """``ok``, or how much was found; and the cost, where a model may be asked."""
+        from flowllm.cli.rehearse import cost_range
+        from flowllm.cli.render import counted
+        from flowllm.compiler.estimate import totalled
+
+        said = counted(self.problems) or "ok"
+        return f"{said}, cost {cost_range(totalled(list(self.rows)))}" if self.rows else said
+
+    def unbounded(self) -> list[str]:
+        """Why the cost has no bound, one line for each node."""
+        return [f"  {row.node}: {row.why}" for row in self.rows or () if row.why]
 
 
 def split_words(words: Sequence[str]) -> tuple[list[str], list[str]]:
     """Files, and overrides. A word with ``=`` is an override unless a file is called so."""
     overrides = [word for word in words if ("=" in word or word.startswith("~")) and not Path(word).exists()]
     return [word for word in words if word not in overrides], overrides
-
-
-def _verdict(problems: "Sequence[Problem]") -> str:
-    from flowllm.cli.render import counted
-
-    return counted(problems) or "ok"
 
 
 COMMAND = Check

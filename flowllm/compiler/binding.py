@@ -60,7 +60,7 @@ class Binding:
         if window is None:
             return
         for name, value in unit.node.fields.items():
-            text = _fixed_text(value) if isinstance(value, PromptTemplate) else ""
+            text = fixed_text(value) if isinstance(value, PromptTemplate) else ""
             if len(text) > window and (tokens := count(text)) > MARGIN * window:
                 message = f"the fixed text has about {tokens} tokens, and `{unit.model}` reads {window}"
                 place, hint = unit.node.place(name), "shorten it, or choose a model with a larger window"
@@ -128,7 +128,7 @@ class Binding:
         unit.policies = {**others, "fallback": list(models)} if models else others
 
 
-def _fixed_text(prompt: PromptTemplate) -> str:
+def fixed_text(prompt: PromptTemplate) -> str:
     """What a prompt says whatever is given to it; nothing is known of templates with statements."""
     templates = [part for message in prompt.messages for part in message.parts if isinstance(part, Template)]
     pieces = [piece for template in templates for piece in parsed(template.source).pieces or ()]

@@ -282,3 +282,46 @@ def test_an_entry_of_the_cache_is_explained(flowllm, echo):
     assert json.loads(lines[-1].removeprefix("value: ")) == flowllm("cache", "explain", key, "--json").data["value"]
     assert "no entry has a key that begins with `zz`" in flowllm("cache", "explain", "zz").err
     assert "more than one entry" in flowllm("cache", "explain", "").err
+
+
+COSTS = """\
+flowllm: 1
+model: {model}
+nodes:
+  ask: {{kind: call, prompt: hello, max_output_tokens: 1000}}
+outputs: {{o: ask.text}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("model", "said", "low", "high"),
+    [
+        ("openai/gpt-5-mini", "ok, cost $0.0000005 to $0.102", "0.0000005", "0.102"),
+        ("mock/m", "ok, cost $0", "0", "0"),
+        (
+            "openai/gpt-of-tomorrow",
+            "ok, cost unknown\n  ask: no price is known for openai/gpt-of-tomorrow",
+            None,
+            None,
+        ),
+    ],
+)
+def test_check_shows_what_a_run_would_cost(flowllm, folder, model, said, low, high):
+    (folder / "costs.yaml").write_text(COSTS.format(model=model))
+    assert flowllm("check", "costs.yaml").err == f"costs.yaml: {said}\n"
+    (row,) = flowllm("check", "costs.yaml", "--json").data["files"]
+    for cost in (row["nodes"][0]["cost"], row["total"]["cost"]):
+        assert (cost["low"] and float(cost["low"]), cost["high"] and float(cost["high"])) == (
+            low and float(low),
+            high and float(high),
+        )
+
+
+def test_check_shows_no_cost_of_what_asks_nobody_or_cannot_run(flowllm, folder):
+    (folder / "quiet.yaml").write_text("nodes: {p: {kind: prompt, text: x}}\noutputs: {o: p.text}\n")
+    assert flowllm("check", "quiet.yaml").err == "quiet.yaml: ok\n"
+    assert flowllm("check", "quiet.yaml", "--json").data["files"][0]["total"]["cost"] == {"low": "0", "high": "0"}
+    (folder / "costs.yaml").write_text(COSTS.format(model="openai"))
+    assert flowllm("check", "costs.yaml").err.endswith("costs.yaml: 1 error\n")
+    (row,) = flowllm("check", "costs.yaml", "--json").data["files"]
+    assert set(row) == {"file", "ok", "problems"}

@@ -203,6 +203,16 @@ def test_a_rehearsal_counts_attempts_and_cases_not_taken(flowllm, folder):
     assert (rows["two"]["reached"], rows["two"]["cost"]) == (False, {"low": "0", "high": None})
 
 
+def test_a_rehearsal_leaves_out_what_never_runs(flowllm, folder):
+    (folder / "idle.yaml").write_text(
+        "flowllm: 1\nmodel: openai/gpt-5-mini\nnodes:\n  one: {kind: call, prompt: one}\n"
+        "  idle: {kind: call, prompt: idle}\noutputs: {o: one.text}\n"
+    )
+    data = flowllm("run", "idle.yaml", "--dry-run", "--json", "--quiet").data
+    assert [row["node"] for row in data["nodes"]] == ["one"]
+    assert data["total"]["cost"]["high"] is not None
+
+
 def test_a_sweep_runs_every_combination_and_goes_on_after_failures(flowllm, echo):
     words = ("run", echo, "-m", "input.text=a,b", "model=mock/none,mock/echo,null")
     outcome = flowllm(*words, "--json")

@@ -1,0 +1,212 @@
+"""What a plan would ask for and cost, read off the plan alone: nothing is rendered, asked or run.
+
+Low is what every run sends: the fixed text of the prompts of steps that always run, answered at no
+length. High is what a run can come to: for every request a whole window and the longest answer, at
+the dearest of the models that may be asked, as often as the regions around may repeat it. The cache
+is taken for empty. What cannot be bounded is unknown (None), never 0.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any
+
+from flowllm.compiler.binding import fixed_text
+from flowllm.compiler.candidates import asked
+from flowllm.compiler.explain import certain, possible
+from flowllm.core.card import Catalog, ModelCard
+from flowllm.core.delta import Usage
+from flowllm.core.event import Cost
+from flowllm.core.plan import Plan, Step
+from flowllm.core.record import record
+from flowllm.core.slot import ListOf, Literal, PromptTemplate
+from flowllm.text.tokens import count
+
+Price = Callable[[str, Usage | None], Cost]
+Most = int | None
+"""How often at most; None: no bound is known."""
+
+SENDING = ("embed", "rerank")
+"""Kinds whose requests are as long as the data, and whose answers are not paid by length."""
+ASKING = ("call", *SENDING)
+ATTEMPTS = 3
+"""Attempts of a region `retry` that does not say how many."""
+
+
+@record
+class Estimate:
+    """What one node would ask for. Dollars and tokens; None is unknown, ``why`` says of what.
+
+    ``reached``: a rehearsal came here; a plan can always come to what is foreseen.
+    """
+
+    node: str
+    models: tuple[str, ...] = ()
+    calls: int = 0
+    most_calls: Most = 0
+    input: int | None = 0
+    output: int | None = 0
+    low: Decimal | None = Decimal(0)
+    high: Decimal | None = Decimal(0)
+    reached: bool = True
+    why: str = ""
+
+    def to_data(self) -> dict[str, Any]:
+        """As plain data, money as text."""
+        return {
+            "node": self.node,
+            "models": list(self.models),
+            "calls": {"low": self.calls, "high": self.most_calls},
+            "tokens": {"input": self.input, "output": self.output},
+            "cost": {"low": _text(self.low), "high": _text(self.high)},
+            "reached": self.reached,
+        }
+
+
+def totalled(rows: list[Estimate]) -> Estimate:
+    """The sum of all rows; unknown where one of them is. Tokens are those of rows that are reached."""
+    known = [row for row in rows if row.reached]
+    return Estimate(
+        "total",
+        (),
+        sum(row.calls for row in rows),
+        total_of([row.most_calls for row in rows]),
+        total_of([row.input for row in known]),
+        total_of([row.output for row in known]),
+        total_of([Decimal(0), *(row.low for row in rows)]),
+        total_of([Decimal(0), *(row.high for row in rows)]),
+    )
+
+
+def total_of(values: list[Any]) -> Any:
+    """The sum; None where one of them is."""
+    return None if None in values else sum(values)
+
+
+def free(models: tuple[str, ...], price: Price) -> bool:
+    """Whether every model costs nothing, however much is asked."""
+    much = Usage(input=1_000_000, output=1_000_000)
+    return {price(model, much).total for model in models} == {Decimal(0)}
+
+
+def foreseen(plan: Plan, catalog: Catalog, price: Price) -> Iterator[Estimate]:
+    """One row for each node that can ask a model, in the order of the plan."""
+    for node, step, times, groups in asking(plan):
+        yield _row(node, step, times, asked(step, groups), _Facts(catalog, price))
+
+
+@record
+class Times:
+    """How often a step is carried out in one run; ``attempts`` alone is how often regions `retry` repeat it."""
+
+    low: int = 1
+    high: Most = 1
+    attempts: int = 1
+
+    def inside(self, region: Step) -> "Times":
+        """The same for a step inside a region."""
+        if region.kind == "retry":
+            attempts = int(region.params.get("attempts") or ATTEMPTS)
+            return Times(self.low, _times(self.high, attempts), self.attempts * attempts)
+        if region.kind != "map":
+            return self
+        items = _items(region)
+        return Times(self.low * (items or 0), _times(self.high, items), self.attempts)
+
+
+def asking(
+    plan: Plan, prefix: str = "", times: Times | None = None, groups: Mapping[str, Any] | None = None
+) -> Iterator[tuple[str, Step, Times, Mapping[str, Any]]]:
+    """Steps that can ask a model, with node names, how often they do, and the groups of models they see."""
+    times, groups = times or Times(), {**(groups or {}), **plan.models}
+    sure, can = certain(plan), possible(plan)
+    for index in sorted(can):
+        step = plan.steps[index]
+        own = times if index in sure else replace(times, low=0)
+        if step.body is not None:
+            yield from asking(step.body, f"{prefix}{step.id}/", own.inside(step), groups)
+        elif step.kind in ASKING or step.model or step.models:
+            yield f"{prefix}{step.id}", step, own, groups
+
+
+def _items(region: Step) -> Most:
+    """How many items a map has, where the file itself says so."""
+    over = region.inputs.get("over")
+    items = over.items if isinstance(over, ListOf) else over.value if isinstance(over, Literal) else None
+    return len(items) if isinstance(items, list | tuple) else None
+
+
+@record
+class _Facts:
+    """What is known of models."""
+
+    catalog: Catalog
+    price: Price
+
+    def card(self, model: str) -> ModelCard | None:
+        provider, _, name = model.partition("/")
+        card = self.catalog.providers.get(provider)
+        return card.models.get(name) if card else None
+
+    def tokens(self, model: str, step: Step) -> Usage | None:
+        """The most that one request can be; None where no bound is known."""
+        card = self.card(model)
+        output = step.params.get("max_output_tokens") or (card.output if card else None)
+        bounded = step.kind not in SENDING and card is not None and card.context and output
+        return Usage(input=card.context, output=output) if bounded and card else None
+
+
+def _row(node: str, step: Step, times: Times, models: tuple[str, ...], facts: _Facts) -> Estimate:
+    nothing = free(models, facts.price)
+    least = Usage(input=_sent(step), output=0)
+    lows = [facts.price(model, least).total for model in models]
+    most = [facts.tokens(model, step) for model in models]
+    highs = [facts.price(model, usage).total for model, usage in zip(models, most, strict=True)]
+    high = Decimal(0) if nothing or times.high == 0 else _times(_largest(highs), times.high)
+    return Estimate(
+        node,
+        models,
+        times.low,
+        times.high,
+        _times(_largest([usage and usage.input for usage in most]), times.high),
+        _times(_largest([usage and usage.output for usage in most]), times.high),
+        Decimal(0) if times.low == 0 else _times(_smallest(lows), times.low),
+        high,
+        why="" if high is not None else _why(step, times, models, facts),
+    )
+
+
+def _why(step: Step, times: Times, models: tuple[str, ...], facts: _Facts) -> str:
+    """Why there is no bound."""
+    if not models:
+        return "no model is chosen"
+    one = Usage(input=1, output=0 if step.kind in SENDING else 1)
+    unpriced = [model for model in models if facts.price(model, one).total is None]
+    if unpriced:
+        return f"no price is known for {' and '.join(unpriced)}"
+    if times.high is None:
+        return "how often it is asked depends on the data"
+    if step.kind in SENDING:
+        return "how much is sent depends on the data"
+    return "the longest prompt or answer is not known; max_output_tokens bounds the answer"
+
+
+def _sent(step: Step) -> int:
+    """Tokens that a request holds whatever is given to it, estimated."""
+    return sum(count(fixed_text(value)) for value in step.inputs.values() if isinstance(value, PromptTemplate))
+
+
+def _largest(values: list[Any]) -> Any:
+    return None if None in values or not values else max(values)
+
+
+def _smallest(values: list[Any]) -> Any:
+    return None if None in values or not values else min(values)
+
+
+def _times(value: Any, times: Most) -> Any:
+    return None if value is None or times is None else value * times
+
+
+def _text(amount: Decimal | None) -> str | None:
+    return None if amount is None else f"{amount:f}"
