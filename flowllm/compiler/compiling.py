@@ -5,7 +5,6 @@ failed is left out, so that no finding is only the consequence of another.
 """
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 
 from flowllm.compiler.advice import ReadPaths, advise, needed_units
 from flowllm.compiler.binding import Binding
@@ -24,10 +23,11 @@ from flowllm.core.card import Catalog
 from flowllm.core.errors import PipelineInvalid, Problem
 from flowllm.core.kinds import Kinds
 from flowllm.core.plan import Plan
+from flowllm.core.record import record
 from flowllm.core.spec import PipelineSpec, Schema
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Compiled:
     """A plan that can run. ``warnings`` deserve a second look, ``notes`` say what only a run can tell."""
 
@@ -61,7 +61,7 @@ def compile_spec(
     return Compiled(result.plan, findings.of("warning"), findings.of("note"))
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Result:
     """A pipeline's plan, if it has one, and what its own compiling found."""
 

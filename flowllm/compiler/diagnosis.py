@@ -2,12 +2,13 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from flowllm.compiler.findings import Findings, did_you_mean
 from flowllm.compiler.frames import ITEM, Frame, Unit, every_unit, inner_frames
 from flowllm.core.nearest import nearest
 from flowllm.core.origin import Origin
+from flowllm.core.record import record
 from flowllm.core.slot import Path
 from flowllm.core.spec import PipelineSpec
 
@@ -16,7 +17,7 @@ RETRY_FAILURE = ("attempts", "code", "error", "last", "problem")
 INPUTS = "inputs"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Site:
     """Where something is read: ``into`` collects the units of ``frame`` that it reads.
 

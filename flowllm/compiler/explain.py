@@ -5,19 +5,19 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 from typing import Literal as OneOf
 
 from flowllm.compiler.candidates import asked
 from flowllm.core.plan import Plan, Step
+from flowllm.core.record import record
 from flowllm.core.slot import Literal
 from flowllm.policies import ALWAYS_ON
 
 Runs = OneOf["always", "maybe", "never"]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Link:
     """A step that another one reads, by address; ``label`` is the case or ``failed`` where it is not always read."""
 
@@ -25,7 +25,7 @@ class Link:
     label: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Outlined:
     """One step. ``runs`` says whether its frame always needs it; ``inner`` are the steps of a region.
 
@@ -45,7 +45,7 @@ class Outlined:
     inner: tuple["Outlined", ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Outline:
     """A whole plan. ``outputs`` names each output and the steps that it reads."""
 

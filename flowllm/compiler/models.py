@@ -8,10 +8,11 @@ from flowllm.compiler.candidates import candidates
 from flowllm.compiler.findings import Findings, did_you_mean
 from flowllm.core.card import Catalog, ModelCard, ProviderCard
 from flowllm.core.origin import Origin
+from flowllm.core.record import record
 from flowllm.core.spec import PipelineSpec
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Asked:
     """Where a model is named: ``where`` in the pipeline's words, ``task`` what it is asked for.
 

@@ -5,7 +5,6 @@ Hydra is imported only where a file has ``defaults`` or words override it, Omega
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +18,10 @@ from flowllm.config.trust import check_file, check_resolvers
 from flowllm.config.words import Report, closest
 from flowllm.config.yaml_reader import LIBRARY, PROJECT, load_yaml
 from flowllm.core.errors import FlowError, PipelineInvalid, Problem
+from flowllm.core.record import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Rules:
     """What holds for the files of one load: their kinds, the folders with groups, who wrote them."""
 

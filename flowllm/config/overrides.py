@@ -10,7 +10,6 @@ import math
 import re
 import shlex
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from flowllm.config.marks import Marks, everywhere
@@ -18,6 +17,7 @@ from flowllm.config.words import TOP_LEVEL, Report, closest
 from flowllm.core.errors import Problem, UsageError
 from flowllm.core.json_values import fault_of
 from flowllm.core.origin import Origin
+from flowllm.core.record import record
 
 _WORD = re.compile(r"(?P<sign>\+\+|\+|~)?(?P<key>[^=]*)(?:=(?P<value>.*))?", re.DOTALL)
 SWEEP = 10_000
@@ -34,7 +34,7 @@ class Words(NamedTuple):
     providers: list[str]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Override:
     """One parsed word. ``steps`` lead to what it sets; ``group`` is True when it chooses a file of a group."""
 

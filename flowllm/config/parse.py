@@ -1,7 +1,7 @@
 """A configuration, resolved and with its places, to a `PipelineSpec`: here the configuration ends."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import PurePath
 from typing import Any
 
@@ -11,6 +11,7 @@ from flowllm.config.parse_node import parse_node
 from flowllm.config.parsing import Parsing, shown
 from flowllm.config.words import LANGUAGE, POLICIES, TOP_LEVEL, check_key_name, closest
 from flowllm.core.origin import UNKNOWN, Origin
+from flowllm.core.record import record
 from flowllm.core.spec import PipelineSpec
 from flowllm.text.slots import parse_slot
 
@@ -18,7 +19,7 @@ FindPipeline = Callable[[str, str, Origin], PipelineSpec | None]
 """``use`` as written, the place in words and in the file, to that pipeline; None: already reported."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Source:
     """What was read: ``file`` names it in errors, ``folder`` is where its relative paths start.
 

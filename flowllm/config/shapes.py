@@ -1,14 +1,15 @@
 """What parsing needs to know of a kind: which of its fields are evaluated, and how."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from flowllm.config.words import BODIES
 from flowllm.core.kinds import Kinds
 from flowllm.core.node import Holds, Node
+from flowllm.core.record import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Shape:
     """``fields`` maps every parameter, as YAML spells it, to its field's name.
 

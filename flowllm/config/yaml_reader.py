@@ -15,9 +15,10 @@ from flowllm.config.marks import Marks
 from flowllm.config.traps import UNENDED, advice, cause, colon_in_text, corrected, quoted
 from flowllm.core.errors import PipelineInvalid, Problem
 from flowllm.core.origin import UNKNOWN, Origin
+from flowllm.core.record import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Limits:
     """The most that one file may hold. ``size`` counts characters, ``expanded`` what aliases repeat."""
 

@@ -11,14 +11,14 @@ from flowllm.core.record import record
 from flowllm.core.request import Thought, ToolUse
 
 
-@dataclass(slots=True)
+@record
 class Text:
     """More text of the answer."""
 
     text: str
 
 
-@dataclass(slots=True)
+@record
 class Reasoning:
     """More text of the model's thinking; ``signature`` must be sent back with it where one is given.
 
@@ -32,7 +32,7 @@ class Reasoning:
     format: str = ""
 
 
-@dataclass(slots=True)
+@record
 class ToolCall:
     """More of the tool call number ``index``; ``arguments`` is a piece of JSON text."""
 
@@ -43,14 +43,14 @@ class ToolCall:
     signature: str = ""
 
 
-@dataclass(slots=True)
+@record
 class Vectors:
     """Embeddings, one row a text, float32 array of shape (texts, dimensions) or lists of floats."""
 
     vectors: Sequence[Any]
 
 
-@dataclass(slots=True)
+@record
 class Scores:
     """Reranked documents: index in the request and score, best first."""
 
@@ -58,7 +58,7 @@ class Scores:
     scores: Sequence[float]
 
 
-@dataclass(slots=True)
+@record
 class Usage:
     """Tokens as the provider counts them. The last report wins; None is unknown.
 
@@ -74,7 +74,7 @@ class Usage:
     estimated: bool = False
 
 
-@dataclass(slots=True)
+@record
 class Finish:
     """The end mark: stop, length, tool_calls, content_filter, error, other or None; ``raw`` as sent."""
 
@@ -82,7 +82,7 @@ class Finish:
     raw: str | None = None
 
 
-@dataclass(slots=True)
+@record
 class Meta:
     """Who answered: the model that the response names and the provider's request id.
 
@@ -96,7 +96,7 @@ class Meta:
     answered_by: str | None = None
 
 
-@dataclass(slots=True)
+@record
 class Restart:
     """Forget everything that came before: another attempt or model answers from the start."""
 

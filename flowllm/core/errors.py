@@ -16,16 +16,17 @@ decides about retries. Codes are never renamed. ``docs/reference/errors.md`` is 
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Literal
 
 from flowllm.core.origin import UNKNOWN, Origin
+from flowllm.core.record import record
 
 Severity = Literal["error", "warning", "note"]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Code:
     """One stable word for one way to fail.
 
@@ -160,7 +161,7 @@ def _registry() -> Mapping[str, Code]:
 CODES = _registry()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Problem:
     """One finding about what the user wrote.
 
@@ -275,7 +276,7 @@ class Interrupted(Failure):
     exit = 130
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ProviderFacts:
     """What is known of the exchange that failed. Times in seconds; None is unknown."""
 

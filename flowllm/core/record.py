@@ -39,7 +39,7 @@ def _key(cls: Any) -> Callable[[Any], object]:
     return attrgetter("__class__", *(found.name for found in fields(cls) if found.compare))
 
 
-def _equals(self: Any, other: object) -> Any:
+def _equals(self: Any, other: Any) -> Any:
     cls: Any = self.__class__
     return _key(cls)(self) == _key(cls)(other) if other.__class__ is cls else NotImplemented
 

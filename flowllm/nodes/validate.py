@@ -6,7 +6,6 @@ own words. Rules are looked at when the schema is met.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar, Literal, TypedDict, cast
 
@@ -14,6 +13,7 @@ from pydantic import Field, field_validator
 
 from flowllm.core.errors import BadOutput, Failure
 from flowllm.core.node import Lately, LateValues, Node
+from flowllm.core.record import record
 from flowllm.core.scope import Scope
 from flowllm.core.spec import Schema
 
@@ -31,7 +31,7 @@ class Validated(TypedDict):
     repaired: bool
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Seen:
     """What was read and found, before the rules."""
 

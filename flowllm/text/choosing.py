@@ -14,6 +14,8 @@ from functools import cached_property
 from math import inf
 from typing import TYPE_CHECKING, Any
 
+from flowllm.core.record import record
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -21,7 +23,7 @@ _SHORT = 6
 _SHARE, _SHARE_OF_SHORT = 0.5, 0.6
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Room:
     """How much may be taken: total size from ``least`` to ``most``, and at most ``count`` items."""
 

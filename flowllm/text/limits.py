@@ -5,13 +5,13 @@ or one item. Both counters are of one rendering; a stop has the code ``template_
 """
 
 from collections.abc import Sized
-from dataclasses import dataclass
 from typing import Any, Final
 
 from flowllm.core.errors import NodeFailure
+from flowllm.core.record import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Limits:
     """``steps`` of one rendering, and ``output`` in characters written or built."""
 

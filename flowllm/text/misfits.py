@@ -2,12 +2,12 @@
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ValidationError
 
 from flowllm.core.nearest import did_you_mean
+from flowllm.core.record import record
 from flowllm.text.wording import as_yaml, shortened
 
 Steps = tuple[str | int, ...]
@@ -32,7 +32,7 @@ _KEY = "[key]"
 _SECRET_LENGTH = 24
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Misfit:
     """One thing that does not fit. ``steps`` lead to it; ``part`` says whether its key or its value is wrong."""
 

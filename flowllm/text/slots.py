@@ -6,11 +6,11 @@ a `NodeFailure` (``template_failed``, ``template_limit``) at the line where it w
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from flowllm.core.errors import Problem
 from flowllm.core.origin import Origin
+from flowllm.core.record import record
 from flowllm.core.slot import (
     UNREADABLE,
     Evaluable,
@@ -39,7 +39,7 @@ Place = Callable[[str], Origin]
 Report = Callable[[Problem], None]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Reference:
     """A path that is read, as deep as it is known before running, and where it is written."""
 
@@ -56,7 +56,7 @@ def parse_slot(raw: Any, place: Place, where: str, report: Report) -> Slot:
     return _Parser(place, where, report).slot(raw, "")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Parser:
     place: Place
     where: str

@@ -10,9 +10,9 @@ With ``overlap`` a part begins with the last units of the part before, up to so 
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Literal
 
+from flowllm.core.record import record
 from flowllm.text.sentences import split_sentences
 from flowllm.text.tokens import ESTIMATE, Counter
 
@@ -23,7 +23,7 @@ _PARAGRAPH_GAP = re.compile(r"\n(?:[ \t\r\f\v]*\n)+")
 _WORD, _BLANK, _BLANKS = re.compile(r"\S"), re.compile(r"\s"), (" ", "\n", "\t", "\u3000")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Parts:
     """The parts and, for each, the text that follows it up to the next one."""
 

@@ -14,6 +14,7 @@ from jinja2 import TemplateSyntaxError, nodes
 from jinja2.parser import Parser
 
 from flowllm.core.nearest import did_you_mean
+from flowllm.core.record import record
 from flowllm.text.filters import FILTERS, TESTS
 from flowllm.text.sandbox import ENVIRONMENT
 
@@ -50,7 +51,7 @@ _CALL_HINTS: Final = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Seen:
     """A path that is read: ``line`` counts from 1."""
 
@@ -59,7 +60,7 @@ class Seen:
     line: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Finding:
     """Something that may not be. ``near`` is the word to look for in the line."""
 

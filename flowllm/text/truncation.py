@@ -17,10 +17,10 @@ Counting is linear for conversations, and for texts linear in the input plus n l
 
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any, Literal
 
+from flowllm.core.record import record
 from flowllm.text.tokens import ESTIMATE, REPLY, Counter, count_message
 
 Keep = Literal["head", "tail", "middle", "sliding_window", "smart"]
@@ -41,7 +41,7 @@ class TooLong(Exception):
         self.limit = limit
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CutText:
     """A text that fits; ``dropped`` is how many tokens less than before."""
 
@@ -50,7 +50,7 @@ class CutText:
     dropped: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CutMessages:
     """A conversation that fits; ``dropped`` is how many messages were left out."""
 
@@ -59,7 +59,7 @@ class CutMessages:
     dropped: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Window:
     """A text seen through the cut: ``taken`` characters of it, at one end or shared by both."""
 
@@ -214,7 +214,7 @@ def _last_user(messages: Sequence[Message], units: Sequence[Unit]) -> Unit:
     return users[-1] if users else units[-1] if units else ()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Turns:
     """What may go: earlier turns, oldest first, and what followed the last user message, unit by unit."""
 
