@@ -83,7 +83,7 @@ class EventStream(Counted):
         if headers.get(":content-type") == _RAW:
             return self._body.feed(payload)
         check_text(payload)
-        return (Frame(payload, headers.get(":event-type", "")),)
+        return (Frame(payload, headers.get(":event-type", "")),) if payload else ()
 
 
 def _headers(block: bytes) -> Iterator[tuple[str, str]]:

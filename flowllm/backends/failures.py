@@ -7,7 +7,7 @@ number standing for the status.
 
 import re
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -21,30 +21,38 @@ SNIPPET = 200
 _WORDS = {
     "quota": (
         "insufficient_quota billing_not_active billing_hard_limit_reached insufficient_balance "
-        "insufficient_credits payment_required exceeded_current_quota_error"
+        "insufficient_credits payment_required exceeded_current_quota_error servicequotaexceededexception"
     ),
     "context_too_long": "context_length_exceeded context_window_exceeded model_context_window_exceeded",
     "auth": (
         "invalid_api_key authentication_error unauthorized invalid_authentication_error unauthenticated "
-        "api_key_invalid incorrect_api_key expired_api_key"
+        "api_key_invalid incorrect_api_key expired_api_key expiredtokenexception unrecognizedclientexception "
+        "invalidsignatureexception incompletesignatureexception missingauthenticationtokenexception "
+        "invalidclienttokenid"
     ),
     "permission": (
         "permission_denied permission_error insufficient_permissions forbidden access_denied "
-        "unsupported_country_region_territory"
+        "unsupported_country_region_territory accessdeniedexception"
     ),
-    "not_found": ("model_not_found not_found_error deploymentnotfound not_found resource_not_found unknown_model"),
+    "not_found": (
+        "model_not_found not_found_error deploymentnotfound not_found resource_not_found unknown_model "
+        "resourcenotfoundexception unknownoperationexception"
+    ),
     "rate_limited": (
         "rate_limit_exceeded rate_limit_error ratelimitreached too_many_requests resource_exhausted "
-        "throttlingexception tokens_exceeded_error"
+        "throttlingexception tokens_exceeded_error modelnotreadyexception"
     ),
     "overloaded": "overloaded_error overloaded capacity_exceeded engine_overloaded_error unavailable",
-    "server_error": "server_error internal_server_error internal_error",
+    "server_error": "server_error internal_server_error internal_error internalserverexception internalfailure",
+    "conflict": "modeltimeoutexception",
     "content_filter": (
         "content_filter content_policy_violation responsibleaipolicyviolation moderation_blocked data_inspection_failed"
     ),
     "bad_request": "unsupported_parameter unsupported_value tool_use_failed",
 }
 _BY_WORD = {word: code for code, words in _WORDS.items() for word in words.split()}
+_BROAD_WORDS = {"validationexception": "bad_request", "validationerror": "bad_request"}
+"""Words that a clear message outdoes."""
 
 _MESSAGES = (
     (
@@ -93,7 +101,7 @@ def failure_of(status: int, headers: Mapping[str, str], body: bytes) -> Provider
     """
     data = _json(body)
     message, words = _read(data)
-    code = _judge(status, message, words)
+    code = _judge(status, message, (*_words([_amazon_word(headers)]), *words))
     facts = ProviderFacts(
         status=status,
         request_id=request_id(headers),
@@ -118,7 +126,7 @@ def failure_inside(data: Any, partial_text: str = "") -> ProviderFailure:
 
 def request_id(headers: Mapping[str, str]) -> str | None:
     """The provider's id of the exchange, from whichever header has it."""
-    names = ("x-request-id", "request-id", "apim-request-id", "mistral-correlation-id", "cf-ray")
+    names = ("x-request-id", "request-id", "apim-request-id", "mistral-correlation-id", "x-amzn-requestid", "cf-ray")
     return next((headers[name] for name in names if headers.get(name)), None)
 
 
@@ -190,7 +198,7 @@ def _read(data: Any) -> tuple[str, tuple[str, ...]]:
         return error, tuple(_words(outer.get(name) for name in ("code", "type", "error_type")))
     if not isinstance(error, dict):
         return "", ()
-    message = next((m for name in ("message", "detail", "title") if (m := _text(error.get(name)))), "")
+    message = next((m for name in ("message", "detail", "title", "Message") if (m := _text(error.get(name)))), "")
     inner = error.get("innererror") or {}
     details = error.get("details")
     reasons = [d.get("reason") for d in details if isinstance(d, dict)] if isinstance(details, list) else []
@@ -200,6 +208,11 @@ def _read(data: Any) -> tuple[str, tuple[str, ...]]:
 
 def _words(values: Iterable[Any]) -> Iterable[str]:
     return (str(value).strip().lower() for value in values if isinstance(value, str | int))
+
+
+def _amazon_word(headers: Mapping[str, str]) -> str:
+    """The type of an error as Amazon's services name it, without the address behind it."""
+    return headers.get("x-amzn-errortype", "").partition(":")[0]
 
 
 def _text(value: Any) -> str:
@@ -212,7 +225,7 @@ def _text(value: Any) -> str:
     return ""
 
 
-def _judge(status: int, message: str, words: Iterable[str], *, inside: bool = False) -> str:
+def _judge(status: int, message: str, words: Sequence[str], *, inside: bool = False) -> str:
     for word in words:
         if word in _BY_WORD:
             return _BY_WORD[word]
@@ -220,6 +233,9 @@ def _judge(status: int, message: str, words: Iterable[str], *, inside: bool = Fa
         for code, pattern in _BY_MESSAGE:
             if pattern.search(message):
                 return code
+    for word in words:
+        if word in _BROAD_WORDS:
+            return _BROAD_WORDS[word]
     if status in _BY_STATUS:
         return _BY_STATUS[status]
     # A failure that a provider reports after it began to answer is its own unless it says otherwise.

@@ -1,5 +1,6 @@
 """Recorded exchanges through framing and decoder, and the comparison with what they must fold to."""
 
+import base64
 import json
 import random
 from collections.abc import Iterator, Sequence
@@ -26,6 +27,7 @@ WIRES = {
     "cohere-rerank-v2": "rerank",
     "openai-like-rerank": "rerank",
     "voyage-rerank": "rerank",
+    "bedrock-converse": "bedrock_converse",
 }
 KINDS = {"chat", "embeddings", "rerank", "error"}
 EVERY_BYTE = 4096
@@ -66,6 +68,12 @@ def _deltas(framing, decoder, chunks: Sequence[bytes]) -> Iterator[Delta]:
     for frame in framing.finish():
         yield from decoder.feed(frame)
     yield from decoder.finish()
+
+
+def body_of(case) -> bytes:
+    """The bytes of the recorded answer."""
+    response = case["response"]
+    return base64.b64decode(response["body_b64"]) if "body_b64" in response else (response.get("body") or "").encode()
 
 
 def cuttings(body: bytes, seed: str) -> Iterator[list[bytes]]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.wire.replay import covered, cuttings, differences
+from tests.wire.replay import body_of, covered, cuttings, differences
 
 CORPUS = os.environ.get("FLOWLLM_WIRE_CORPUS", "")
 FILES = sorted(Path(CORPUS).glob("*/*.json")) if CORPUS else []
@@ -21,10 +21,6 @@ def _load():
 
 CASES = _load()
 OURS = [case for case in CASES if covered(case)]
-
-
-def _body(case) -> bytes:
-    return (case["response"].get("body") or "").encode()
 
 
 @pytest.mark.skipif(not CORPUS, reason="FLOWLLM_WIRE_CORPUS names no folder of recorded traffic")
@@ -41,5 +37,5 @@ def test_the_corpus_is_read_and_counted(capsys):
 
 @pytest.mark.parametrize("case", OURS, ids=lambda case: case["id"])
 def test_a_recorded_answer_folds_to_what_it_must_however_it_is_cut(case):
-    for chunks in cuttings(_body(case), case["id"]):
+    for chunks in cuttings(body_of(case), case["id"]):
         assert differences(case, chunks) == {}, f"cut {[len(c) for c in chunks][:3]}"

@@ -117,6 +117,10 @@ def test_a_length_is_refused_before_its_message_comes():
         EventStream(Limits(event=1000)).feed(framed(1001, 0)[:12])
 
 
+def test_a_message_without_a_payload_is_no_news():
+    assert frames(EventStream(), message(b"", event_type="initial-response")) == []
+
+
 def test_a_message_that_broke_off_is_left_out():
     body = event("a", {}) + event("b", {})
     for place in range(len(body) // 2, len(body)):

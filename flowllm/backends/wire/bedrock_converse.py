@@ -1,0 +1,364 @@
+"""The Converse format of Amazon Bedrock: whole JSON bodies and binary event streams, one shape for all models.
+
+A whole body is read as the events that would have told it. System messages of any place go to the
+top, results of tools into the user's turn. Input tokens are reported without the cached ones: they
+are added. What a model alone understands goes into the fields of its own. Calls that the provider
+carries out itself are left out. The bodies of Nova, which tell each event under its name, are read too.
+"""
+
+import hashlib
+import re
+from collections.abc import Mapping
+from typing import Any, Literal
+from urllib.parse import quote
+
+import orjson
+from pydantic import BaseModel, ConfigDict
+
+from flowllm.backends.answers import AnswerDecoder, count_of
+from flowllm.backends.content import (
+    QuirksByModel,
+    arguments_of,
+    finished_body,
+    image_data,
+    is_closed,
+    merged,
+    parameters_of,
+    sealed_for,
+    wanted_shape,
+    with_ids,
+)
+from flowllm.backends.failures import failure_of
+from flowllm.backends.framing import Frame
+from flowllm.backends.hosted import family_of
+from flowllm.backends.wire import HttpParts, model_of
+from flowllm.core.card import ProviderCard
+from flowllm.core.delta import Delta, Finish, Reasoning, ToolCall, Usage
+from flowllm.core.errors import ProviderFailure
+from flowllm.core.request import Chat, Image, Message, Part, Request, Thought, Tool
+
+_FORMAT = "bedrock_converse"
+_NO_ID = re.compile(r"[^A-Za-z0-9_.:-]")
+_LONGEST_ID = 64
+_ANSWER = "answer"
+_MARK = {"cachePoint": {"type": "default"}}
+_LEAST_BUDGET = 1024
+_BUDGET = {"minimal": 1024, "low": 2048, "medium": 8192, "high": 24576}
+_EVENTS = ("contentBlockDelta", "contentBlockStart", "messageStop", "metadata")
+_THINKING = {"anthropic": "adaptive", "nova": "nova", "openai": "reasoning_effort"}
+
+
+class Quirks(BaseModel):
+    """What a model or a host of this format does differently; words of a model override the provider's.
+
+    ``converse_path`` and ``converse_stream_path`` may hold ``{model}``; ``add`` goes into every body.
+    ``fields`` is where the fields of a model's own stand, empty for the body itself. ``thinking`` is how
+    a model is told how much to think, ``family`` by its name. ``structured: tool`` has the model call
+    one, ``none`` asks for JSON in words. ``cache: prefix`` marks what stays the same from turn to turn.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    converse_path: str = "/model/{model}/converse"
+    converse_stream_path: str = "/model/{model}/converse-stream"
+    add: Mapping[str, Any] = {}
+    drop: tuple[str, ...] = ()
+    fields: str = "additionalModelRequestFields"
+    thinking: Literal["family", "adaptive", "budget", "nova", "reasoning_effort", "effort", "none"] = "family"
+    structured: Literal["json_schema", "tool", "none"] = "json_schema"
+    cache: Literal["none", "prefix"] = "none"
+
+
+class Wire:
+    """The format as one provider speaks it."""
+
+    def __init__(self, card: ProviderCard) -> None:
+        self._card = card
+        self._quirks = QuirksByModel(Quirks, card)
+
+    def encode(self, request: Request) -> HttpParts:
+        """A chat as a POST of JSON."""
+        assert isinstance(request, Chat)
+        quirks = self._quirks.of(request.model)
+        name = model_of(self._card, request.model)[0]
+        body = _body(request, quirks, family_of(name))
+        if quirks.cache == "prefix":
+            _mark(body)
+        body = merged(finished_body(body, quirks.drop, {}), {**quirks.add, **request.extra})
+        path = quirks.converse_stream_path if request.stream else quirks.converse_path
+        return HttpParts("POST", path.replace("{model}", quote(name, safe="")), orjson.dumps(body), request.stream)
+
+    def decoder(self, request: Request) -> "Decoder":
+        """A decoder of one answer."""
+        assert isinstance(request, Chat)
+        asked = _structured(request, self._quirks.of(request.model)) == "tool"
+        return Decoder(_ANSWER if asked else "")
+
+    def decode_error(self, status: int, headers: Mapping[str, str], body: bytes) -> ProviderFailure:
+        """What an error status means."""
+        return failure_of(status, headers, body)
+
+
+def _body(request: Chat, quirks: Quirks, family: str) -> dict[str, Any]:
+    messages = with_ids(request.messages)
+    system = [part.text for m in messages if m.role == "system" for part in m.parts if not isinstance(part, Image)]
+    structured = _structured(request, quirks)
+    output: dict[str, Any] = {}
+    if structured == "json_schema":
+        shape = {"name": _ANSWER, "schema": orjson.dumps(request.schema).decode()}
+        output["textFormat"] = {"type": "json_schema", "structure": {"jsonSchema": shape}}
+    elif structured == "none" and request.schema is not None:
+        system.append(wanted_shape(request.schema))
+    fields = _fields(request, quirks.thinking if quirks.thinking != "family" else _THINKING.get(family, "effort"))
+    if effort := fields.pop("effort", None):
+        output["effort"] = effort
+    body = {
+        "messages": _messages(messages),
+        "system": [{"text": text} for text in system if text] or None,
+        "inferenceConfig": _inference(request) or None,
+        "toolConfig": _tools(request, structured),
+        "outputConfig": output or None,
+    }
+    return body | ({quirks.fields: fields or None} if quirks.fields else fields)
+
+
+def _structured(request: Chat, quirks: Quirks) -> str:
+    """How the shape of the answer is asked for, where there is one."""
+    if request.schema is None:
+        return "none"
+    if quirks.structured == "json_schema" and not is_closed(request.schema):
+        return "none"
+    if quirks.structured == "tool" and request.schema.get("type") != "object":
+        return "none"
+    return quirks.structured
+
+
+def _fields(request: Chat, thinking: str) -> dict[str, Any]:
+    """What tells the model how much to think; ``effort`` is a word of the format itself."""
+    effort = request.reasoning
+    if effort is None or thinking == "none":
+        return {}
+    if thinking == "reasoning_effort":
+        return {"reasoning_effort": effort}
+    if thinking == "nova":
+        wanted = {"minimal": "low", "low": "low", "medium": "medium"}.get(effort, "high")
+        return {"reasoningConfig": _switched(effort) | ({} if effort == "none" else {"maxReasoningEffort": wanted})}
+    if effort == "none":
+        return {} if thinking == "effort" else {"thinking": {"type": "disabled"}}
+    if thinking == "budget":
+        most = request.sampling.max_output_tokens or 1 << 30
+        budget = max(_LEAST_BUDGET, min(_BUDGET.get(effort, 8192), most - 1))
+        return {"thinking": {"type": "enabled", "budget_tokens": budget}}
+    told = {"effort": "low" if effort == "minimal" else effort}
+    return told | ({"thinking": {"type": "adaptive"}} if thinking == "adaptive" else {})
+
+
+def _switched(effort: str) -> dict[str, Any]:
+    return {"type": "disabled" if effort == "none" else "enabled"}
+
+
+def _inference(request: Chat) -> dict[str, Any]:
+    sampling = request.sampling
+    told = {
+        "maxTokens": sampling.max_output_tokens,
+        "temperature": sampling.temperature,
+        "topP": sampling.top_p,
+        "stopSequences": list(sampling.stop) or None,
+    }
+    return {name: value for name, value in told.items() if value is not None}
+
+
+def _tools(request: Chat, structured: str) -> dict[str, Any] | None:
+    """The tools; a history with calls must have them even where none are offered any more."""
+    called = dict.fromkeys(call.name for message in request.messages for call in message.tool_calls)
+    tools = request.tools or tuple(Tool(name) for name in called)
+    told = [_tool(tool) for tool in tools]
+    if structured == "tool":
+        told.append(_tool(Tool(_ANSWER, "Give the answer.", request.schema or {})))
+        return {"tools": told, "toolChoice": {"any": {}} if request.tools else {"tool": {"name": _ANSWER}}}
+    return {"tools": told} if told else None
+
+
+def _tool(tool: Tool) -> dict[str, Any]:
+    said = {"description": tool.description} if tool.description else {}
+    return {"toolSpec": {"name": tool.name, **said, "inputSchema": {"json": parameters_of(tool.parameters)}}}
+
+
+def _messages(messages: tuple[Message, ...]) -> list[dict[str, Any]]:
+    """Turns that alternate: what one side says in a row is one message."""
+    turns: list[dict[str, Any]] = []
+    for message in messages:
+        if message.role == "system":
+            continue
+        role = "assistant" if message.role == "assistant" else "user"
+        blocks = _blocks(message)
+        if turns and turns[-1]["role"] == role:
+            turns[-1]["content"] += blocks
+        elif blocks:
+            turns.append({"role": role, "content": blocks})
+    return turns
+
+
+def _blocks(message: Message) -> list[dict[str, Any]]:
+    if message.role == "tool":
+        return [{"toolResult": {"toolUseId": _identity(message.tool_call_id), "content": _parts(message.parts)}}]
+    blocks = [{"reasoningContent": _thought(thought)} for thought in sealed_for(message, _FORMAT)]
+    blocks += _parts(message.parts)
+    blocks += [
+        {"toolUse": {"toolUseId": _identity(call.id), "name": call.name, "input": arguments_of(call)}}
+        for call in message.tool_calls
+    ]
+    return blocks
+
+
+def _thought(thought: Thought) -> dict[str, Any]:
+    if thought.sealed:
+        return {"redactedContent": thought.signature}
+    return {"reasoningText": {"text": thought.text, "signature": thought.signature}}
+
+
+def _parts(parts: tuple[Part, ...]) -> list[dict[str, Any]]:
+    """Blocks; blank ones would be refused."""
+    return [_image(p) if isinstance(p, Image) else {"text": p.text} for p in parts if _says(p)]
+
+
+def _says(part: Part) -> bool:
+    return isinstance(part, Image) or bool(part.text.strip())
+
+
+def _image(image: Image) -> dict[str, Any]:
+    if image.url.startswith("s3://"):
+        form = image.url.rpartition(".")[2].lower()
+        return {"image": {"format": _image_format(form), "source": {"s3Location": {"uri": image.url}}}}
+    media_type, data = image_data(image)
+    return {"image": {"format": _image_format(media_type.rpartition("/")[2]), "source": {"bytes": data}}}
+
+
+def _image_format(word: str) -> str:
+    return "jpeg" if word == "jpg" else word
+
+
+def _identity(written: str) -> str:
+    """An id as the format allows them; the same for a call and its result."""
+    plain = _NO_ID.sub("_", written)
+    return plain if len(plain) <= _LONGEST_ID else hashlib.sha256(plain.encode()).hexdigest()
+
+
+def _mark(body: dict[str, Any]) -> None:
+    """Ends of what the next turn will repeat: tools, system and history."""
+    if body["toolConfig"]:
+        body["toolConfig"]["tools"].append(_MARK)
+    if body["system"]:
+        body["system"].append(_MARK)
+    if body["messages"] and "reasoningContent" not in body["messages"][-1]["content"][-1]:
+        body["messages"][-1]["content"].append(_MARK)
+
+
+class Decoder(AnswerDecoder):
+    """Frames of one answer to deltas; see the module for what it accepts.
+
+    The arguments of a call of the tool ``answer`` are the text of the answer.
+    """
+
+    __slots__ = ("_answer", "_answering", "_calls")
+    kind = "an answer of Converse"
+
+    def __init__(self, answer: str = "") -> None:
+        super().__init__()
+        self._answer = answer
+        self._answering: set[Any] = set()
+        self._calls: dict[Any, int] = {}
+
+    def finish(self) -> list[Delta]:
+        """The number of citations and the end mark; an answer given by calling a tool just stopped."""
+        deltas = list(super().finish())
+        if self._answering and not self._called:
+            deltas[-1] = Finish("stop", self._raw)
+        return deltas
+
+    def _read(self, data: dict[str, Any], frame: Frame, deltas: list[Delta]) -> None:
+        if frame.whole:
+            return self._whole(data, deltas)
+        kind = frame.event
+        if kind not in _EVENTS:
+            kind = next((name for name in _EVENTS if name in data), "")
+            data = data.get(kind) or {}
+        if kind == "contentBlockDelta":
+            self._delta(data["delta"], data.get("contentBlockIndex"), deltas)
+        elif kind == "contentBlockStart":
+            self._start(data["start"].get("toolUse"), data.get("contentBlockIndex"), deltas)
+        elif kind == "messageStop":
+            self._end(data.get("stopReason"))
+            self.complete = True
+        elif kind == "metadata":
+            deltas.append(_usage(data["usage"]))
+            self.done = self.complete
+        return None
+
+    def _whole(self, body: dict[str, Any], deltas: list[Delta]) -> None:
+        for index, block in enumerate(body["output"]["message"].get("content") or ()):
+            self._block(block, index, deltas)
+        if isinstance(body.get("usage"), dict):
+            deltas.append(_usage(body["usage"]))
+        self._end(body.get("stopReason"))
+        self.complete = self.done = True
+
+    def _block(self, block: dict[str, Any], index: int, deltas: list[Delta]) -> None:
+        self._say(block.get("text"), deltas)
+        if call := block.get("toolUse"):
+            self._start(call, index, deltas)
+            self._more(orjson.dumps(call["input"]).decode() if "input" in call else "", index, deltas)
+        if thought := block.get("reasoningContent"):
+            self._think(thought.get("reasoningText") or thought, deltas)
+        if cited := block.get("citationsContent"):
+            for said in cited.get("content") or ():
+                self._say(said.get("text"), deltas)
+            self._citations += len(cited.get("citations") or ())
+
+    def _delta(self, delta: dict[str, Any], index: Any, deltas: list[Delta]) -> None:
+        self._say(delta.get("text"), deltas)
+        if call := delta.get("toolUse"):
+            self._more(call.get("input"), index, deltas)
+        if thought := delta.get("reasoningContent"):
+            self._think(thought, deltas)
+        if "citation" in delta:
+            self._citations += 1
+
+    def _start(self, call: dict[str, Any] | None, index: Any, deltas: list[Delta]) -> None:
+        """A call of the user's tools; those that the provider carries out itself are marked."""
+        if not call or call.get("type") == "server_tool_use":
+            return
+        name = str(call["name"])
+        if name == self._answer:
+            self._answering.add(index)
+            return
+        self._called = True
+        number = self._calls[index] = len(self._calls)
+        deltas.append(ToolCall(number, str(call.get("toolUseId") or ""), name))
+
+    def _more(self, arguments: Any, index: Any, deltas: list[Delta]) -> None:
+        if index in self._answering:
+            self._say(arguments, deltas)
+        elif index in self._calls and arguments:
+            deltas.append(ToolCall(self._calls[index], arguments=str(arguments)))
+
+    def _think(self, thought: dict[str, Any], deltas: list[Delta]) -> None:
+        text, signature, sealed = (thought.get(name) for name in ("text", "signature", "redactedContent"))
+        if sealed:
+            deltas.append(Reasoning("", str(sealed), sealed=True, format=_FORMAT))
+        elif text or signature:
+            deltas.append(Reasoning(str(text or ""), str(signature or ""), format=_FORMAT if signature else ""))
+
+
+def _usage(usage: dict[str, Any]) -> Usage:
+    plain = count_of(usage.get("inputTokens"))
+    cached, written = (
+        count_of(usage.get(f"cache{name}InputTokens"), usage.get(f"cache{name}InputTokenCount"))
+        for name in ("Read", "Write")
+    )
+    return Usage(
+        input=None if plain is None else plain + (cached or 0) + (written or 0),
+        output=count_of(usage.get("outputTokens")),
+        cached_input=cached,
+        cache_write=written,
+    )
