@@ -14,8 +14,8 @@ from flowllm.core.errors import ProviderFacts, ProviderFailure
 _FINISH = {
     reason: meaning
     for meaning, reasons in {
-        "stop": "stop eos end_turn stop_sequence complete finish finished completed",
-        "length": "length max_tokens max_output_tokens model_context_window_exceeded",
+        "stop": "stop eos eos_token end_turn stop_sequence complete finish finished completed",
+        "length": "length max_tokens max_output_tokens token_limit model_context_window_exceeded",
         "tool_calls": "tool_calls function_call tool_use tool_call",
         "content_filter": (
             "content_filter content_filtered refusal guardrail guardrail_intervened safety sensitive error_toxic"
@@ -112,6 +112,31 @@ class AnswerDecoder:
         if raw:
             self._raw = str(raw)
             self.complete = True
+
+
+class BodyDecoder:
+    """The one frame of an answer without text to deltas; a format says in `_deltas` what it makes of it."""
+
+    partial_text = ""
+
+    def __init__(self) -> None:
+        self.complete = False
+        self.done = False
+
+    def feed(self, frame: Frame) -> Iterable[Delta]:
+        """The deltas of the body."""
+        deltas = self._deltas(frame)
+        self.complete = self.done = True
+        return deltas
+
+    def finish(self) -> Iterable[Delta]:
+        """The end mark; there is none when nothing came."""
+        if not self.complete:
+            raise ProviderFailure("empty_response", "the answer is empty")
+        return (Finish("stop"),)
+
+    def _deltas(self, frame: Frame) -> Iterable[Delta]:
+        raise NotImplementedError
 
 
 def meaning_of(raw: str | None, *, called: bool) -> str | None:

@@ -11,7 +11,8 @@ from pydantic import BaseModel
 from flowllm.backends.wire import model_of, own_quirks
 from flowllm.core.card import ProviderCard
 from flowllm.core.errors import ProviderFailure
-from flowllm.core.request import Image, Message, Thought, ToolUse
+from flowllm.core.placeholders import filled
+from flowllm.core.request import Chat, Image, Message, Thought, ToolUse
 
 _DATA = "data:"
 
@@ -110,6 +111,42 @@ def finished_body(body: dict[str, Any], drop: tuple[str, ...], rename: Mapping[s
     """The body without what is unsaid or dropped, under the provider's own names."""
     kept = {name: value for name, value in body.items() if value is not None and name not in drop}
     return {rename.get(name, name): value for name, value in kept.items()}
+
+
+def set_in(value: Any, settings: Mapping[str, str]) -> Any:
+    """What a provider file says, with the settings in the places of their names."""
+    if isinstance(value, str):
+        return filled(value, settings)
+    if isinstance(value, Mapping):
+        return {name: set_in(inner, settings) for name, inner in value.items()}
+    return [set_in(inner, settings) for inner in value] if isinstance(value, list) else value
+
+
+def prompt_of(request: Chat) -> str:
+    """The conversation as one text, for models that take a prompt and go on with it.
+
+    One message, with or without instructions before it, stays as it is; more turns are told by who
+    says them. `ProviderFailure` ``bad_request`` for what a text cannot hold: images and tools.
+    """
+    require_text(request)
+    said = [(m.role, m.text) for m in request.messages if m.text]
+    if request.schema is not None:
+        said.insert(0, ("system", wanted_shape(request.schema)))
+    if all(role in ("system", "user") for role, _ in said) and sum(role == "user" for role, _ in said) < 2:  # noqa: PLR2004
+        return "\n\n".join(text for _, text in said)
+    turns = [text if role == "system" else f"{role.capitalize()}: {text}" for role, text in said]
+    return "\n\n".join([*turns, "Assistant:"])
+
+
+def require_text(request: Chat) -> None:
+    """`ProviderFailure` ``bad_request`` for images and tools, where the format has no place for them."""
+    for name, found in (
+        ("images", any(isinstance(part, Image) for message in request.messages for part in message.parts)),
+        ("tools", bool(request.tools) or any(m.tool_calls or m.role == "tool" for m in request.messages)),
+    ):
+        if found:
+            message = f"this provider's format holds text alone and no {name}"
+            raise ProviderFailure("bad_request", message, hint="model: a model of another provider")
 
 
 def path_of(name: str) -> str:

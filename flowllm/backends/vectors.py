@@ -3,44 +3,34 @@
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from flowllm.backends.answers import invalid, object_of
+from flowllm.backends.answers import BodyDecoder, invalid, object_of
 from flowllm.backends.framing import Frame
-from flowllm.core.delta import Delta, Finish, Meta, Usage, Vectors
+from flowllm.core.delta import Delta, Meta, Usage, Vectors
 from flowllm.core.errors import ProviderFailure
 
 Read = Callable[[dict[str, Any]], tuple[list[Any], Usage | None]]
 """A body to its vectors, in the order of the texts, and its usage; KeyError and the like when it is no such body."""
 
 
-class VectorsDecoder:
+class VectorsDecoder(BodyDecoder):
     """The one frame of an answer to deltas. ``expected`` None takes any number of vectors."""
 
-    partial_text = ""
-
     def __init__(self, read: Read, expected: int | None = None) -> None:
+        super().__init__()
         self._read = read
         self._expected = expected
-        self.complete = False
-        self.done = False
 
-    def feed(self, frame: Frame) -> Iterable[Delta]:
+    def _deltas(self, frame: Frame) -> Iterable[Delta]:
         """The vectors, in the order of the texts."""
         body = object_of(frame)
         try:
             vectors, usage = self._read(body)
-        except (AttributeError, KeyError, TypeError):
+        except (AttributeError, KeyError, TypeError, ValueError):
             raise invalid(frame, "holds no embeddings") from None
-        if not all(isinstance(vector, list) for vector in vectors):
+        if not all(isinstance(vector, list) or hasattr(vector, "dtype") for vector in vectors):
             raise invalid(frame, "holds something that is no embedding")
         if self._expected not in (None, len(vectors)):
             message = f"the answer holds {len(vectors)} embeddings for {self._expected} texts"
             raise ProviderFailure("invalid_response", message)
-        self.complete = self.done = True
         told: tuple[Delta, ...] = (Meta(model=str(body["model"])),) if body.get("model") else ()
         return (Vectors(vectors), *told, *((usage,) if usage else ()))
-
-    def finish(self) -> Iterable[Delta]:
-        """The end mark; there is none when nothing came."""
-        if not self.complete:
-            raise ProviderFailure("empty_response", "the answer is empty")
-        return (Finish("stop"),)

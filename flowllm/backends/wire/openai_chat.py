@@ -57,7 +57,7 @@ class Wire:
         """A chat as a POST of JSON."""
         assert isinstance(request, Chat)
         quirks = self._quirks.of(request.model)
-        body = _body(model_of(self._card, request.model)[0], request, quirks)
+        body = {"model": model_of(self._card, request.model)[0], **body_of(request, quirks)}
         body = {**finished_body(body, quirks.drop, quirks.rename), **request.extra}
         return HttpParts("POST", quirks.path, orjson.dumps(body), request.stream)
 
@@ -70,10 +70,10 @@ class Wire:
         return failure_of(status, headers, body)
 
 
-def _body(name: str, request: Chat, quirks: Quirks) -> dict[str, Any]:
+def body_of(request: Chat, quirks: Quirks) -> dict[str, Any]:
+    """The body but for the model; what is None is unsaid."""
     sampling = request.sampling
     body: dict[str, Any] = {
-        "model": name,
         "messages": [_message(message, quirks) for message in request.messages],
         "temperature": sampling.temperature,
         "top_p": sampling.top_p,

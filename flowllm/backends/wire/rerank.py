@@ -10,13 +10,13 @@ from typing import Any, Literal
 import orjson
 from pydantic import BaseModel, ConfigDict
 
-from flowllm.backends.answers import count_of, invalid, json_of
+from flowllm.backends.answers import BodyDecoder, count_of, invalid, json_of
 from flowllm.backends.failures import failure_inside, failure_of
 from flowllm.backends.framing import Frame
 from flowllm.backends.usage import input_of, output_of
 from flowllm.backends.wire import HttpParts, model_of, own_quirks
 from flowllm.core.card import ProviderCard
-from flowllm.core.delta import Delta, Finish, Meta, Scores, Usage
+from flowllm.core.delta import Delta, Meta, Scores, Usage
 from flowllm.core.errors import ProviderFailure
 from flowllm.core.request import Request, Rerank
 
@@ -67,19 +67,15 @@ class Wire:
         return failure_of(status, headers, body)
 
 
-class Decoder:
-    """The one frame of an answer to deltas: at most ``most`` of ``documents`` documents."""
-
-    partial_text = ""
+class Decoder(BodyDecoder):
+    """The one frame of an answer to deltas: at most ``most`` of ``documents`` documents, best first."""
 
     def __init__(self, documents: int, most: int | None = None) -> None:
+        super().__init__()
         self._documents = documents
         self._most = most
-        self.complete = False
-        self.done = False
 
-    def feed(self, frame: Frame) -> Iterable[Delta]:
-        """The scores, best first."""
+    def _deltas(self, frame: Frame) -> Iterable[Delta]:
         body = json_of(frame)
         rows = body.get("results", body.get("data")) if isinstance(body, dict) else body
         if not isinstance(rows, list):
@@ -92,30 +88,21 @@ class Decoder:
             raise invalid(frame, "holds something that is no score") from None
         if not all(type(index) is int and 0 <= index < self._documents for index, _ in pairs):
             raise invalid(frame, "ranks a document that was not given")
-        self.complete = self.done = True
-        return (_scores(pairs, self._most), *_facts(body))
+        return (_scores(pairs, self._most), *(self._facts(body) if isinstance(body, dict) else ()))
 
-    def finish(self) -> Iterable[Delta]:
-        """The end mark; there is none when nothing came."""
-        if not self.complete:
-            raise ProviderFailure("empty_response", "the answer is empty")
-        return (Finish("stop"),)
+    def _facts(self, body: dict[str, Any]) -> Iterable[Delta]:
+        """Who answered and what it cost."""
+        if body.get("model"):
+            yield Meta(model=str(body["model"]))
+        usage = body.get("usage")
+        billed = body.get("meta") if isinstance(body.get("meta"), dict) else {}
+        tokens = (billed or {}).get("tokens") or (billed or {}).get("billed_units")
+        if isinstance(usage, dict) and input_of(usage) is not None:
+            yield Usage(input=input_of(usage), output=output_of(usage))
+        elif isinstance(tokens, dict) and count_of(tokens.get("input_tokens")) is not None:
+            yield Usage(input=count_of(tokens.get("input_tokens")), output=count_of(tokens.get("output_tokens")))
 
 
 def _scores(pairs: list[tuple[int, float]], most: int | None) -> Scores:
     best = sorted(pairs, key=lambda pair: -pair[1])[:most]
     return Scores([index for index, _ in best], [score for _, score in best])
-
-
-def _facts(body: Any) -> Iterable[Delta]:
-    if not isinstance(body, dict):
-        return
-    if body.get("model"):
-        yield Meta(model=str(body["model"]))
-    usage = body.get("usage")
-    billed = body.get("meta") if isinstance(body.get("meta"), dict) else {}
-    tokens = (billed or {}).get("tokens") or (billed or {}).get("billed_units")
-    if isinstance(usage, dict) and input_of(usage) is not None:
-        yield Usage(input=input_of(usage), output=output_of(usage))
-    elif isinstance(tokens, dict) and count_of(tokens.get("input_tokens")) is not None:
-        yield Usage(input=count_of(tokens.get("input_tokens")), output=count_of(tokens.get("output_tokens")))
