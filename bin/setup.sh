@@ -8,7 +8,7 @@
 
 PATH=${PATH:-/usr/local/bin:/usr/bin:/bin}
 export PATH
-known_extras='count export genai genai-gpu gpu local'
+known_extras='aws azure count export gcp genai genai-gpu gpu local'
 
 fail() { # STATUS MESSAGE: ends with one plain line
     printf 'flowllm: %s\n' "$2" >&2

@@ -11,7 +11,7 @@ import pytest
 
 BIN = Path(__file__).resolve().parents[3] / "bin"
 STUB = Path(__file__).with_name("python_stub")
-LOCKS = ("core", "dev", "count", "uv", "build")
+LOCKS = ("core", "dev", "aws", "azure", "count", "gcp", "uv", "build")
 READY = "ran -P -m flowllm check "
 
 
@@ -154,7 +154,7 @@ def test_a_symbolic_link_and_a_relative_path_find_the_checkout(checkout, tmp_pat
 
 
 PLAIN_LINES = [
-    ({"FLOWLLM_EXTRAS": "foo"}, 2, "unknown extra 'foo'; known are: count export genai genai-gpu gpu local"),
+    ({"FLOWLLM_EXTRAS": "foo"}, 2, "unknown extra 'foo'; known are: aws azure count export gcp genai genai-gpu gpu local"),
     ({"FLOWLLM_EXTRAS": "count,*"}, 2, "unknown extra '*'"),
     ({"FLOWLLM_EXTRAS": "gpu"}, 3, "extra gpu has no lock yet; install it with pip install 'flowllm-pipelines[gpu]'"),
     ({"FAKE": "old"}, 3, "needs Python 3.11 or newer"),
