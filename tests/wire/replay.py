@@ -28,7 +28,17 @@ WIRES = {
     "openai-like-rerank": "rerank",
     "voyage-rerank": "rerank",
     "bedrock-converse": "bedrock_converse",
+    "bedrock-invoke-anthropic": "bedrock_invoke",
+    "bedrock-invoke-nova": "bedrock_invoke",
+    "bedrock-invoke-titan": "bedrock_invoke",
+    "bedrock-invoke-llama": "bedrock_invoke",
+    "bedrock-invoke-cohere": "bedrock_invoke",
+    "bedrock-invoke-ai21": "bedrock_invoke",
+    "bedrock-invoke-mistral": "bedrock_invoke",
+    "bedrock-invoke-openai": "bedrock_invoke",
 }
+# What a model's name would say, where the protocol says it.
+QUIRKS = {name: {"family": name.rpartition("-")[2]} for name, wire in WIRES.items() if wire == "bedrock_invoke"}
 KINDS = {"chat", "embeddings", "rerank", "error"}
 EVERY_BYTE = 4096
 RANDOM_CUTS = 200
@@ -38,7 +48,8 @@ CLASSES = {"unsupported": "bad_request", "server": "server_error"}
 
 def replay(case, chunks: Sequence[bytes]) -> Reply:
     """The reply that the chunks fold to; raises what the provider's error means."""
-    wire, request = find_wire(WIRES[case["protocol"]], ProviderCard("p")), asked(case)
+    card = ProviderCard("p", quirks=QUIRKS.get(case["protocol"], {}))
+    wire, request = find_wire(WIRES[case["protocol"]], card), asked(case)
     response = case["response"]
     if response["status"] >= 400:
         raise wire.decode_error(response["status"], response["headers"], b"".join(chunks))

@@ -1,0 +1,192 @@
+"""Bodies of the text models on Amazon Bedrock that have formats of their own: Titan, Llama, Cohere, AI21, Mistral.
+
+`BODIES` makes the body of a chat, one function a family; the models take text alone. `TOLD` tells an
+answer, or a piece of one, as a chat completion: each family names the same few facts otherwise.
+"""
+
+from collections.abc import Callable, Mapping
+from itertools import pairwise
+from typing import Any
+
+from flowllm.backends.answers import count_of
+from flowllm.backends.content import prompt_of, require_text, wanted_shape
+from flowllm.core.request import Chat
+
+Body = dict[str, Any]
+
+_METRICS = "amazon-bedrock-invocationMetrics"
+_ACTION = "amazon-bedrock-guardrailAction"
+_INTERVENED = "INTERVENED"
+
+
+def metrics_of(told: Mapping[str, Any]) -> Body | None:
+    """Tokens as the last piece of any streamed answer tells them, as a usage of chat completions."""
+    metrics = told.get(_METRICS)
+    if not isinstance(metrics, dict):
+        return None
+    return _usage(metrics.get("inputTokenCount"), metrics.get("outputTokenCount"))
+
+
+def _titan(name: str, request: Chat) -> Body:
+    sampling = request.sampling
+    drawn = {
+        "maxTokenCount": sampling.max_output_tokens,
+        "temperature": sampling.temperature,
+        "topP": sampling.top_p,
+        "stopSequences": list(sampling.stop) or None,
+    }
+    return {"inputText": prompt_of(request), "textGenerationConfig": _said(drawn)}
+
+
+def _llama(name: str, request: Chat) -> Body:
+    sampling = request.sampling
+    prompt = _llama_2(request) if "llama2" in name else _llama_3(request)
+    drawn = {"max_gen_len": sampling.max_output_tokens, "temperature": sampling.temperature, "top_p": sampling.top_p}
+    return {"prompt": prompt, **_said(drawn)}
+
+
+def _cohere(name: str, request: Chat) -> Body:
+    sampling = request.sampling
+    drawn = {
+        "max_tokens": sampling.max_output_tokens,
+        "temperature": sampling.temperature,
+        "p": sampling.top_p,
+        "stop_sequences": list(sampling.stop) or None,
+    }
+    if "command-r" not in name:
+        return {"prompt": prompt_of(request), **_said(drawn)}
+    turns = _turns(request)
+    system = "\n\n".join(text for role, text in turns if role == "system")
+    said = [(role, text) for role, text in turns if role != "system"]
+    history = [{"role": "USER" if role == "user" else "CHATBOT", "message": text} for role, text in said[:-1]]
+    chat = {"message": said[-1][1] if said else "", "chat_history": history or None, "preamble": system or None}
+    return _said({**chat, **drawn, "seed": sampling.seed})
+
+
+def _ai21(name: str, request: Chat) -> Body:
+    sampling = request.sampling
+    drawn = {
+        "maxTokens": sampling.max_output_tokens,
+        "temperature": sampling.temperature,
+        "topP": sampling.top_p,
+        "stopSequences": list(sampling.stop) or None,
+    }
+    return {"prompt": prompt_of(request), **_said(drawn)}
+
+
+def _mistral(name: str, request: Chat) -> Body:
+    sampling = request.sampling
+    drawn = {
+        "max_tokens": sampling.max_output_tokens,
+        "temperature": sampling.temperature,
+        "top_p": sampling.top_p,
+        "stop": list(sampling.stop) or None,
+    }
+    return {"prompt": _instructed(_turns(request), "{}\n\n"), **_said(drawn)}
+
+
+BODIES: Mapping[str, Callable[[str, Chat], Body]] = {
+    "titan": _titan,
+    "llama": _llama,
+    "cohere": _cohere,
+    "ai21": _ai21,
+    "mistral": _mistral,
+}
+"""The model's name and a chat to the body, by family."""
+
+
+def _said(body: Body) -> Body:
+    return {name: value for name, value in body.items() if value is not None}
+
+
+def _turns(request: Chat) -> list[tuple[str, str]]:
+    """Who said what; the words that ask for JSON stand before all."""
+    require_text(request)
+    said = [(message.role, message.text) for message in request.messages if message.text]
+    asked = [("system", wanted_shape(request.schema))] if request.schema is not None else []
+    return [*asked, *said]
+
+
+def _llama_3(request: Chat) -> str:
+    turns = [*_turns(request), ("assistant", "")]
+    told = [f"<|start_header_id|>{role}<|end_header_id|>\n\n{text}<|eot_id|>" for role, text in turns]
+    return "<|begin_of_text|>" + "".join(told).removesuffix("<|eot_id|>")
+
+
+def _llama_2(request: Chat) -> str:
+    return _instructed(_turns(request), "<<SYS>>\n{}\n<</SYS>>\n\n")
+
+
+def _instructed(turns: list[tuple[str, str]], system: str) -> str:
+    """Instructions in marks and answers between them; what the system says stands before the first question."""
+    told = "\n\n".join(text for role, text in turns if role == "system")
+    prompt, waiting = "<s>", system.format(told) if told else ""
+    for (role, text), (following, _) in pairwise([*(t for t in turns if t[0] != "system"), ("", "")]):
+        if role == "assistant":
+            prompt += f" {text}</s>" + ("<s>" if following else "")
+        else:
+            waiting += text
+            if following == role:
+                waiting += "\n\n"
+                continue
+            prompt, waiting = f"{prompt}[INST] {waiting} [/INST]", ""
+    return prompt
+
+
+def _titan_told(told: Body) -> Body:
+    result = (told.get("results") or [told])[0]
+    written = count_of(result.get("tokenCount"), told.get("totalOutputTextTokenCount"))
+    raw = result.get("completionReason") or (_INTERVENED if told.get(_ACTION) == _INTERVENED else None)
+    return _completion(result["outputText"], raw, _usage(told.get("inputTextTokenCount"), written))
+
+
+def _llama_told(told: Body) -> Body:
+    counted = _usage(told.get("prompt_token_count"), told.get("generation_token_count"))
+    return _completion(told["generation"], told.get("stop_reason"), counted)
+
+
+def _cohere_told(told: Body) -> Body:
+    kind = told.get("event_type", "")
+    result = (told.get("generations") or [told])[0]
+    text = "" if kind not in ("", "text-generation") else result.get("text")
+    if not kind and text is None and not result.get("finish_reason"):
+        raise KeyError
+    return _completion(text or "", result.get("finish_reason"), None, result.get("index") or 0)
+
+
+def _ai21_told(told: Body) -> Body:
+    if "choices" in told:
+        return told
+    (first, *_) = told["completions"]
+    return _completion(first["data"]["text"], (first.get("finishReason") or {}).get("reason"), None)
+
+
+def _mistral_told(told: Body) -> Body:
+    if "choices" in told:
+        choices = [{"finish_reason": choice.get("stop_reason"), **choice} for choice in told["choices"]]
+        return {**told, "choices": choices}
+    (first, *_) = told["outputs"]
+    return _completion(first["text"], first.get("stop_reason"), None)
+
+
+TOLD: Mapping[str, Callable[[Body], Body]] = {
+    "titan": _titan_told,
+    "llama": _llama_told,
+    "cohere": _cohere_told,
+    "ai21": _ai21_told,
+    "mistral": _mistral_told,
+}
+"""An answer or a piece of one to a chat completion, by family; KeyError and the like for what is none."""
+
+
+def _completion(text: str, raw: str | None, usage: Body | None, index: int = 0) -> Body:
+    """Both as a whole and as a piece: a decoder takes what it waits for."""
+    said = {"content": text}
+    told = {"choices": [{"index": index, "message": said, "delta": said, "finish_reason": raw}]}
+    return told | ({"usage": usage} if usage else {})
+
+
+def _usage(read: Any, written: Any) -> Body | None:
+    """Counts where both are known; some come as fractions."""
+    given = count_of(read), count_of(written)
+    return None if None in given else {"prompt_tokens": given[0], "completion_tokens": given[1]}
