@@ -14,14 +14,14 @@ from flowllm.core.errors import ProviderFacts, ProviderFailure
 _FINISH = {
     reason: meaning
     for meaning, reasons in {
-        "stop": "stop eos eos_token end_turn stop_sequence complete finish finished completed",
+        "stop": "stop eos eos_token endoftext end_turn stop_sequence stop_criteria_met complete finish finished completed",
         "length": "length max_tokens max_output_tokens token_limit model_context_window_exceeded",
         "tool_calls": "tool_calls function_call tool_use tool_call",
         "content_filter": (
             "content_filter content_filtered refusal guardrail guardrail_intervened safety sensitive error_toxic"
-            " recitation blocklist prohibited_content spii image_safety model_armor"
+            " recitation blocklist prohibited_content spii image_safety model_armor intervened"
         ),
-        "error": "error failed malformed_function_call unexpected_tool_call",
+        "error": "error failed malformed_function_call unexpected_tool_call malformed_model_output malformed_tool_use",
     }.items()
     for reason in reasons.split()
 }
