@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from decimal import Decimal
 
 from flowllm.api.environment import Environment
-from flowllm.backends.rehearsal import Rehearsal
 from flowllm.backends.router import Backends
 from flowllm.core.policy import Services
 from flowllm.core.record import record
+from flowllm.core.store import Deferred
 from flowllm.pricing.cost import pricing_of
 from flowllm.runtime import Engine
 from flowllm.runtime.budget import Budget
@@ -39,7 +39,7 @@ def build_engine(environment: Environment, backends: Backends, options: RunOptio
     """The engine of one run."""
     budget = options.budget or Budget(options.max_cost)
     services = Services(
-        store=environment.store,
+        store=Deferred(lambda: environment.store),
         catalog=environment.catalog,
         price=pricing_of(environment.catalog),
         may_spend=budget.may_spend,
@@ -50,6 +50,7 @@ def build_engine(environment: Environment, backends: Backends, options: RunOptio
     )
     if options.rehearse:
         from flowllm.api.rehearsed import rehearsed
+        from flowllm.backends.rehearsal import Rehearsal
 
         return Engine(rehearsed(environment.kinds), Rehearsal(environment.catalog, backends), services)
     return Engine(environment.kinds, backends, services, check_model=backends.check)

@@ -7,17 +7,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flowllm.api.modules import kind_name, project_kinds
-from flowllm.backends.router import Backends
 from flowllm.config import load_yaml, packaged, read_text_file
 from flowllm.core.card import Catalog
 from flowllm.core.kinds import Kinds
 from flowllm.core.origin import Origin
-from flowllm.core.scope import Call
 
 if TYPE_CHECKING:
     from flowllm.backends.auth import KeySource
+    from flowllm.backends.router import Backends
     from flowllm.backends.store import DiskStore
     from flowllm.core.node import Node
+    from flowllm.core.scope import Call
     from flowllm.text.misfits import Part, Steps
 
 __all__ = ["Environment", "kind_name"]
@@ -80,10 +80,11 @@ class Environment:
 
         return KeySource(dotenv=self.project / ".env")
 
-    def connect(self) -> Backends:
+    def connect(self) -> "Backends":
         """Backends for every model, with connections of their own; close them with ``aclose``."""
         from flowllm.backends.lexical import answer
         from flowllm.backends.mock import MockBackend
+        from flowllm.backends.router import Backends
 
         local: dict[str, Call] = {"builtin": answer, "mock": MockBackend(self.mock)}
         return Backends(self.catalog.providers.__getitem__, self.keys, local)

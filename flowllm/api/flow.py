@@ -1,26 +1,24 @@
 """A pipeline, loaded: check it, run it, stream it; from a script, a notebook, any thread or event loop."""
 
 from collections.abc import AsyncGenerator, Collection, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from flowllm.api.engine import RunOptions, build_engine
 from flowllm.api.environment import Environment
-from flowllm.api.result import FlowResult, shown_output
-from flowllm.api.stream import FlowStream
-from flowllm.api.sync import iterate_sync, run_sync
-from flowllm.backends.router import Backends
 from flowllm.compiler import Compiled, compile_spec
 from flowllm.config import load, parse_inputs, parse_mapping, project_of, provider_settings, split_overrides
-from flowllm.core.delta import Restart, Text
 from flowllm.core.errors import PipelineInvalid, Problem
 from flowllm.core.plan import Plan
 from flowllm.core.spec import PipelineSpec
-from flowllm.runtime import Engine, Options, RunStream, bind
-from flowllm.sinks.ledger import Ledger
+
+if TYPE_CHECKING:
+    from flowllm.api.engine import RunOptions
+    from flowllm.api.result import FlowResult
+    from flowllm.api.stream import FlowStream
+    from flowllm.backends.router import Backends
+    from flowllm.core.delta import Restart, Text
 
 Inputs = Mapping[str, Any]
 
@@ -87,23 +85,23 @@ class Flow:
             )
         return (*self.compiled.warnings, *self.compiled.notes)
 
-    def run(self, inputs: Inputs | None = None, options: RunOptions | None = None) -> FlowResult:
+    def run(self, inputs: Inputs | None = None, options: "RunOptions | None" = None) -> "FlowResult":
         """Run once. Works where an event loop is running too, as in a notebook."""
+        from flowllm.api.sync import run_sync
+
         return run_sync(self.arun(inputs, options))
 
-    async def arun(self, inputs: Inputs | None = None, options: RunOptions | None = None) -> FlowResult:
+    async def arun(self, inputs: Inputs | None = None, options: "RunOptions | None" = None) -> "FlowResult":
         """Run once on the running event loop."""
-        options, ledger = options or RunOptions(), Ledger()
-        async with self._engine(options) as engine:
-            bound = bind(self.plan, engine)
-            bound.check_models()
-            result = await bound.run(self._inputs(inputs), _runtime_options(options, ledger))
-        return FlowResult.of(result, self.plan, ledger)
+        from flowllm.api.running import Running
 
-    def stream(self, inputs: Inputs | None = None, options: RunOptions | None = None) -> Iterator[Text | Restart]:
+        return await Running(self, self._backends, options).result(self._inputs(inputs))
+
+    def stream(self, inputs: Inputs | None = None, options: "RunOptions | None" = None) -> "Iterator[Text | Restart]":
         """The shown output's text as it comes; a `Restart` says: forget what came before."""
+        from flowllm.api.sync import iterate_sync
 
-        async def deltas() -> AsyncGenerator[Text | Restart, None]:
+        async def deltas() -> "AsyncGenerator[Text | Restart, None]":
             async with self.astream(inputs, options) as stream:
                 async for delta in stream:
                     yield delta
@@ -111,21 +109,11 @@ class Flow:
 
         return iterate_sync(deltas)
 
-    def astream(self, inputs: Inputs | None = None, options: RunOptions | None = None) -> FlowStream:
+    def astream(self, inputs: Inputs | None = None, options: "RunOptions | None" = None) -> "FlowStream":
         """A run whose text is read as it comes: ``async with flow.astream(...) as stream``."""
-        options, ledger = options or RunOptions(), Ledger()
+        from flowllm.api.running import Running
 
-        @asynccontextmanager
-        async def opening() -> AsyncGenerator[RunStream, None]:
-            async with self._engine(options) as engine:
-                bound = bind(self.plan, engine)
-                bound.check_models()
-                shown = shown_output(self.plan)
-                outputs = () if shown is None else (shown,)
-                async with bound.stream(self._inputs(inputs), outputs, _runtime_options(options, ledger)) as stream:
-                    yield stream
-
-        return FlowStream(opening(), lambda result: FlowResult.of(result, self.plan, ledger))
+        return Running(self, self._backends, options).stream(self._inputs(inputs))
 
     async def __aenter__(self) -> Self:
         """Keep connections open over many runs on this event loop."""
@@ -135,17 +123,6 @@ class Flow:
     async def __aexit__(self, *error: object) -> None:
         backends, self._backends = self._backends, None
         if backends is not None:
-            await backends.aclose()
-
-    @asynccontextmanager
-    async def _engine(self, options: RunOptions) -> AsyncGenerator[Engine, None]:
-        if self._backends is not None:
-            yield build_engine(self.environment, self._backends, options)
-            return
-        backends = self.environment.connect()
-        try:
-            yield build_engine(self.environment, backends, options)
-        finally:
             await backends.aclose()
 
     def _lacks(self, names: Collection[str] | None) -> bool:
@@ -169,7 +146,3 @@ class Flow:
         from flowllm.compiler.draw import mermaid, tree
 
         return {"text/plain": tree(self.plan), "text/markdown": f"```mermaid\n{mermaid(self.plan)}\n```"}
-
-
-def _runtime_options(options: RunOptions, ledger: Ledger) -> Options:
-    return Options((ledger, *options.readers), options.refresh, options.timeout)

@@ -1,17 +1,19 @@
 """The only thing handed down to nodes, policies and backends: who asks, and the world's clock and dice."""
 
-import asyncio
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import field
 from random import Random
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from flowllm.core.delta import Delta
 from flowllm.core.errors import NodeFailure
 from flowllm.core.event import Event
 from flowllm.core.record import record
 from flowllm.core.request import Request
+
+if TYPE_CHECKING:
+    import asyncio
 
 
 class Clock(Protocol):
@@ -29,7 +31,7 @@ class Clock(Protocol):
         """Wait."""
         ...
 
-    def timeout(self, deadline: float | None) -> asyncio.Timeout:
+    def timeout(self, deadline: float | None) -> "asyncio.Timeout":
         """A context that raises TimeoutError at ``deadline`` (seconds of `now`), never when None."""
         ...
 
@@ -47,10 +49,14 @@ class SystemClock:
 
     async def sleep(self, seconds: float) -> None:
         """Wait on the running loop."""
+        import asyncio
+
         await asyncio.sleep(seconds)
 
-    def timeout(self, deadline: float | None) -> asyncio.Timeout:
+    def timeout(self, deadline: float | None) -> "asyncio.Timeout":
         """Asyncio's own timeout; the loop's clock may differ from `now`, so only the rest is used."""
+        import asyncio
+
         if deadline is None:
             return asyncio.timeout(None)
         return asyncio.timeout(max(0.0, deadline - self.now()))
@@ -58,6 +64,12 @@ class SystemClock:
 
 def _ignore(event: Event) -> None:
     """Nobody reads."""
+
+
+async def _in_thread(work: Callable[[], object]) -> object:
+    import asyncio
+
+    return await asyncio.to_thread(work)
 
 
 def no_call(request: Request, scope: "Scope") -> AsyncGenerator[Delta, None]:
@@ -94,4 +106,4 @@ class Scope:
     refresh: bool = False
     observed: bool = True
     attempt: int = 1
-    run_in_thread: Callable[[Callable[[], object]], Awaitable[object]] = asyncio.to_thread
+    run_in_thread: Callable[[Callable[[], object]], Awaitable[object]] = _in_thread

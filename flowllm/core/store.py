@@ -1,5 +1,7 @@
 """Where cached answers live. Values are JSON-like data (plus bytes); a store never runs code to read them."""
 
+from collections.abc import Callable
+from functools import cached_property
 from typing import Any, Protocol
 
 
@@ -45,3 +47,30 @@ class MemoryStore:
 
     def flush(self) -> None:
         """Nothing to wait for."""
+
+
+class Deferred:
+    """A store that is opened when something is first asked of it, once."""
+
+    def __init__(self, open_store: Callable[[], Store]) -> None:
+        self._open = open_store
+
+    @cached_property
+    def _store(self) -> Store:
+        return self._open()
+
+    def get(self, key: str) -> Any | None:
+        """The value or None."""
+        return self._store.get(key)
+
+    def put(self, key: str, value: Any, ttl: float | None = None) -> None:
+        """Keep it."""
+        self._store.put(key, value, ttl)
+
+    def remove(self, key: str) -> bool:
+        """Forget it."""
+        return self._store.remove(key)
+
+    def flush(self) -> None:
+        """Wait until what was put is on disk."""
+        self._store.flush()

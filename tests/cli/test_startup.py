@@ -64,12 +64,22 @@ def test_completion_imports_little(word):
     assert not names & {*HEAVY, "pydantic"}
 
 
-def test_a_run_without_configuration_or_network_imports_neither(tmp_path):
-    (tmp_path / "echo.yaml").write_text(
-        "flowllm: 1\nmodel: mock/echo\nnodes: {a: {kind: call, prompt: hi}}\noutputs: {o: a.text}\n"
-    )
-    unused = ["hydra", "omegaconf", "httpx", "aiohttp", "numpy", "rich", "structlog"]
-    assert imported(["run", str(tmp_path / "echo.yaml")], unused) == "[]"
+ECHO = "flowllm: 1\nmodel: mock/echo\nnodes: {a: {kind: call, prompt: hi}}\noutputs: {o: a.text}\n"
+UNUSED = ["hydra", "omegaconf", "httpx", "aiohttp", "numpy", "rich", "structlog", "networkx", "jinja2"]
+STORE = ["sqlite3", "diskcache", "platformdirs", "flowllm.backends.store"]
+RUNTIME = ["asyncio", "flowllm.runtime", "flowllm.backends.router", "flowllm.sinks.log", "flowllm.api.running"]
+
+
+@pytest.mark.parametrize(("command", "unused"), [("run", [*UNUSED, *STORE]), ("check", [*UNUSED, *STORE, *RUNTIME])])
+def test_a_command_imports_what_it_uses(tmp_path, command, unused):
+    (tmp_path / "echo.yaml").write_text(ECHO)
+    assert imported([command, str(tmp_path / "echo.yaml")], unused) == "[]"
+
+
+def test_a_run_that_keeps_answers_opens_the_store(tmp_path):
+    (tmp_path / "echo.yaml").write_text(ECHO.replace("prompt: hi", "prompt: hi, cache: {ttl: 1d}"))
+    words = ["run", str(tmp_path / "echo.yaml")]
+    assert imported(words, ["diskcache"], FLOWLLM_CACHE_DIR=str(tmp_path / "cache")) == "['diskcache']"
 
 
 def test_text_is_utf_8_in_every_locale(tmp_path):

@@ -1,0 +1,56 @@
+"""Runs of one flow: for each an engine, a ledger and a result. Imported by the first run; a check needs none of it."""
+
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+from flowllm.api.engine import RunOptions, build_engine
+from flowllm.api.result import FlowResult, shown_output
+from flowllm.api.stream import FlowStream
+from flowllm.runtime import Bound, Options, RunStream, bind
+from flowllm.sinks.ledger import Ledger
+
+if TYPE_CHECKING:
+    from flowllm.api.flow import Flow
+    from flowllm.backends.router import Backends
+
+
+class Running:
+    """How a flow is run. ``kept`` are backends that stay open over many runs; without them a run has its own."""
+
+    def __init__(self, flow: "Flow", kept: "Backends | None", options: RunOptions | None) -> None:
+        self._flow = flow
+        self._kept = kept
+        self._ledger = Ledger()
+        options = self._asked = options or RunOptions()
+        self._options = Options((self._ledger, *options.readers), options.refresh, options.timeout)
+
+    async def result(self, inputs: Mapping[str, Any]) -> FlowResult:
+        """What the run gives."""
+        async with self._bound() as bound:
+            result = await bound.run(inputs, self._options)
+        return FlowResult.of(result, self._flow.plan, self._ledger)
+
+    def stream(self, inputs: Mapping[str, Any]) -> FlowStream:
+        """The run, to be entered and read."""
+        return FlowStream(self._streamed(inputs), lambda result: FlowResult.of(result, self._flow.plan, self._ledger))
+
+    @asynccontextmanager
+    async def _streamed(self, inputs: Mapping[str, Any]) -> AsyncGenerator[RunStream, None]:
+        async with self._bound() as bound:
+            shown = shown_output(self._flow.plan)
+            async with bound.stream(inputs, () if shown is None else (shown,), self._options) as stream:
+                yield stream
+
+    @asynccontextmanager
+    async def _bound(self) -> AsyncGenerator[Bound, None]:
+        """The plan, bound to an engine that can ask every model it needs."""
+        environment = self._flow.environment
+        backends = self._kept or environment.connect()
+        try:
+            bound = bind(self._flow.plan, build_engine(environment, backends, self._asked))
+            bound.check_models()
+            yield bound
+        finally:
+            if self._kept is None:
+                await backends.aclose()
