@@ -1,6 +1,7 @@
 """What decoders of all formats share: their skeleton, reading JSON, the meaning of end marks, counts, and failures."""
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -8,13 +9,17 @@ import orjson
 
 from flowllm.backends.failures import failure_inside, snippet
 from flowllm.backends.framing import Frame
+from flowllm.backends.wire import HttpParts
 from flowllm.core.delta import Delta, Finish, Meta, Text
 from flowllm.core.errors import ProviderFacts, ProviderFailure
 
+_WORD = re.compile(r"\s*\S+|\s+")
 _FINISH = {
     reason: meaning
     for meaning, reasons in {
-        "stop": "stop eos eos_token endoftext end_turn stop_sequence stop_criteria_met complete finish finished completed",
+        "stop": (
+            "stop eos eos_token endoftext end_turn stop_sequence stop_criteria_met complete finish finished completed"
+        ),
         "length": "length max_tokens max_output_tokens token_limit model_context_window_exceeded",
         "tool_calls": "tool_calls function_call tool_use tool_call",
         "content_filter": (
@@ -34,7 +39,7 @@ class AnswerDecoder:
     an AttributeError, IndexError, KeyError or TypeError as an answer that is not of its format.
     """
 
-    __slots__ = ("_called", "_citations", "_named", "_raw", "_refusal", "_text", "complete", "done")
+    __slots__ = ("_called", "_citations", "_named", "_raw", "_refusal", "_text", "complete", "done", "follow")
 
     kind: ClassVar[str] = "an answer"
     """What the format calls its answer, for messages."""
@@ -50,6 +55,7 @@ class AnswerDecoder:
         self._raw: str | None = None
         self.complete = False
         self.done = False
+        self.follow: HttpParts | None = None
 
     @property
     def partial_text(self) -> str:
@@ -122,6 +128,7 @@ class BodyDecoder:
     def __init__(self) -> None:
         self.complete = False
         self.done = False
+        self.follow: HttpParts | None = None
 
     def feed(self, frame: Frame) -> Iterable[Delta]:
         """The deltas of the body."""
@@ -137,6 +144,19 @@ class BodyDecoder:
 
     def _deltas(self, frame: Frame) -> Iterable[Delta]:
         raise NotImplementedError
+
+
+def simulated(deltas: Iterable[Delta]) -> Iterator[Delta]:
+    """The deltas of an answer that came whole as a stream tells them: text word by word, and said to be so."""
+    told = False
+    for delta in deltas:
+        if not told and type(delta) is not Meta:
+            told = True
+            yield Meta(simulated=True)
+        if type(delta) is Text:
+            yield from map(Text, _WORD.findall(delta.text))
+        else:
+            yield delta
 
 
 def meaning_of(raw: str | None, *, called: bool) -> str | None:

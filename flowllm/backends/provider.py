@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from urllib.parse import urlencode
 
 from flowllm.backends.addresses import require_place
-from flowllm.backends.answers import with_text
-from flowllm.backends.auth import authorization, require_key
+from flowllm.backends.answers import simulated, with_text
+from flowllm.backends.auth.signing import Signer, advice, signer_for
 from flowllm.backends.failures import request_id
 from flowllm.backends.framing import Frame, Framing, Limits, Sniffed
 from flowllm.backends.http import CONNECT_SECONDS, HttpClient, HttpRequest, HttpResponse
@@ -23,13 +23,16 @@ from flowllm.core.delta import Delta, Meta
 from flowllm.core.errors import ProviderFacts, ProviderFailure, SetupError
 from flowllm.core.request import Chat, Embed, Request
 from flowllm.core.scope import Call, Clock, Scope
+from flowllm.core.secrets import registered
 
 Key = Callable[[Auth], str | None]
 DRAIN_SECONDS = 0.2
+_REFUSED = frozenset({400, 401, 403})
+"""Statuses of an answer to a proof that has ended."""
 _BROKEN = frozenset({"truncated", "protocol_error", "connect_error", "timeout"})
 _HINTS = {
-    "auth": "flowllm keys set {key}",
-    "permission": "flowllm keys set {key}",
+    "auth": "{key}",
+    "permission": "{key}",
     "not_found": "flowllm models list {provider}",
     "context_too_long": "shorten the prompt with a node of kind `truncate`",
     "connect_error": "is the server running? another address: providers.{provider}.base_url=https://...",
@@ -58,7 +61,7 @@ class _Provider:
     def __init__(self, card: ProviderCard, key: Key, client: HttpClient, timeouts: Timeouts, limits: Limits) -> None:
         self._card = card
         self._find_key = key
-        self._key: str | None = None
+        self._signer: Signer | None = None
         self._client = client
         self._timeouts = timeouts
         self._limits = limits
@@ -68,13 +71,18 @@ class _Provider:
     async def __call__(self, request: Request, scope: Scope) -> AsyncGenerator[Delta, None]:
         try:
             wire = self._wire(request)
-            parts = wire.encode(request)
-            waiting = _Waiting(scope.clock, self._timeouts, parts)
-            response = await self._open(parts, waiting)
-            async with aclosing(response), aclosing(self._batches(wire, request, response, waiting)) as batches:
-                async for batch in batches:
-                    for delta in batch:
-                        yield delta
+            parts: HttpParts | None = wire.encode(request)
+            decoder, waiting = wire.decoder(request), None
+            while parts is not None:
+                waiting = await self._turn(parts, waiting, request, scope.clock)
+                response = await self._open(parts, waiting)
+                async with aclosing(response), aclosing(self._batches(wire, decoder, response, waiting)) as batches:
+                    async for batch in batches:
+                        for delta in batch:
+                            yield delta
+                parts = decoder.follow
+            for delta in decoder.finish():
+                yield delta
         except ProviderFailure as failure:
             raise self._told(failure, request) from None
 
@@ -89,37 +97,65 @@ class _Provider:
             self._wires[task] = find_wire(name, self._card)
         return self._wires[task]
 
+    async def _turn(self, parts: HttpParts, before: "_Waiting | None", request: Request, clock: Clock) -> "_Waiting":
+        """What is waited for the next exchange of one answer; those that do not stream share one limit."""
+        if parts.delay:
+            await clock.sleep(parts.delay)
+        if before is not None and not before.stream and not parts.stream:
+            return before
+        return _Waiting(clock, self._timeouts, parts, simulates=isinstance(request, Chat) and request.stream)
+
     def _target(self, path: str) -> tuple[str, dict[str, str]]:
-        """The URL and headers for a path, made once."""
+        """The URL and headers for a path, made once; for a whole URL made anew."""
+        if not path.startswith("/"):
+            return self._made(path)
         if path not in self._targets:
-            card = self._card
-            self._key = require_key(card, self._find_key(card.auth))
-            url = card.base_url + path
-            mark = "&" if "?" in path else "?"
-            shown, asked = authorization(card, url, self._key)
-            query = urlencode({**card.query, **asked})
-            headers = {**card.headers, **shown, "content-type": "application/json"}
-            self._targets[path] = (url + mark + query if query else url, headers)
+            self._targets[path] = self._made(self._card.base_url + path)
         return self._targets[path]
+
+    def _made(self, url: str) -> tuple[str, dict[str, str]]:
+        card = self._card
+        mark = "&" if "?" in url else "?"
+        query = urlencode(card.query)
+        headers = {**card.headers, "content-type": "application/json"}
+        return url + mark + query if query else url, headers
 
     async def _open(self, parts: HttpParts, waiting: "_Waiting") -> HttpResponse:
         url, headers = self._target(parts.path)
+        headers = {**headers, **parts.headers} if parts.headers else headers
         request = HttpRequest(parts.method, url, headers, parts.body, parts.stream)
         try:
             async with waiting.timeout():
-                return await self._client.open(request, connect_timeout=self._timeouts.connect)
+                return await self._send(request)
         except TimeoutError:
             raise waiting.failure() from None
 
+    async def _send(self, request: HttpRequest) -> HttpResponse:
+        """The answer to a signed request; where its proof had ended, to one that is signed anew, once."""
+        self._signer = signer = self._signer or signer_for(self._card, self._find_key, self._client)
+        signed = await signer.sign(request)
+        response = await self._client.open(signed, connect_timeout=self._timeouts.connect)
+        if response.status not in _REFUSED:
+            return response
+        try:
+            renewed = await signer.renew(signed, response.status, response.headers)
+        except BaseException:
+            await response.aclose()
+            raise
+        if not renewed:
+            return response
+        await response.aclose()
+        return await self._client.open(await signer.sign(request), connect_timeout=self._timeouts.connect)
+
     async def _batches(
-        self, wire: Wire, request: Request, response: HttpResponse, waiting: "_Waiting"
+        self, wire: Wire, decoder: Decoder, response: HttpResponse, waiting: "_Waiting"
     ) -> AsyncGenerator[Iterable[Delta], None]:
         """The deltas of each piece of the body as it arrives, not decoded before they are taken."""
         if response.status >= 400:  # noqa: PLR2004
             raise wire.decode_error(response.status, response.headers, await _error_body(response, waiting))
         if found := request_id(response.headers):
             yield (Meta(request_id=found),)
-        framing, decoder = Sniffed(self._limits, waiting.json), wire.decoder(request)
+        framing = Sniffed(self._limits, waiting.json)
         if waiting.stream:
             while chunk := await _read(response, decoder, waiting):
                 yield _decoded(framing.feed(chunk), decoder, waiting)
@@ -128,22 +164,21 @@ class _Provider:
                 waiting.heard(framing.beats)
             await _drain(response, waiting.clock)
         else:
-            yield _decoded(await _read_whole(response, framing, waiting), decoder, waiting)
+            frames = await _read_whole(response, framing, waiting)
+            yield _whole(_decoded(frames, decoder, waiting), waiting)
         if framing.blank:
             raise ProviderFailure("empty_response", "the answer is empty")
-        yield _decoded(framing.finish(), decoder, waiting)
-        yield decoder.finish()
+        yield _whole(_decoded(framing.finish(), decoder, waiting), waiting)
 
     def _told(self, failure: ProviderFailure, request: Request) -> ProviderFailure:
-        """The failure with its provider and model, and without the key should the server repeat it."""
+        """The failure with its provider and model, and without a secret should the server repeat one."""
         card, facts = self._card, failure.facts
         message = failure.message
         if facts.status is not None:
             message = f"{card.name} answered {facts.status}: {message}"
-        if self._key:
-            message = message.replace(self._key, "***")
-        key = card.auth.env[0] if card.auth.env else f"{card.name.upper()}_API_KEY"
-        hint = failure.hint or _HINTS.get(failure.code, "").format(provider=card.name, key=key)
+        for secret in registered():
+            message = message.replace(secret, "***")
+        hint = failure.hint or _HINTS.get(failure.code, "").format(provider=card.name, key=advice(card.auth, card.name))
         named = replace(facts, provider=card.name, model=request.model)
         return ProviderFailure(failure.code, message, facts=named, hint=hint)
 
@@ -151,10 +186,11 @@ class _Provider:
 class _Waiting:
     """How an answer comes, and how long its next piece is waited for."""
 
-    __slots__ = ("_beats", "_idle", "_until", "clock", "json", "patience", "stream")
+    __slots__ = ("_beats", "_idle", "_until", "clock", "json", "patience", "simulates", "stream")
 
-    def __init__(self, clock: Clock, timeouts: Timeouts, parts: HttpParts) -> None:
+    def __init__(self, clock: Clock, timeouts: Timeouts, parts: HttpParts, *, simulates: bool = False) -> None:
         self.clock = clock
+        self.simulates = simulates and not parts.stream
         self.stream = parts.stream
         self.json = parts.json
         self.patience = timeouts.first if parts.stream else timeouts.whole
@@ -189,6 +225,11 @@ def _decoded(frames: Iterable[Frame], decoder: Decoder, waiting: _Waiting) -> It
             if delta.__class__ is not Meta:
                 waiting.began()
             yield delta
+
+
+def _whole(deltas: Iterator[Delta], waiting: _Waiting) -> Iterator[Delta]:
+    """The deltas of a body that came whole, where a stream was asked for as one."""
+    return simulated(deltas) if waiting.simulates else deltas
 
 
 async def _read(response: HttpResponse, decoder: Decoder, waiting: _Waiting) -> bytes:

@@ -8,7 +8,7 @@ from flowllm.backends.framing import Frame
 from flowllm.core.delta import Delta, Meta, Usage, Vectors
 from flowllm.core.errors import ProviderFailure
 
-Read = Callable[[dict[str, Any]], tuple[list[Any], Usage | None]]
+Read = Callable[[Any], tuple[list[Any], Usage | None]]
 """A body to its vectors, in the order of the texts, and its usage; KeyError and the like when it is no such body."""
 
 
@@ -22,7 +22,7 @@ class VectorsDecoder(BodyDecoder):
 
     def _deltas(self, frame: Frame) -> Iterable[Delta]:
         """The vectors, in the order of the texts."""
-        body = object_of(frame)
+        body = self._load(frame)
         try:
             vectors, usage = self._read(body)
         except (AttributeError, KeyError, TypeError, ValueError):
@@ -32,5 +32,9 @@ class VectorsDecoder(BodyDecoder):
         if self._expected not in (None, len(vectors)):
             message = f"the answer holds {len(vectors)} embeddings for {self._expected} texts"
             raise ProviderFailure("invalid_response", message)
-        told: tuple[Delta, ...] = (Meta(model=str(body["model"])),) if body.get("model") else ()
+        model = body.get("model") if isinstance(body, dict) else None
+        told: tuple[Delta, ...] = (Meta(model=str(model)),) if model else ()
         return (Vectors(vectors), *told, *((usage,) if usage else ()))
+
+    def _load(self, frame: Frame) -> Any:
+        return object_of(frame)

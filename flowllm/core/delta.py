@@ -87,13 +87,14 @@ class Meta:
     """Who answered: the model that the response names and the provider's request id.
 
     ``answered_by`` is ``provider/model`` in our words, where it is another one than was asked first; it
-    outlives a `Restart`, and the last one holds.
+    outlives a `Restart`, and the last one holds. ``simulated``: a stream was asked for, the answer came whole.
     """
 
     model: str | None = None
     request_id: str | None = None
     citations: int | None = None
     answered_by: str | None = None
+    simulated: bool = False
 
 
 @record
@@ -108,7 +109,10 @@ Delta = Text | Reasoning | ToolCall | Vectors | Scores | Usage | Finish | Meta |
 
 @record
 class Reply:
-    """A complete answer. ``answered_by`` is None where the model that was asked answered."""
+    """A complete answer. ``answered_by`` is None where the model that was asked answered.
+
+    ``simulated``: it was asked for as a stream and came whole.
+    """
 
     text: str = ""
     reasoning: str | None = None
@@ -123,6 +127,7 @@ class Reply:
     citations: int | None = None
     thoughts: tuple[Thought, ...] = ()
     answered_by: str | None = None
+    simulated: bool = False
 
 
 @dataclass(slots=True)
@@ -190,6 +195,7 @@ class Fold:
             old.model or delta.model,
             old.request_id or delta.request_id,
             citations if citations is not None else old.citations,
+            simulated=delta.simulated or old.simulated,
         )
         self._answered_by = delta.answered_by or self._answered_by
 
@@ -225,6 +231,7 @@ class Fold:
             citations=self._meta.citations,
             thoughts=thoughts,
             answered_by=self._answered_by,
+            simulated=self._meta.simulated,
         )
 
 

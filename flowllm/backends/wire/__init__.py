@@ -10,7 +10,7 @@ import importlib
 import importlib.util
 import pkgutil
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from flowllm.backends.framing import Frame, JsonForm
@@ -24,28 +24,34 @@ from flowllm.text.misfits import Misfit, misfits, unknown_word
 
 @dataclass(frozen=True, slots=True)
 class HttpParts:
-    """A request but for its server and its secrets. ``path`` starts with a slash, ``body`` is JSON.
+    """A request but for its server and its secrets; ``body`` is JSON.
 
-    ``json`` says what an answer that begins as JSON is: one whole body, lines, or the items of an array.
+    ``path`` starts with a slash, or is a whole URL of one of the provider's own servers. ``json`` says what
+    an answer that begins as JSON is: one whole body, lines, or the items of an array. ``headers``, named in
+    lower case, go beside those of the provider. ``delay``: seconds to wait before it is sent.
     """
 
     method: str
     path: str
-    body: bytes
+    body: bytes = b""
     stream: bool = False
     json: JsonForm = "whole"
+    headers: Mapping[str, str] = field(default_factory=dict)
+    delay: float = 0.0
 
 
 class Decoder(Protocol):
     """Frames of one answer to deltas.
 
     ``done``: the end mark came and nothing more is to be expected; ``complete``: the answer could
-    end here. Errors inside the answer are raised as `ProviderFailure` with the text so far.
+    end here. Errors inside the answer are raised as `ProviderFailure` with the text so far. ``follow``:
+    the answer goes on in that of another request, which is to be sent when these frames are at their end.
     """
 
     done: bool
     complete: bool
     partial_text: str
+    follow: HttpParts | None
 
     def feed(self, frame: Frame) -> Iterable[Delta]:
         """The deltas of one frame."""

@@ -1,7 +1,7 @@
 """Ranking as Cohere, Jina, Voyage, Together, vLLM and TEI speak it: a query and documents to scores.
 
 The dialects differ in a few names, which are quirks; answers are read in all of them: ``results``,
-``data`` or a bare list, ``relevance_score`` or ``score``.
+``data`` or a bare list, ``relevance_score``, ``score`` or ``relevanceScore``.
 """
 
 from collections.abc import Iterable, Mapping
@@ -19,6 +19,8 @@ from flowllm.core.card import ProviderCard
 from flowllm.core.delta import Delta, Meta, Scores, Usage
 from flowllm.core.errors import ProviderFailure
 from flowllm.core.request import Request, Rerank
+
+_SCORES = ("relevance_score", "score", "relevanceScore")
 
 
 class Quirks(BaseModel):
@@ -77,18 +79,22 @@ class Decoder(BodyDecoder):
 
     def _deltas(self, frame: Frame) -> Iterable[Delta]:
         body = json_of(frame)
-        rows = body.get("results", body.get("data")) if isinstance(body, dict) else body
+        rows = self._rows(body)
         if not isinstance(rows, list):
             if isinstance(body, dict) and ({"error", "detail", "message"} & body.keys()):
                 raise failure_inside(body)
             raise invalid(frame, "holds no scores")
         try:
-            pairs = [(row["index"], float(row.get("relevance_score", row.get("score")))) for row in rows]
+            pairs = [(row["index"], float(_score(row))) for row in rows]
         except (AttributeError, KeyError, TypeError, ValueError):
             raise invalid(frame, "holds something that is no score") from None
         if not all(type(index) is int and 0 <= index < self._documents for index, _ in pairs):
             raise invalid(frame, "ranks a document that was not given")
         return (_scores(pairs, self._most), *(self._facts(body) if isinstance(body, dict) else ()))
+
+    def _rows(self, body: Any) -> Any:
+        """A list of ``{index, relevance_score | score}``; anything else means that there are no scores."""
+        return body.get("results", body.get("data")) if isinstance(body, dict) else body
 
     def _facts(self, body: dict[str, Any]) -> Iterable[Delta]:
         """Who answered and what it cost."""
@@ -101,6 +107,10 @@ class Decoder(BodyDecoder):
             yield Usage(input=input_of(usage), output=output_of(usage))
         elif isinstance(tokens, dict) and count_of(tokens.get("input_tokens")) is not None:
             yield Usage(input=count_of(tokens.get("input_tokens")), output=count_of(tokens.get("output_tokens")))
+
+
+def _score(row: dict[str, Any]) -> Any:
+    return next((row[name] for name in _SCORES if name in row), None)
 
 
 def _scores(pairs: list[tuple[int, float]], most: int | None) -> Scores:

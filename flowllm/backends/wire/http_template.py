@@ -1,0 +1,325 @@
+"""Servers with formats of their own: a request template and response paths, written in the provider's file.
+
+A template is data. ``{name}`` in it is a part of the request or a setting of the provider; a string that
+is nothing but one takes the value as it is, and what is unsaid is left out. Paths are those of the
+language and begin with ``answer``, the JSON that came back. What a template does not name is not sent;
+images and tools that it has no place for are refused.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+from urllib.parse import quote
+
+import orjson
+from pydantic import BaseModel, BeforeValidator, ConfigDict
+
+from flowllm.backends.answers import AnswerDecoder, count_of, invalid, json_of
+from flowllm.backends.content import QuirksByModel, merged, prompt_of, require_text
+from flowllm.backends.failures import failure_inside, failure_of
+from flowllm.backends.framing import Frame
+from flowllm.backends.vectors import VectorsDecoder
+from flowllm.backends.wire import HttpParts, model_of, openai_chat, rerank
+from flowllm.core.card import ProviderCard
+from flowllm.core.delta import Delta, Usage
+from flowllm.core.errors import NodeFailure, ProviderFailure, SetupError
+from flowllm.core.nearest import did_you_mean
+from flowllm.core.placeholders import filled, placeholders
+from flowllm.core.request import Chat, Embed, Request, Rerank
+from flowllm.core.slot import Path
+from flowllm.text.paths import follow, parse_path
+
+_ROOT = "answer"
+_CHAT = openai_chat.Quirks(stream_usage="always")
+_SLOTS = {
+    "chat": ("model", "prompt", "messages", "tools", "temperature", "top_p", "max_tokens", "stop", "seed", "stream",
+             "response_format", "reasoning_effort"),
+    "embed": ("model", "texts", "dimensions"),
+    "rerank": ("model", "query", "documents", "k"),
+}  # fmt: skip
+_WITHOUT_TOOLS = "this provider's format has no place for tools"
+
+
+def _path(text: Any) -> Path:
+    """The path that ``text`` is; ValueError for anything else."""
+    path = parse_path(text) if isinstance(text, str) else None
+    if path is None or path.root != _ROOT:
+        message = f"a path into the answer begins with `{_ROOT}`, as `{_ROOT}[0].generated_text` does"
+        raise ValueError(message)
+    return path
+
+
+AnswerPath = Annotated[Path, BeforeValidator(_path)]
+
+
+class _Data(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, arbitrary_types_allowed=True)
+
+
+class StreamTemplate(_Data):
+    """How a chat streams: what is over its ``path`` and ``body``, and where each event has its piece of text.
+
+    ``json`` as in `HttpParts`. Without ``finish`` a stream may end anywhere.
+    """
+
+    path: str = ""
+    body: Mapping[str, Any] = {}
+    json_form: Literal["whole", "lines", "items"] = "whole"
+    text: AnswerPath
+    finish: AnswerPath | None = None
+    input_tokens: AnswerPath | None = None
+    output_tokens: AnswerPath | None = None
+
+
+class ChatTemplate(_Data):
+    """A chat: the request, and where the answer has its text, end mark, model and counts."""
+
+    path: str
+    body: Mapping[str, Any]
+    text: AnswerPath
+    finish: AnswerPath | None = None
+    model: AnswerPath | None = None
+    input_tokens: AnswerPath | None = None
+    output_tokens: AnswerPath | None = None
+    stream: StreamTemplate | None = None
+
+
+class EmbedTemplate(_Data):
+    """Texts to embed; ``vectors`` is a list of lists, in the order of the texts."""
+
+    path: str
+    body: Mapping[str, Any]
+    vectors: AnswerPath
+    input_tokens: AnswerPath | None = None
+
+
+class RerankTemplate(_Data):
+    """Documents to rank; without ``indexes`` the scores stand in the order of the documents."""
+
+    path: str
+    body: Mapping[str, Any]
+    scores: AnswerPath
+    indexes: AnswerPath | None = None
+    input_tokens: AnswerPath | None = None
+
+
+class Templates(_Data):
+    """One template a task."""
+
+    chat: ChatTemplate | None = None
+    embed: EmbedTemplate | None = None
+    rerank: RerankTemplate | None = None
+
+
+class Quirks(_Data):
+    """The templates of a provider; a model has templates of its own instead where it says so."""
+
+    templates: Templates = Templates()
+
+
+class Wire:
+    """The format as one provider speaks it."""
+
+    def __init__(self, card: ProviderCard) -> None:
+        self._card = card
+        self._quirks = QuirksByModel(Quirks, card)
+
+    def encode(self, request: Request) -> HttpParts:
+        """The template of the task, filled, as a POST of JSON."""
+        task, template = self._template(request)
+        path, body = template.path, template.body
+        stream = template.stream if isinstance(template, ChatTemplate) and _streams(request) else None
+        if stream is not None:
+            path, body = stream.path or path, merged(dict(body), stream.body)
+        used = {*placeholders(path), *_names(body)}
+        values = self._values(task, request, used, stream=stream is not None)
+        body = merged(_filled(body, values), request.extra)
+        said = {name: quote(str(value), safe="/") for name, value in values.items()}
+        form = stream.json_form if stream else "whole"
+        return HttpParts("POST", filled(path, said), orjson.dumps(body), stream is not None, form)
+
+    def decoder(self, request: Request) -> AnswerDecoder | VectorsDecoder | rerank.Decoder:
+        """A decoder of one answer."""
+        template = self._template(request)[1]
+        if isinstance(template, EmbedTemplate):
+            assert isinstance(request, Embed)
+            return _Vectors(template, len(request.texts))
+        if isinstance(template, RerankTemplate):
+            assert isinstance(request, Rerank)
+            return _Ranks(template, len(request.documents), request.k)
+        return _Stream(template.stream) if template.stream and _streams(request) else _Answer(template)
+
+    def decode_error(self, status: int, headers: Mapping[str, str], body: bytes) -> ProviderFailure:
+        """What an error status means."""
+        return failure_of(status, headers, body)
+
+    def _template(self, request: Request) -> tuple[str, ChatTemplate | EmbedTemplate | RerankTemplate]:
+        task = "chat" if isinstance(request, Chat) else "embed" if isinstance(request, Embed) else "rerank"
+        template: Any = getattr(self._quirks.of(request.model).templates, task)
+        if template is None:
+            message = f"the provider `{self._card.name}` has no template for `{task}`"
+            raise SetupError("missing_setting", message, hint=f"quirks: {{templates: {{{task}: ...}}}}")
+        return task, template
+
+    def _values(self, task: str, request: Request, used: set[str], *, stream: bool) -> dict[str, Any]:
+        """What stands in the slots; only those that are used are worked out."""
+        known = {*_SLOTS[task], *self._card.settings}
+        for name in sorted(used - known):
+            message = f"`{{{name}}}` in a template of `{self._card.name}` is no part of a request and no setting"
+            raise SetupError("missing_setting", message, hint=did_you_mean(name, known, "settings: {...}"))
+        values = _chat(request, used, stream=stream) if isinstance(request, Chat) else _fields(request)
+        return {**self._card.settings, **values, "model": model_of(self._card, request.model)[0]}
+
+
+def _streams(request: Request) -> bool:
+    return isinstance(request, Chat) and request.stream
+
+
+def _chat(request: Chat, used: set[str], *, stream: bool) -> dict[str, Any]:
+    if "messages" not in used:
+        require_text(request)
+    elif request.tools and "tools" not in used:
+        raise ProviderFailure("bad_request", _WITHOUT_TOOLS, hint="model: a model of another provider")
+    prompt = prompt_of(request) if "prompt" in used else None
+    return {**openai_chat.body_of(request, _CHAT), "prompt": prompt, "stream": stream}
+
+
+def _fields(request: Embed | Rerank) -> dict[str, Any]:
+    if isinstance(request, Embed):
+        return {"texts": request.texts, "dimensions": request.dimensions}
+    return {"query": request.query, "documents": request.documents, "k": request.k}
+
+
+def _names(template: Any) -> list[str]:
+    """The slots of a template."""
+    if isinstance(template, str):
+        return placeholders(template)
+    inner = template.values() if isinstance(template, Mapping) else template if isinstance(template, list) else ()
+    return [name for part in inner for name in _names(part)]
+
+
+def _filled(template: Any, values: Mapping[str, Any]) -> Any:
+    """The template with the values in their slots."""
+    if isinstance(template, str):
+        names = placeholders(template)
+        if names and template == f"{{{names[0]}}}":
+            return values.get(names[0])
+        return filled(template, {name: str(value) for name, value in values.items() if value is not None})
+    if isinstance(template, Mapping):
+        pairs = ((name, _filled(part, values)) for name, part in template.items())
+        return {name: value for name, value in pairs if value is not None}
+    if isinstance(template, list):
+        return [value for part in template if (value := _filled(part, values)) is not None]
+    return template
+
+
+def _found(path: Path | None, data: Any) -> Any:
+    """What stands at a path, None where nothing does."""
+    try:
+        return None if path is None else follow(path, {_ROOT: data})
+    except NodeFailure:
+        return None
+
+
+def _total(path: Path | None, data: Any) -> int | None:
+    """A count, or the sum of a list of them."""
+    found = _found(path, data)
+    counts = [count_of(value) for value in (found if isinstance(found, list) else [found])]
+    known = [count for count in counts if count is not None]
+    return sum(known) if known and len(known) == len(counts) else None
+
+
+def _usage(template: Any, data: Any) -> Usage | None:
+    read, written = (_total(getattr(template, name, None), data) for name in ("input_tokens", "output_tokens"))
+    return None if read is None and written is None else Usage(input=read, output=written)
+
+
+def _json(frame: Frame) -> Any:
+    data = json_of(frame)
+    if isinstance(data, dict) and (data.get("error") or data.get("errors") or frame.event == "error"):
+        raise failure_inside(data)
+    return data
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list):
+        return "".join(map(_text, value))
+    return value if isinstance(value, str) else "" if value is None else orjson.dumps(value).decode()
+
+
+class _Answer(AnswerDecoder):
+    """The one frame of a chat to deltas."""
+
+    __slots__ = ("_template",)
+
+    def __init__(self, template: ChatTemplate) -> None:
+        super().__init__()
+        self._template = template
+
+    def _load(self, frame: Frame) -> Any:
+        return _json(frame)
+
+    def _read(self, data: Any, frame: Frame, deltas: list[Delta]) -> None:
+        template = self._template
+        try:
+            text = follow(template.text, {_ROOT: data})
+        except NodeFailure:
+            raise invalid(frame, f"has no `{template.text}`") from None
+        self._name(_found(template.model, data), deltas)
+        self._say(_text(text), deltas)
+        self._end(_found(template.finish, data))
+        if usage := _usage(template, data):
+            deltas.append(usage)
+        self.done = self.complete = True
+
+
+class _Stream(AnswerDecoder):
+    """Frames of a chat to deltas; an event without text is passed over."""
+
+    __slots__ = ("_template",)
+    mark = b"[DONE]"
+
+    def __init__(self, template: StreamTemplate) -> None:
+        super().__init__()
+        self._template = template
+
+    def _load(self, frame: Frame) -> Any:
+        return _json(frame)
+
+    def _read(self, data: Any, frame: Frame, deltas: list[Delta]) -> None:
+        template = self._template
+        self._say(_text(_found(template.text, data)), deltas)
+        self._end(_found(template.finish, data))
+        if usage := _usage(template, data):
+            deltas.append(usage)
+        self.complete = self.complete or template.finish is None or frame.whole
+
+
+class _Vectors(VectorsDecoder):
+    """The one frame of embeddings to deltas."""
+
+    def __init__(self, template: EmbedTemplate, expected: int) -> None:
+        super().__init__(lambda data: (_found(template.vectors, data), _usage(template, data)), expected)
+
+    def _load(self, frame: Frame) -> Any:
+        return _json(frame)
+
+
+class _Ranks(rerank.Decoder):
+    """The one frame of a ranking to deltas."""
+
+    def __init__(self, template: RerankTemplate, documents: int, most: int | None) -> None:
+        super().__init__(documents, most)
+        self._template = template
+
+    def _rows(self, body: Any) -> Any:
+        scores = _found(self._template.scores, body)
+        if not isinstance(scores, list):
+            return None
+        indexes = range(len(scores)) if self._template.indexes is None else _found(self._template.indexes, body)
+        if not isinstance(indexes, list | range) or len(indexes) != len(scores):
+            return None
+        return [{"index": index, "score": score} for index, score in zip(indexes, scores, strict=True)]
+
+    def _facts(self, body: dict[str, Any]) -> list[Delta]:
+        usage = _usage(self._template, body)
+        return [usage] if usage else []
