@@ -28,6 +28,7 @@ WIRES = {
     "openai-like-rerank": "rerank",
     "voyage-rerank": "rerank",
     "bedrock-converse": "bedrock_converse",
+    "bedrock-rerank": "bedrock_rerank",
     "bedrock-invoke-anthropic": "bedrock_invoke",
     "bedrock-invoke-nova": "bedrock_invoke",
     "bedrock-invoke-titan": "bedrock_invoke",
