@@ -6,14 +6,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flowllm.api.modules import kind_name, project_kinds
+from flowllm.api.modules import kind_name, project_classes
 from flowllm.config import load_yaml, packaged, read_text_file
 from flowllm.core.card import Catalog
 from flowllm.core.kinds import Kinds
 from flowllm.core.origin import Origin
 
 if TYPE_CHECKING:
-    from flowllm.backends.auth import KeySource
+    from pydantic import BaseModel
+
+    from flowllm.backends.auth.keys import KeySource
     from flowllm.backends.router import Backends
     from flowllm.backends.store import DiskStore
     from flowllm.core.node import Node
@@ -30,8 +32,8 @@ class Environment:
     ``project`` is the folder whose ``conf``, ``providers``, ``.env`` and modules count; ``mock`` are
     rules of the mock provider; ``providers`` overrides provider files (``{"openai": {"base_url":
     ...}}``), ``provider_words`` are the words of a command line that say the same; ``cache_folder``
-    replaces the user's cache folder; ``registered`` are kinds of one's own, functions too. Folders may be
-    given as text.
+    replaces the user's cache folder; ``registered`` are kinds of one's own, functions too; ``schemas`` are
+    pydantic models that pipelines name as ``schemas.NAME``. Folders may be given as text.
     """
 
     project: Path = field(default_factory=Path.cwd)
@@ -40,6 +42,7 @@ class Environment:
     cache_folder: Path | None = None
     registered: "Mapping[str, type[Node] | Callable[..., Any]]" = field(default_factory=dict)
     provider_words: Sequence[str] = ()
+    schemas: "Mapping[str, type[BaseModel]]" = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "project", Path(self.project))
@@ -48,9 +51,10 @@ class Environment:
 
     @cached_property
     def kinds(self) -> Kinds:
-        """Every kind: registered here, offered by the project's modules, built in, installed."""
+        """Every kind and schema: registered here, offered by the project's modules, built in, installed."""
         registered = {name: _own_kind(name, kind) for name, kind in self.registered.items()}
-        return Kinds({**project_kinds(self.project), **registered})
+        kinds, schemas = project_classes(self.project)
+        return Kinds({**kinds, **registered}, {**schemas, **self.schemas})
 
     @cached_property
     def catalog(self) -> Catalog:
@@ -76,7 +80,7 @@ class Environment:
     @cached_property
     def keys(self) -> "KeySource":
         """Keys from the environment, the project's ``.env`` and the user's store."""
-        from flowllm.backends.auth import KeySource
+        from flowllm.backends.auth.keys import KeySource
 
         return KeySource(dotenv=self.project / ".env")
 

@@ -1,28 +1,40 @@
-"""Kinds of a project's own: the modules that its pyproject.toml names in ``[tool.flowllm] modules``."""
+"""Kinds and schemas of a project's own: the modules that its pyproject.toml names in ``[tool.flowllm] modules``."""
 
 import importlib
 import sys
 import traceback
 from collections.abc import Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from flowllm.core.errors import SetupError, UsageError
 from flowllm.core.origin import Origin
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
+
     from flowllm.core.node import Node
 
 SETTINGS = "pyproject.toml"
 _EXAMPLE = '[tool.flowllm] modules = ["my_kinds"]'
 
 
-def project_kinds(project: Path) -> "dict[str, type[Node]]":
-    """The kinds of the project's modules by name.
+Own = tuple["dict[str, type[Node]]", "dict[str, type[BaseModel]]"]
+
+
+def project_classes(project: Path) -> Own:
+    """The kinds of the project's modules by name, and their other pydantic models by the names of their classes.
 
     Raises `UsageError` where pyproject.toml is broken, `SetupError` where a module cannot be imported.
     """
-    return {kind: node for name in _modules(project) for kind, node in _module_kinds(project, name).items()}
+    kinds: dict[str, type[Node]] = {}
+    schemas: dict[str, type[BaseModel]] = {}
+    for name in _modules(project):
+        more_kinds, more_schemas = _classes(_imported(project, name))
+        kinds.update(more_kinds)
+        schemas.update(more_schemas)
+    return kinds, schemas
 
 
 def kind_name(node: "type[Node]") -> str:
@@ -83,24 +95,28 @@ def _place(text: str, settings: Path) -> Origin:
     return Origin(str(settings))
 
 
-def _module_kinds(project: Path, name: str) -> "dict[str, type[Node]]":
-    from flowllm.core.node import Node
-
+def _imported(project: Path, name: str) -> ModuleType:
     folder = str(project.resolve())
     if folder not in sys.path:
         sys.path.insert(0, folder)
     try:
-        module = importlib.import_module(name)
+        return importlib.import_module(name)
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # SystemExit too: a module must not end the command
         raise _unusable(project, name, error) from error
-    own = (
-        value
-        for value in vars(module).values()
-        if isinstance(value, type) and issubclass(value, Node) and value is not Node
-    )
-    return {kind_name(node): node for node in own if node.__module__ == module.__name__}
+
+
+def _classes(module: ModuleType) -> Own:
+    """The kinds that a module makes itself, and its other pydantic models."""
+    from pydantic import BaseModel
+
+    from flowllm.core.node import Node
+
+    values = [value for value in vars(module).values() if isinstance(value, type)]
+    own = [value for value in values if issubclass(value, BaseModel) and value.__module__ == module.__name__]
+    kinds = {kind_name(value): value for value in own if issubclass(value, Node)}
+    return kinds, {value.__name__: value for value in own if not issubclass(value, Node)}
 
 
 def _unusable(project: Path, name: str, error: BaseException) -> SetupError:

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from flowllm.compiler.examples import parameter_hint, takes_text
 from flowllm.compiler.findings import Findings, did_you_mean
 from flowllm.compiler.frames import ITEM, REGIONS, Ports, Unit
-from flowllm.core.kinds import Kinds
+from flowllm.core.kinds import MODEL, Kinds
 from flowllm.core.nearest import nearest
 from flowllm.core.node import Node
 from flowllm.core.slot import Late, Literal
@@ -39,9 +39,9 @@ def prepare(unit: Unit, spec: PipelineSpec, findings: Findings, kinds: Kinds) ->
             message = f"`each` cannot stand on a {unit.control}"
             hint = f"put a map around it: {{kind: map, over: ..., around: [{node.id}], of: {node.id}.value}}"
             findings.report("each_on_region", message, f"{node.id}.each", node.place("each"), hint)
-        unit.params = _parameters(node, kind, spec, findings)
+        unit.params = _parameters(node, kind, spec, findings, kinds)
         _check_written(node, kind, findings)
-    unit.instance = _made(unit, kind, findings)
+    unit.instance = _made(unit, kind, findings, kinds)
     if unit.instance is not None and unit.control != "pipeline":
         unit.ports = output_ports(unit, {name: {} for name in _connected(unit)}, spec.schemas)
 
@@ -69,7 +69,9 @@ def _connected(unit: Unit) -> list[str]:
     return [*names, "default"] if "default" in unit.node.fields else names
 
 
-def _parameters(node: NodeSpec, kind: type[Node], spec: PipelineSpec, findings: Findings) -> Mapping[str, Any]:
+def _parameters(
+    node: NodeSpec, kind: type[Node], spec: PipelineSpec, findings: Findings, kinds: Kinds
+) -> Mapping[str, Any]:
     """The parameters with named schemas in place of their names."""
     schema = node.params.get("schema")
     found = dict(node.params)
@@ -77,12 +79,35 @@ def _parameters(node: NodeSpec, kind: type[Node], spec: PipelineSpec, findings: 
         found.setdefault("as", ITEM)
     if isinstance(schema, str) and schema.startswith(NAMED):
         name = schema.removeprefix(NAMED)
-        if name not in spec.schemas:
-            hint = did_you_mean(name, spec.schemas, NAMED)
+        found["schema"] = spec.schemas[name] if name in spec.schemas else _registered(name, node, kinds, findings)
+        if found["schema"] is None:
+            hint = did_you_mean(name, {*spec.schemas, *kinds.schema_names()}, NAMED)
             place = node.place("schema")
             findings.report("unknown_reference", f"unknown reference `{schema}`", f"{node.id}.schema", place, hint)
-        found["schema"] = spec.schemas.get(name, {})
+            found["schema"] = {}
     return found
+
+
+def _registered(name: str, node: NodeSpec, kinds: Kinds, findings: Findings) -> Schema | None:
+    """The schema of a registered pydantic model, with the model's name in it; None where there is none."""
+    model = kinds.schema(name)
+    if model is None:
+        return None
+    from flowllm.text.json_schema import check_schema
+    from flowllm.text.pydantic_models import schema_of
+
+    try:
+        schema = schema_of(model)
+    except ValueError as error:
+        schema, wrong = {}, [str(error)]
+    else:
+        kind = kinds.find(node.kind)
+        wrong = check_schema(schema) if kind is not None and kind.calls else []
+    for said in wrong:
+        message = f"the schema of the pydantic model `{name}` cannot be used: {said}"
+        hint = f"write it in words of JSON Schema: schemas: {{{name}: {{type: object}}}}"
+        findings.report("bad_schema", message, f"{node.id}.schema", node.place("schema"), hint)
+    return {**schema, MODEL: name}
 
 
 def _check_written(node: NodeSpec, kind: type[Node], findings: Findings) -> None:
@@ -108,17 +133,17 @@ def _check_written(node: NodeSpec, kind: type[Node], findings: Findings) -> None
             findings.report("missing_field", message, node.id, node.origin, f"{names[0]}: ...")
 
 
-def _made(unit: Unit, kind: type[Node], findings: Findings) -> Node | None:
+def _made(unit: Unit, kind: type[Node], findings: Findings, kinds: Kinds) -> Node | None:
     """The kind with its parameters; where some are wrong and the ports cannot depend on them, without those."""
     try:
-        made = kind.model_validate(dict(unit.params))
+        made = kind.model_validate(dict(unit.params), context=kinds.schema)
     except ValidationError as error:
         wrong = _report_all(unit.node, kind, error, findings)
         if wrong & _port_parameters(kind, wrong):
             return None
         unit.params = {name: value for name, value in unit.params.items() if name not in wrong}
         try:
-            made = kind.model_validate(dict(unit.params))
+            made = kind.model_validate(dict(unit.params), context=kinds.schema)
         except ValidationError:
             return None
     _check_texts(unit, kind, made, findings)

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from flowllm.core.delta import Fold, Reply
 from flowllm.core.errors import BadOutput, NodeFailure
 from flowllm.core.event import DeltaReceived
+from flowllm.core.kinds import MODEL
 from flowllm.core.node import Node, Prompted, Slotted
 from flowllm.core.request import Chat, Image, Message, Sampling, Text, Tool, message_from_data, message_to_data
 from flowllm.core.scope import Scope
@@ -105,7 +106,9 @@ class Call(Node):
     @field_validator("shape")
     @classmethod
     def _schema(cls, shape: Any) -> Any:
-        if shape is None or isinstance(shape, Mapping | bool) or str(shape).startswith("schemas."):
+        if isinstance(shape, Mapping):
+            return {name: value for name, value in shape.items() if name != MODEL}
+        if shape is None or isinstance(shape, bool) or str(shape).startswith("schemas."):
             return shape
         raise ValueError("`schema` is schemas.NAME or a JSON Schema")
 

@@ -1,17 +1,19 @@
 """``kind: validate``: a value that is as it has to be, or bad output.
 
 A text with a schema is read as JSON first: all of it, or the first value in prose or a fence that
-meets the schema. ``errors`` hold one line each, with the exact path; a rule that is false adds its
+meets the schema. A schema that a registered pydantic model gave is checked by that model, and the
+value is what the model makes of it. ``errors`` hold one line each, with the exact path; a rule that is false adds its
 own words. Rules are looked at when the schema is met.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, ClassVar, Literal, TypedDict, cast
+from typing import Any, ClassVar, Literal, Self, TypedDict, cast
 
-from pydantic import Field, field_validator
+from pydantic import BaseModel, Field, PrivateAttr, ValidationInfo, field_validator, model_validator
 
 from flowllm.core.errors import BadOutput, Failure
+from flowllm.core.kinds import MODEL
 from flowllm.core.node import Lately, LateValues, Node
 from flowllm.core.record import record
 from flowllm.core.scope import Scope
@@ -36,7 +38,7 @@ class _Seen:
     """What was read and found, before the rules."""
 
     value: Any
-    errors: tuple[str, ...] = ()
+    errors: Sequence[str] = ()
     code: str = "bad_output"
     repaired: bool = False
 
@@ -48,7 +50,11 @@ class Validate(Node):
     late_names: ClassVar[Mapping[str, tuple[str, ...]]] = {"rules": ("value",)}
     summary: ClassVar[str] = "Check a value against a schema and rules."
 
-    shape: Any = Field(default=None, alias="schema", description="`schemas.NAME` or a JSON Schema (2020-12).")
+    shape: Any = Field(
+        default=None,
+        alias="schema",
+        description="`schemas.NAME`, here or a registered pydantic model, or a JSON Schema.",
+    )
     rules: Lately = Field(
         default=None,
         description="What has to be true: an expression over `value` for each sentence that says it is not.",
@@ -57,6 +63,19 @@ class Validate(Node):
     if_bad: Literal["fail", "pass"] = Field(
         default="fail", description="`pass` gives a bad value with `ok: false` instead of failing."
     )
+
+    _model: type[BaseModel] | None = PrivateAttr(default=None)
+
+    @model_validator(mode="after")
+    def _find_model(self, info: ValidationInfo) -> Self:
+        """Take the model from those that are registered: the context gives them by their names."""
+        name = self.shape.get(MODEL) if isinstance(self.shape, Mapping) else None
+        if name is not None:
+            self._model = info.context(name) if info.context else None
+            if self._model is None:
+                message = f"no pydantic model `{name}` is registered"
+                raise ValueError(message)
+        return self
 
     @field_validator("shape")
     @classmethod
@@ -90,21 +109,30 @@ class Validate(Node):
     def _seen(self, value: Any, text: str | None) -> _Seen:
         if self.shape is None:
             return _Seen(value if text is None else text)
-        from flowllm.text.json_schema import validator
-
-        errors_of = validator(self.shape)
+        check = self._check()
         if text is None:
-            return _Seen(value, tuple(errors_of(value)))
+            return _Seen(*check(value))
         from flowllm.text.json_scan import read_json
 
         try:
-            found = read_json(text, lambda candidate: not errors_of(candidate))
+            found = read_json(text, lambda candidate: not check(candidate)[1])
         except ValueError as error:
             mended = _mended(text) if self.repair else None
             if mended is None:
-                return _Seen(text, (f"no JSON: {error}",), "invalid_json")
-            return _Seen(mended, tuple(errors_of(mended)), repaired=True)
-        return _Seen(found, tuple(errors_of(found)))
+                return _Seen(text, [f"no JSON: {error}"], "invalid_json")
+            return _Seen(*check(mended), repaired=True)
+        return _Seen(*check(found))
+
+    def _check(self) -> Callable[[Any], tuple[Any, list[str]]]:
+        """From a value to what it is taken for, and its errors."""
+        if self._model is not None:
+            from flowllm.text.pydantic_models import checked
+
+            return partial(checked, self._model)
+        from flowllm.text.json_schema import validator
+
+        errors_of = validator(self.shape)
+        return lambda value: (value, errors_of(value))
 
 
 def _is_large(value: Any, text: str | None) -> bool:

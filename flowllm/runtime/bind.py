@@ -117,7 +117,7 @@ def _bind_step(step: Step, engine: Engine, groups: Mapping[str, Any]) -> BoundSt
     if kind is None:
         message = f"the kind `{step.kind}` is not installed"
         raise SetupError("missing_extra", message, origin=step.origin)
-    node = kind.model_validate(dict(step.params))
+    node = kind.model_validate(dict(step.params), context=engine.kinds.schema)
     run = getattr(node, "run", None)
     timeout = _timeout(step)
     chosen = {candidates(name, groups)[1:] for name in step.models} if kind.calls else ()

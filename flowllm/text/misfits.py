@@ -49,7 +49,7 @@ def misfits(
     """Every finding about ``data``, which ``what`` names; ``examples`` are values of fields for hints."""
     found: dict[Steps, list[Any]] = {}
     for detail in error.errors(include_url=False):
-        found.setdefault(_way(detail["loc"], str(detail["type"]), data), []).append(detail)
+        found.setdefault(way_in(detail["loc"], str(detail["type"]), data), []).append(detail)
     for steps, details in found.items():
         if not any(len(other) > len(steps) and other[: len(steps)] == steps for other in found):
             yield _misfit(steps, details, model, what, examples)
@@ -62,8 +62,8 @@ def unknown_word(word: str, known: Iterable[str], owner: str, steps: Steps) -> M
     return Misfit("unknown_field", f"{owner} has no `{word}`", steps, hint, part="key")
 
 
-def _way(location: Steps, kind: str, data: Any) -> Steps:
-    """The part that a finding is about, without pydantic's names for the alternatives of a union."""
+def way_in(location: Steps, kind: str, data: Any) -> Steps:
+    """The part of ``data`` that a finding is about, without pydantic's names for the alternatives of a union."""
     way: list[str | int] = []
     for step in location:
         inside = step in data if isinstance(data, Mapping) else isinstance(data, list | tuple) and type(step) is int

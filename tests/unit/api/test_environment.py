@@ -2,10 +2,13 @@
 
 import asyncio
 import threading
+from collections.abc import Callable
 from decimal import Decimal
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel
 
 from flowllm.api import Environment, Flow, node
 from flowllm.api.environment import kind_name
@@ -39,6 +42,35 @@ class Renamed(Doubled):
     async def run(self, n: int) -> Number:
         return {"value": 3 * n}
 '''
+
+
+MODELS = """
+from pydantic import BaseModel, field_validator
+from pydantic.networks import AnyUrl
+
+
+class Order(BaseModel):
+    article: str
+    count: int = 1
+
+    @field_validator("count")
+    @classmethod
+    def _some(cls, count):
+        if count < 1:
+            raise ValueError("nothing is ordered")
+        return count
+"""
+
+
+class Parcel(BaseModel):
+    weight: float
+    fragile: bool = False
+
+
+def parcels(shape="schemas.parcel", **more):
+    check = {"kind": "validate", "in": {"text": "inputs.text"}, "schema": shape, "if_bad": "pass"}
+    outputs = {"value": "check.value", "errors": "check.errors"}
+    return {"inputs": {"text": "string"}, "nodes": {"check": check}, "outputs": outputs, **more}
 
 
 def open_files():
@@ -250,3 +282,88 @@ def test_a_provider_set_in_python_is_said_to_be_so(project):
     with pytest.raises(PipelineInvalid) as caught:
         _ = Environment(project=project, providers={"openai": {"base_url": "ftp://x"}}).catalog.providers["openai"]
     assert str(caught.value.problems[0].origin) == "Environment(providers=...): openai.base_url"
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "errors"),
+    [
+        ('so: {"weight": "2.5"}', {"weight": 2.5, "fragile": False}, []),
+        ('{"fragile": 1}', {"fragile": 1}, ["$.weight: field required"]),
+    ],
+)
+def test_validate_takes_a_pydantic_model_that_is_registered(project, text, value, errors):
+    environment = Environment(project=project, schemas={"parcel": Parcel})
+    result = Flow.of(parcels(), environment=environment).run({"text": text})
+    assert result.outputs == {"value": value, "errors": errors}
+
+
+def test_a_pipelines_own_schema_wins_over_a_registered_model(project):
+    own = parcels(schemas={"parcel": {"type": "array"}})
+    result = Flow.of(own, environment=Environment(project=project, schemas={"parcel": Parcel})).run({"text": "[1]"})
+    assert result["value"] == [1]
+
+
+def test_models_of_a_projects_modules_are_named_by_their_classes(project):
+    (project / "order_models.py").write_text(MODELS)
+    settings(project, '["order_models"]')
+    environment = Environment(project=project)
+    result = Flow.of(parcels("schemas.Order"), environment=environment).run({"text": '{"article": "tar", "count": 0}'})
+    assert result["errors"] == ["$.count: nothing is ordered"]
+    assert environment.kinds.schema_names() == ("Order",), "not what the module imports"
+
+
+def test_models_of_installed_packages_are_found_by_their_entry_point(project, monkeypatch):
+    def points(group, name=None):
+        found = [EntryPoint("parcel", f"{__name__}:Parcel", "flowllm.schemas")] if group == "flowllm.schemas" else []
+        return [point for point in found if name in (None, point.name)]
+
+    monkeypatch.setattr("importlib.metadata.entry_points", points)
+    environment = Environment(project=project)
+    assert Flow.of(parcels(), environment=environment).run({"text": '{"weight": 1}'})["errors"] == []
+    with pytest.raises(PipelineInvalid) as caught:
+        Flow.of(parcels("schemas.parcle"), environment=environment).check()
+    assert caught.value.problems[0].hint == "did you mean `schemas.parcel`?"
+
+
+@pytest.mark.parametrize(
+    ("shape", "code"),
+    [
+        ("schemas.datetime.date", "unknown_reference"),
+        ("schemas.tests.unit.api.test_environment.Parcel", "unknown_reference"),
+        ("tests.unit.api.test_environment.Parcel", "bad_value"),
+        ({"x-model": "json.JSONDecoder"}, "bad_value"),
+    ],
+)
+def test_nothing_is_imported_by_a_path_in_a_pipeline(project, shape, code):
+    with pytest.raises(PipelineInvalid) as caught:
+        Flow.of(parcels(shape), environment=Environment(project=project)).check()
+    assert [problem.code for problem in caught.value.problems] == [code]
+
+
+def test_a_call_sends_the_json_schema_of_a_registered_model_alone(project):
+    ask = {"kind": "call", "model": "mock/m", "prompt": "x", "schema": "schemas.parcel"}
+    pipeline = {"nodes": {"ask": ask}, "outputs": {"weight": "ask.value.weight"}}
+    environment = Environment(project=project, schemas={"parcel": Parcel}, mock=[{"reply": {"weight": 3}}])
+    flow = Flow.of(pipeline, environment=environment)
+    assert flow.run()["weight"] == 3
+    made = environment.kinds.find("call").model_validate(dict(flow.plan.steps[0].params))
+    assert made.shape == Parcel.model_json_schema()
+
+
+def test_a_plan_changes_with_the_models_schema(project):
+    class Other(BaseModel):
+        weight: int
+
+    digests = {
+        Flow.of(parcels(), environment=Environment(project=project, schemas={"parcel": model})).plan.digest
+        for model in (Parcel, Other)
+    }
+    assert len(digests) == 2
+
+
+def test_a_model_that_json_cannot_say_is_refused_before_a_run(project):
+    class Odd(BaseModel):
+        work: Callable[[], int]
+
+    with pytest.raises(PipelineInvalid, match="the schema of the pydantic model `parcel` cannot be used"):
+        Flow.of(parcels(), environment=Environment(project=project, schemas={"parcel": Odd})).check()
