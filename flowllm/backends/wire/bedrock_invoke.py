@@ -199,7 +199,10 @@ class Unwrapped:
 
     def _inner(self, frame: Frame) -> Frame:
         if frame.event == _CHUNK:
-            frame = Frame(base64.b64decode(object_of(frame)["bytes"]))
+            data = base64.b64decode(object_of(frame)["bytes"], validate=True)
+            if not data:
+                raise ValueError
+            frame = Frame(data)
         if self._told is None:
             return frame
         body = object_of(frame)
