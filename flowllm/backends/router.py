@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import TYPE_CHECKING
 
 from flowllm.backends.addresses import require_place
-from flowllm.backends.auth import require_key
+from flowllm.backends.auth.signing import require_credentials
 from flowllm.core.card import Auth, ProviderCard
 from flowllm.core.delta import Delta
 from flowllm.core.request import Request
@@ -48,13 +48,13 @@ class Backends:
         return str(getattr(self._calls[name], "identity", "")) if name in self._local else ""
 
     def check(self, model: str) -> None:
-        """`SetupError` when the model's provider cannot be asked: it has no key, no address or no setting."""
+        """`SetupError` when the model's provider cannot be asked: no key, library, address or setting."""
         name = model.partition("/")[0]
         if name in self._local:
             return
         card = self._card(name)
         require_place(card)
-        require_key(card, self._key(card.auth))
+        require_credentials(card, self._key)
 
     async def aclose(self) -> None:
         """End the connections of the running event loop."""

@@ -141,7 +141,7 @@ def providers() -> Iterator[Finding]:
 
 def keys() -> Iterator[Finding]:
     """Where keys are kept, and their names."""
-    from flowllm.backends.auth import KeyStore
+    from flowllm.backends.auth.keys import KeyStore
 
     store = KeyStore()
     yield Finding("keys", "file", f"{store.path}" + ("" if store.path.exists() else " (none yet)"))

@@ -27,7 +27,7 @@ class SetKey(Command):
 
     def carry_out(self, screen: "Screen") -> int:
         """Read the key and keep it; 2 for a bad name or an empty key."""
-        from flowllm.backends.auth import KeyStore
+        from flowllm.backends.auth.keys import KeyStore
 
         check_name(self.name)
         key = self._read().strip()
@@ -72,7 +72,7 @@ class ListKeys(Command):
 
     def carry_out(self, screen: "Screen") -> int:
         """Print names."""
-        from flowllm.backends.auth import KeyStore
+        from flowllm.backends.auth.keys import KeyStore
 
         kept = KeyStore().list()
         if self.as_json:
@@ -92,7 +92,7 @@ class KeysPath(Command):
 
     def carry_out(self, screen: "Screen") -> int:
         """Print the path."""
-        from flowllm.backends.auth import KeyStore
+        from flowllm.backends.auth.keys import KeyStore
 
         path = str(KeyStore().path)
         if self.as_json:
@@ -110,7 +110,7 @@ class RemoveKey(Command):
 
     def carry_out(self, screen: "Screen") -> int:
         """Remove it; 2 when there is none."""
-        from flowllm.backends.auth import KeyStore
+        from flowllm.backends.auth.keys import KeyStore
 
         check_name(self.name)
         removed = KeyStore().remove(self.name)

@@ -49,7 +49,7 @@ def provider_rows(environment: "Environment") -> Iterator[dict[str, Any]]:
 
 def key_state(environment: "Environment", card: "ProviderCard") -> str:
     """``not needed``, the place and the end of the key that was found, or the variable that is not set."""
-    from flowllm.backends.auth import masked
+    from flowllm.backends.auth.keys import masked
 
     if card.auth.scheme == "none":
         return "not needed"

@@ -10,10 +10,12 @@ from flowllm.core.origin import UNKNOWN, Origin
 
 @dataclass(frozen=True, slots=True)
 class Auth:
-    """How a request proves who sends it. ``scheme``: none, bearer, header, query.
+    """How a request proves who sends it. ``scheme``: none, bearer, header, query, aws, azure, google, ibm.
 
     ``env`` are the names looked for, in order; ``name`` is the header or query key, ``prefix``
-    stands before the secret in a header. ``required`` False lets a request go without.
+    stands before the secret in a header. ``required`` False lets a request go without. ``service`` is
+    what a signature of AWS is for, ``scope`` what a token of Azure or Google is for, ``token_url`` where
+    IBM gives a token for a key.
     """
 
     scheme: str = "none"
@@ -21,6 +23,9 @@ class Auth:
     name: str = ""
     prefix: str = ""
     required: bool = True
+    service: str = ""
+    scope: str = ""
+    token_url: str = ""
 
 
 @dataclass(frozen=True, slots=True)

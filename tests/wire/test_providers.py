@@ -5,7 +5,7 @@ import pytest
 import yaml
 
 from flowllm.backends.addresses import require_place
-from flowllm.backends.auth import authorization
+from flowllm.backends.auth.signing import shown
 from flowllm.backends.wire import check_quirks, find_wire
 from flowllm.catalog import load_catalog, packaged_providers
 from flowllm.core.errors import SetupError
@@ -60,7 +60,7 @@ def test_each_task_of_a_provider_becomes_a_request(name, task):
 def test_where_a_request_goes_and_how_it_shows_its_key(name, task, url, header):
     card = REMOTE[name]
     assert card.base_url + sent(name, task).path == url
-    assert authorization(card, url, "K") == (header, {})
+    assert shown(card.auth, "K") == (header, {})
 
 
 @pytest.mark.parametrize(

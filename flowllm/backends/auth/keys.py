@@ -1,8 +1,7 @@
-"""Where keys come from, and how a request shows one.
+"""Where keys come from.
 
 A key is looked for in the environment, then in the project's ``.env``, then in the store that
-``flowllm keys`` fills. Every key that is found is registered as a secret before it is used. It goes
-to the server of the provider's own ``base_url`` and to no other.
+``flowllm keys`` fills. Every key that is found is registered as a secret before it is used.
 """
 
 import os
@@ -13,7 +12,6 @@ from pathlib import Path
 
 import orjson
 
-from flowllm.backends.addresses import require_own
 from flowllm.core.card import Auth, ProviderCard
 from flowllm.core.errors import SetupError
 from flowllm.core.secrets import register
@@ -157,19 +155,3 @@ def require_key(card: ProviderCard, key: str | None) -> str | None:
     name = auth.env[0] if auth.env else f"{card.name.upper()}_API_KEY"
     message = f"the provider `{card.name}` needs a key and ${name} is not set"
     raise SetupError("missing_key", message, hint=f"flowllm keys set {name}")
-
-
-def authorization(card: ProviderCard, url: str, key: str | None) -> tuple[dict[str, str], dict[str, str]]:
-    """The headers and query words that show ``key``, for ``url`` alone.
-
-    A URL of another server than the provider's is refused, key or not.
-    """
-    require_own(card, url)
-    auth = card.auth
-    if key is None or auth.scheme == "none":
-        return {}, {}
-    if auth.scheme == "query":
-        return {}, {auth.name or "key": key}
-    if auth.scheme == "header":
-        return {auth.name.lower(): auth.prefix + key}, {}
-    return {"authorization": f"{auth.prefix or 'Bearer '}{key}"}, {}

@@ -2,9 +2,9 @@ import stat
 
 import pytest
 
-from flowllm.backends.auth import KeySource, KeyStore, authorization, masked, require_key
+from flowllm.backends.auth.keys import KeySource, KeyStore, masked, require_key
 from flowllm.core.card import Auth, ProviderCard
-from flowllm.core.errors import ProviderFailure, SetupError
+from flowllm.core.errors import SetupError
 from flowllm.core.secrets import registered
 
 AUTH = Auth("bearer", ("ACME_KEY", "ACME_OLD_KEY"))
@@ -84,35 +84,6 @@ def test_a_missing_key_names_its_variable_and_the_command():
 @pytest.mark.parametrize("auth", [Auth(), Auth("bearer", ("X",), required=False)])
 def test_a_key_that_is_not_needed_is_not_missed(auth):
     assert require_key(ProviderCard("acme", auth=auth), None) is None
-
-
-@pytest.mark.parametrize(
-    ("auth", "headers", "query"),
-    [
-        (Auth("none"), {}, {}),
-        (Auth("bearer"), {"authorization": "Bearer k"}, {}),
-        (Auth("header", name="X-API-Key"), {"x-api-key": "k"}, {}),
-        (Auth("header", name="Authorization", prefix="Api-Key "), {"authorization": "Api-Key k"}, {}),
-        (Auth("query", name="key"), {}, {"key": "k"}),
-    ],
-)
-def test_how_a_key_is_shown(auth, headers, query):
-    assert authorization(ProviderCard("a", "https://api.acme.example/v1", auth=auth), URL, "k") == (headers, query)
-
-
-@pytest.mark.parametrize(
-    "url",
-    [
-        "https://api.acme.example.evil.example/v1",
-        "http://api.acme.example/v1",
-        "https://api.acme.example:8443/v1",
-        "https://api.acme.example@evil.example/v1",
-    ],
-)
-def test_a_key_goes_to_its_own_server_alone(url):
-    with pytest.raises(ProviderFailure) as caught:
-        authorization(ProviderCard("a", "https://api.acme.example/v1", auth=AUTH), url, "k")
-    assert caught.value.code == "redirect_refused"
 
 
 @pytest.mark.parametrize(("key", "shown"), [("", "…"), ("a" * 15, "…"), ("a" * 12 + "bcde", "…bcde")])
