@@ -350,10 +350,10 @@ def test_an_answer_without_its_end_was_interrupted(protocol, data):
 
 NONSENSE = [
     events(("contentBlockDelta", {})), events(("contentBlockDelta", {"delta": 5})), events(("chunk", {})),
-    events(("chunk", {"bytes": 5})), events(("chunk", {"bytes": "%%%"})), events(("chunk", {"bytes": ""})), events(("chunk", {"bytes": "e30"})),
-    events(("metadata", {"usage": 5})), events(("messageStop", [])), chunks(5), chunks([]), chunks({"a": 1}),
-    chunks({"choices": 5}), chunks({"results": [5]}), chunks({"outputs": []}), chunks({"completions": [{}]}),
-    message(b"{", event_type="chunk"), message(b'"x"', event_type="messageStop"),
+    *(events(("chunk", {"bytes": data})) for data in (5, "", "%%%", "e30")), chunks(5), chunks([]), chunks({"a": 1}),
+    events(("metadata", {"usage": 5})), events(("messageStop", [])), chunks({"choices": 5}), chunks({"results": [5]}),
+    chunks({"outputs": []}), chunks({"completions": [{}]}), message(b"{", event_type="chunk"),
+    message(b'"x"', event_type="messageStop"),
 ]  # fmt: skip
 
 
