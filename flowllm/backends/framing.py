@@ -200,7 +200,7 @@ class Sse(Counted):
                 event = value.decode()
             elif name == b"id" and b"\0" not in value:
                 self.last_id = value.decode()
-        return Frame(b"\n".join(data), event, self.last_id) if any(data) else None
+        return Frame(b"\n".join(data), event, self.last_id) if len(data) > 1 or any(data) else None
 
 
 class Lines(Counted):

@@ -31,6 +31,7 @@ def data(framing, *chunks):
         (BOM + b"data: a\n\n", [b"a"]),
         (BOM, []),
         (b"data\n\ndata:\n\ndata: \n\n", []),
+        (b"data\ndata:\n\n", [b"\n"]),
         (b"nonsense: x\nretry: 5\ndata: a\n\n", [b"a"]),
         (b"data: a\xe2\x80\xa8b\xc2\x85c\x0bd\n\n", [b"a\xe2\x80\xa8b\xc2\x85c\x0bd"]),
         (b"data: a\n\ndata: cut", [b"a"]),
