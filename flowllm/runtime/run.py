@@ -65,8 +65,8 @@ class Bound:
     def stream(self, inputs: Mapping[str, Any], outputs: Sequence[str], options: Options | None = None) -> "RunStream":
         """Run once and show ``outputs`` as they grow; use it as an async context manager."""
         options = options or Options()
-        follower = Follower()
-        readers = (*options.readers, follower.read)
+        follower = Follower(self.frame, outputs)
+        readers: tuple[Reader, ...] = (*options.readers, follower)
         return RunStream(self._start(inputs, Options(readers, options.refresh, options.timeout)), outputs, follower)
 
     def _start(self, inputs: Mapping[str, Any], options: Options) -> "Started":
@@ -150,6 +150,8 @@ class RunStream:
                 await self._task
 
     def __aiter__(self) -> AsyncIterator[tuple[str, Delta]]:
+        if len(self._outputs) == 1:  # a queue would cost as much as all the rest
+            return self._follower.output(self._started.frame, self._outputs[0])
         return self._merged()
 
     async def result(self) -> Result:
@@ -160,11 +162,6 @@ class RunStream:
         return await self._task
 
     async def _merged(self) -> AsyncGenerator[tuple[str, Delta], None]:
-        if len(self._outputs) == 1:  # a queue would cost as much as all the rest
-            async with aclosing(self._follower.output(self._started.frame, self._outputs[0])) as deltas:
-                async for delta in deltas:
-                    yield self._outputs[0], delta
-            return
         queue: asyncio.Queue[tuple[str, Delta] | None] = asyncio.Queue(64)
         readers = [asyncio.create_task(self._read(name, queue)) for name in self._outputs]
         try:
@@ -179,8 +176,8 @@ class RunStream:
     async def _read(self, name: str, queue: asyncio.Queue[tuple[str, Delta] | None]) -> None:
         try:
             async with aclosing(self._follower.output(self._started.frame, name)) as deltas:
-                async for delta in deltas:
-                    await queue.put((name, delta))
+                async for news in deltas:
+                    await queue.put(news)
         finally:
             await queue.put(None)
 

@@ -1,27 +1,29 @@
-"""An output as it grows: whose deltas are it, and when may they be shown.
+"""A run's outputs as they grow: the deltas of the call that an output shows, while that call still answers.
 
-A path to a call's text is that call's deltas. A route is its chosen case, a region its body's `of`;
-a retry with more than one attempt, a validate and a cache miss hold them until they are settled.
-Everything else comes whole, as one piece of text.
+An output shows a call's text where it reads it, also through routes, sub-pipelines and regions; a
+region that may discard or keep what is inside holds the deltas until it has its value. Everything
+else is shown as one text when it is known. Deltas stay until they are read, so whoever begins late
+misses nothing; those of calls that no output shows, and of attempts that were bad, are not kept.
 """
 
 import asyncio
-from collections import defaultdict
-from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
-from functools import partial
-from typing import TYPE_CHECKING, Any
+import re
+from collections import defaultdict, deque
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, ClassVar
 
 from flowllm.core.delta import Delta, Restart, Text
-from flowllm.core.event import DeltaReceived, Event, StreamHeld
+from flowllm.core.event import AttemptEnded, CaseChosen, DeltaReceived, Event, StepFinished, StepStarted, StreamHeld
+from flowllm.core.record import record
 from flowllm.core.slot import Path, Slot
-from flowllm.runtime.bind import BoundStep
+from flowllm.runtime.bind import BoundFrame, BoundStep
 from flowllm.text.writing import written
 
 if TYPE_CHECKING:
     from flowllm.runtime.frame import Frame
 
-Deltas = AsyncGenerator[Delta, None]
+_ATTEMPT = re.compile(r"#\d+")
+Deltas = AsyncGenerator[tuple[str, Delta], None]
 
 
 class RunEnded(Exception):
@@ -29,127 +31,206 @@ class RunEnded(Exception):
 
 
 class Follower:
-    """Reads a run's events and yields the deltas of its outputs. One for each run."""
+    """A reader of a run's events that hands the deltas of its outputs on. One for each run."""
 
-    def __init__(self) -> None:
-        self._deltas: defaultdict[str, list[Delta]] = defaultdict(list)
-        self._news = asyncio.Event()
-        self._ended = False
-        self._said: set[str] = set()
+    reads: ClassVar[frozenset[type[Event]]] = frozenset(
+        {AttemptEnded, CaseChosen, DeltaReceived, StepFinished, StepStarted}
+    )
 
-    def read(self, event: Event) -> None:
-        """A reader of the bus."""
-        if isinstance(event, DeltaReceived) and isinstance(event.delta, Text | Restart):
-            self._deltas[event.address].append(event.delta)
-        self._news.set()
+    def __init__(self, bound: BoundFrame, outputs: Sequence[str]) -> None:
+        self._shown = {name: Shown(name) for name in outputs}
+        self._shown_at: dict[str, list[Shown]] = {}
+        for name, shown in self._shown.items():
+            for address in set(_calls(bound, bound.plan.outputs[name])):
+                self._shown_at.setdefault(address, []).append(shown)
+
+    def __call__(self, event: Event) -> None:
+        """A delta is for the outputs that show it; anything else may be what they wait for."""
+        if type(event) is DeltaReceived:
+            if isinstance(event.delta, Text | Restart):
+                address = event.address
+                for shown in self._shown_at.get(_ATTEMPT.sub("", address) if "#" in address else address, ()):
+                    shown.take(address, event.delta)
+            return
+        for shown in self._shown.values():
+            if type(event) is AttemptEnded and event.problem is not None:
+                shown.forget(f"{event.address}#")
+            shown.wake()
 
     def end(self) -> None:
         """No more events will come."""
-        self._ended = True
-        self._news.set()
+        for shown in self._shown.values():
+            shown.end()
 
-    async def output(self, frame: "Frame", name: str) -> Deltas:
-        """The deltas of one output; ends early when the run fails."""
-        shown = False
+    def output(self, frame: "Frame", name: str) -> Deltas:
+        """The name of an output with each of its deltas; ends early when the run fails."""
+        return self._shown[name].deltas(frame)
+
+
+class Shown:
+    """What one output shows: deltas that came and were not read yet."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._deltas: defaultdict[str, deque[Delta]] = defaultdict(deque)
+        self._waiter: asyncio.Future[None] | None = None
+        self._begun = self._ended = False
+
+    def take(self, address: str, delta: Delta) -> None:
+        """A delta came from the call at ``address``."""
+        self._deltas[address].append(delta)
+        self.wake()
+
+    def forget(self, prefix: str) -> None:
+        """What came from the calls whose addresses begin so will never be shown."""
+        for address in [address for address in self._deltas if address.startswith(prefix)]:
+            self._deltas[address].clear()
+
+    def end(self) -> None:
+        """Nothing more will come."""
+        self._ended = True
+        self.wake()
+
+    def wake(self) -> None:
+        """Something happened that the reader may wait for."""
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    async def deltas(self, frame: "Frame") -> Deltas:
+        """What is not read yet: deltas, and the value where none came or `when_failed` gave another one."""
         try:
-            async with aclosing(self._follow(frame, frame.bound.plan.outputs[name], name)) as deltas:
-                async for delta in deltas:
-                    shown = True
-                    yield delta
+            way = await self._way(frame)
+            came = self._deltas[way[-1].address] if way else deque()
+            while way:
+                over = any(stage.over for stage in way)
+                while came:
+                    self._begun = True
+                    yield self._name, came.popleft()
+                if over:
+                    break
+                await self._news()
+            await self._until(lambda: way[0].over if way else frame.missing_roots == 0)
+            for delta in self._rest(frame, way):
+                yield self._name, delta
         except RunEnded:
             return
-        if not shown:
-            await self._until(lambda: frame.missing_roots == 0)
-            value = frame.output(name)
-            if value is not None and value != "":
-                yield Text(written(value))
+
+    def _rest(self, frame: "Frame", way: "Sequence[Stage]") -> Sequence[Delta]:
+        rescued = any(stage.rescued for stage in way)
+        if self._begun and not rescued:
+            return ()
+        restart = (Restart("when_failed"),) if self._begun else ()
+        self._begun = True
+        text = written(frame.output(self._name))
+        return (*restart, Text(text)) if text else restart
+
+    async def _way(self, frame: "Frame") -> "Sequence[Stage]":
+        """The step that the output reads and those that it shows inside, as far as deltas are passed on."""
+        way: list[Stage] = []
+        slot: Slot | None = frame.bound.plan.outputs[self._name]
+        while (found := _read(frame.bound, slot)) is not None:
+            way.append(Stage(frame, frame.bound.index[found[0].step.id], *found))
+            inside = await self._inside(way[-1])
+            if inside is None:
+                break
+            frame, slot = inside
+        return way
+
+    async def _inside(self, stage: "Stage") -> "tuple[Frame, Slot | None] | None":
+        """What a step shows: the chosen case of a route, an output of a region's body."""
+        frame, index, bound, port = stage.frame, stage.index, stage.bound, stage.port
+        if _is_route(bound, port):
+            await self._until(lambda: index in frame.chosen or stage.over)
+            case = frame.chosen.get(index)
+            return None if case is None else (frame, bound.step.cases.get(case, bound.step.default))
+        output, reason = _output(bound, port), holding(bound, port)
+        if output:
+            await self._until(lambda: index in frame.children or stage.over)
+        if reason and not stage.over:
+            frame.run.emit(StreamHeld(stage.address, frame.run.clock.now(), self._name, reason))
+            await self._until(lambda: stage.over)
+        child = None if reason and stage.rescued else frame.children.get(index)
+        return (child, child.bound.plan.outputs.get(output)) if child and output else None
 
     async def _until(self, condition: Callable[[], bool]) -> None:
         while not condition():
-            if self._ended:
-                raise RunEnded
-            self._news.clear()
-            await self._news.wait()
+            await self._news()
 
-    async def _follow(self, frame: "Frame", slot: Slot | None, name: str) -> Deltas:
-        """The deltas of a slot, as far as they are some call's; else nothing."""
-        index = frame.bound.index.get(slot.root) if isinstance(slot, Path) else None
-        if index is None or not isinstance(slot, Path) or len(slot.steps) != 1:
-            return
-        port, bound = slot.steps[0], frame.bound.steps[index]
-        source = self._source(frame, index, bound, port, name)
-        if source is not None:
-            async with aclosing(source) as deltas:
-                async for delta in deltas:
-                    yield delta
+    async def _news(self) -> None:
+        if self._ended:
+            raise RunEnded
+        self._waiter = asyncio.get_running_loop().create_future()
+        await self._waiter
 
-    def _source(self, frame: "Frame", index: int, bound: BoundStep, port: Any, name: str) -> Deltas | None:
-        if bound.call is not None and port == "text":
-            return self._call(frame, index)
-        if port == "value" and bound.control == "route":
-            return self._route(frame, index, name)
-        if port == "value" and bound.control in ("retry", "cache"):
-            return self._region(frame, index, "of", name)
-        if bound.control == "pipeline":
-            return self._region(frame, index, str(port), name)
-        if bound.step.kind == "validate" and port == "value":
-            self._say_held(frame, bound, name, f"`{bound.step.id}` checks the whole text before it is shown")
+
+@record
+class Stage:
+    """A step of a frame, and the port of it that is shown."""
+
+    frame: "Frame"
+    index: int
+    bound: BoundStep
+    port: str
+
+    @property
+    def address(self) -> str:
+        """Where it stands in the run."""
+        return self.frame.address(self.bound)
+
+    @property
+    def over(self) -> bool:
+        """Whether its ports are known."""
+        return self.frame.is_done(self.index)
+
+    @property
+    def rescued(self) -> bool:
+        """Whether its ports came from its `when_failed`."""
+        return self.over and self.frame.was_rescued(self.index)
+
+
+def _read(bound: BoundFrame, slot: Slot | None) -> tuple[BoundStep, str] | None:
+    """The step and the port that a slot reads; None where it reads more or less than one port."""
+    index = bound.index.get(slot.root) if isinstance(slot, Path) else None
+    if index is None or not isinstance(slot, Path) or len(slot.steps) != 1:
         return None
-
-    def _say_held(self, frame: "Frame", bound: BoundStep, name: str, reason: str) -> None:
-        """Once an output, by whatever holds it first."""
-        if name in self._said:
-            return
-        self._said.add(name)
-        frame.run.emit(StreamHeld(frame.address(bound), frame.run.clock.now(), name, reason))
-
-    async def _call(self, frame: "Frame", index: int) -> Deltas:
-        address, seen = frame.address(frame.bound.steps[index]), 0
-        while True:
-            done = frame.is_done(index)
-            news = self._deltas[address][seen:]
-            seen += len(news)  # more may come while these are handed out
-            for delta in news:
-                yield delta
-            if done:
-                break
-            await self._until(partial(self._has_news, frame, index, seen))
-        if frame.was_rescued(index):
-            yield Restart("when_failed")
-            yield Text(str(frame.names[frame.bound.steps[index].step.id]["text"]))
-
-    def _has_news(self, frame: "Frame", index: int, seen: int) -> bool:
-        address = frame.address(frame.bound.steps[index])
-        return len(self._deltas[address]) > seen or frame.is_done(index)
-
-    async def _route(self, frame: "Frame", index: int, name: str) -> Deltas:
-        await self._until(lambda: index in frame.chosen or frame.is_done(index))
-        if index not in frame.chosen:
-            return
-        step, case = frame.bound.steps[index].step, frame.chosen[index]
-        async with aclosing(self._follow(frame, step.cases.get(case, step.default), name)) as deltas:
-            async for delta in deltas:
-                yield delta
-
-    async def _region(self, frame: "Frame", index: int, output: str, name: str) -> Deltas:
-        bound = frame.bound.steps[index]
-        await self._until(lambda: index in frame.children or frame.is_done(index))
-        held = holding(bound)
-        if held and not frame.is_done(index):
-            self._say_held(frame, bound, name, held)
-            await self._until(lambda: frame.is_done(index))
-        child = frame.children.get(index)
-        if child is None or frame.was_rescued(index):
-            return
-        async with aclosing(self._follow(child, child.bound.plan.outputs.get(output), name)) as deltas:
-            async for delta in deltas:
-                yield delta
+    return bound.steps[index], str(slot.steps[0])
 
 
-def holding(bound: BoundStep) -> str:
-    """Why a region's deltas cannot be shown as they come; "" when they can."""
+def _calls(bound: BoundFrame, slot: Slot | None, prefix: str = "") -> Iterator[str]:
+    """The addresses, without attempts, of all calls whose deltas a slot may show."""
+    found = _read(bound, slot)
+    if found is None:
+        return
+    step, port = found
+    address, output = prefix + step.step.id, _output(*found)
+    if step.call is not None and port == "text":
+        yield address
+    elif _is_route(*found):
+        for case in (*step.step.cases.values(), step.step.default):
+            yield from _calls(bound, case, prefix)
+    elif output and step.body is not None:
+        yield from _calls(step.body, step.body.plan.outputs.get(output), f"{address}/")
+
+
+def _is_route(bound: BoundStep, port: str) -> bool:
+    return bound.control == "route" and port == "value"
+
+
+def _output(bound: BoundStep, port: str) -> str:
+    """The output of a region's body that one of its ports shows; "" where it shows none."""
+    if bound.control == "pipeline":
+        return port
+    return "of" if bound.control in ("retry", "cache") and port == "value" else ""
+
+
+def holding(bound: BoundStep, port: str) -> str:
+    """Why deltas cannot be shown as they come; "" when they can."""
+    name = bound.step.id
+    if port != "value":
+        return ""
     if bound.control == "retry" and bound.params.attempts > 1:
-        return f"`{bound.step.id}` may try again, so its text is shown when an attempt is good"
+        return f"`{name}` may try again, so its text is shown when an attempt is good"
     if bound.control == "cache":
-        return f"`{bound.step.id}` is a cache region, so its text is shown when it is complete"
-    return ""
+        return f"`{name}` is a cache region, so its text is shown when it is complete"
+    return f"`{name}` checks the whole text before it is shown" if bound.step.kind == "validate" else ""

@@ -25,6 +25,20 @@ def test_a_failing_reader_is_dropped_once_and_the_others_are_told_why():
     assert "broken" in warnings[0].message
 
 
+def test_a_reader_that_says_what_it_reads_is_told_that_alone():
+    class Selective(list):
+        reads = frozenset({Warned})
+        __call__ = list.append
+
+    some, told = Selective(), []
+    bus, warning = Bus([some, told.append]), Warned("", 0.0, "internal", "x")
+    for event in (EVENT, warning, EVENT):
+        bus.emit(event)
+    assert (some, told) == ([warning], [EVENT, warning, EVENT])
+    assert bus.readers_of(Warned) == (some, told.append)
+    assert Bus([some]).readers_of(RunStarted) == ()
+
+
 def test_observed_tells_whether_anybody_reads():
     assert not Bus().observed
     assert Bus([lambda e: None]).observed

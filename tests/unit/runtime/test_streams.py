@@ -5,10 +5,12 @@ import asyncio
 import pytest
 
 from flowllm.api import Flow
-from flowllm.core.delta import Finish, Text
+from flowllm.core.delta import Finish, Restart, Text
+from flowllm.core.errors import ProviderFailure
 from flowllm.core.event import StreamHeld
 from flowllm.core.kinds import Kinds
 from flowllm.runtime import Engine, Options, bind
+from flowllm.runtime.streams import Follower
 
 WORDS = [f"word{i} " for i in range(500)]
 PLAN = Flow.of(
@@ -74,6 +76,9 @@ HELD = {
 }
 
 
+RESCUE = {"when_failed": {"value": {"const": "whole"}}}
+
+
 @pytest.mark.parametrize(
     ("nodes", "output", "holder"),
     [
@@ -99,3 +104,55 @@ async def test_a_cache_hit_holds_nothing():
     async with bound.stream({}, ["o"], Options(readers=[events.append])) as stream:
         assert "".join([delta.text async for _, delta in stream]) == "".join(WORDS)
     assert not any(isinstance(event, StreamHeld) for event in events)
+
+
+async def test_who_comes_late_or_again_reads_each_delta_once():
+    async with bind(PLAN, Engine(Kinds(), answering(1))).stream({}, ["text"]) as stream:
+        await stream.result()
+        seen = []
+        async for _, delta in stream:
+            seen.append(delta.text)
+            if len(seen) == 3:
+                break
+        seen += [delta.text async for _, delta in stream]
+        assert seen == WORDS
+        assert [delta async for _, delta in stream] == []
+
+
+BATCH = {
+    "many": {"kind": "map", "around": ["each"], "over": {"const": [1, 2, 3]}, "of": "each.text"},
+    "each": {"kind": "call", "model": "mock/m", "prompt": "hello"},
+    "sure": {"kind": "retry", "around": ["ask", "ok"], "of": "ask.text", "until": "ok.ok", "attempts": 3},
+    "ask": {"kind": "call", "model": "mock/m", "prompt": "{{ sure.attempt }}{{ many.items | length }}"},
+    "ok": {"kind": "validate", "in": {"text": "ask.text"}, "rules": {"x": "{{ sure.attempt == 2 }}"}},
+}
+
+
+async def test_only_deltas_that_will_be_shown_are_kept():
+    plan = Flow.of({"nodes": BATCH, "outputs": {"o": "sure.value", "all": "many.items"}}).plan
+    bound = bind(plan, Engine(Kinds(), answering(100)))
+    follower = Follower(bound.frame, ["o"])
+    result = await bound.run({}, Options(readers=[follower]))
+    kept = {address: len(deltas) for address, deltas in follower._shown["o"]._deltas.items() if deltas}
+    assert result.outputs["o"] == "".join(WORDS)
+    assert kept == {"sure#2/ask": len(WORDS)}
+
+
+async def breaking(request, scope):
+    yield Text("half a ")
+    await asyncio.sleep(0)
+    raise ProviderFailure("stream_interrupted", "it broke off")
+
+
+@pytest.mark.parametrize(
+    ("nodes", "output"),
+    [
+        ({"ask": {**HELD["ask"], "when_failed": {"text": {"const": "whole"}}}}, "ask.text"),
+        ({"ask": HELD["ask"], "once": {**HELD["once"], "around": ["ask"], "of": "ask.text"} | RESCUE}, "once.value"),
+    ],
+)
+async def test_what_came_of_a_failed_step_is_taken_back(nodes, output):
+    plan = Flow.of({"nodes": nodes, "outputs": {"o": output}}).plan
+    async with bind(plan, Engine(Kinds(), breaking)).stream({}, ["o"]) as stream:
+        shown = [delta async for _, delta in stream]
+    assert shown == [Text("half a "), Restart("when_failed"), Text("whole")]
