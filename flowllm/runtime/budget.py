@@ -1,12 +1,13 @@
 """How much a run may cost, in exact US dollars."""
 
+import threading
 from decimal import Decimal
 
 from flowllm.core.errors import BudgetExceeded
 
 
 class Budget:
-    """Counts what answers cost and refuses requests once ``limit`` is reached.
+    """Counts what answers cost and refuses requests once ``limit`` is reached. Safe from many threads.
 
     Requests that were under way when the limit was reached are paid for, so what is spent may pass
     it by their cost. An answer whose price is not known ends a run with a limit: nobody could tell
@@ -16,6 +17,7 @@ class Budget:
     def __init__(self, limit: Decimal | None = None) -> None:
         self.limit = limit
         self.spent = Decimal(0)
+        self._adding = threading.Lock()
 
     def may_spend(self) -> None:
         """Raise `BudgetExceeded` when nothing is left."""
@@ -26,7 +28,8 @@ class Budget:
     def spend(self, cost: Decimal | None) -> None:
         """Count one answer's cost; None is a price that is not known."""
         if cost is not None:
-            self.spent += cost
+            with self._adding:
+                self.spent += cost
         elif self.limit is not None:
             message = "an answer's price is not known, so the limit cannot be kept"
             raise BudgetExceeded("over_budget", message, hint="leave --max-cost out, or use a model with a known price")

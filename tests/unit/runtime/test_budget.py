@@ -1,4 +1,6 @@
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
+from time import sleep
 
 import pytest
 
@@ -26,3 +28,23 @@ def test_a_request_is_refused_once_the_limit_is_reached():
 def test_an_unknown_price_ends_a_run_with_a_limit():
     with pytest.raises(BudgetExceeded, match="not known"):
         Budget(Decimal(1)).spend(None)
+
+
+class Handing(Decimal):
+    """An amount that hands the word to another thread while it is added."""
+
+    def __radd__(self, other: Decimal) -> Decimal:
+        sleep(0)
+        return other + Decimal(self)
+
+
+def test_many_threads_spend_without_losing_anything():
+    budget = Budget()
+
+    def pay(_):
+        for _ in range(200):
+            budget.spend(Handing("0.1"))
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(pay, range(8)))
+    assert budget.spent == Decimal("160.0")
