@@ -1,24 +1,26 @@
 """What can be asked of a model, in no provider's words. Frozen; the canonical digest is the cache key."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, field, fields
 from hashlib import sha256
 from operator import attrgetter
 from typing import Any, Literal
 
 import orjson
 
+from flowllm.core.record import record
+
 Role = Literal["system", "user", "assistant", "tool"]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Text:
     """A part of a message that is text."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Image:
     """A part of a message that is an image: an https URL, or base64 ``data`` with its media type."""
 
@@ -30,7 +32,7 @@ class Image:
 Part = Text | Image
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ToolUse:
     """A call of a tool that a model asked for; ``arguments`` is JSON text as the model wrote it.
 
@@ -43,7 +45,7 @@ class ToolUse:
     signature: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Thought:
     """What a model thought before it answered, for the provider that gave it.
 
@@ -59,7 +61,7 @@ class Thought:
     format: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Message:
     """One turn. ``tool_calls`` and ``thoughts`` only on assistant turns, ``tool_call_id`` only on tool turns.
 
@@ -78,7 +80,7 @@ class Message:
         return "".join(part.text for part in self.parts if isinstance(part, Text))
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Tool:
     """A function that the model may ask for; ``parameters`` is a JSON Schema of an object."""
 
@@ -87,7 +89,7 @@ class Tool:
     parameters: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Sampling:
     """How the answer is drawn; None leaves the provider's default. Tokens are counted in output tokens."""
 
@@ -98,7 +100,7 @@ class Sampling:
     seed: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Chat:
     """Messages in, one message out. ``model`` is ``provider/name``.
 
@@ -118,7 +120,7 @@ class Chat:
     stream: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Embed:
     """Texts in, one vector each out."""
 
@@ -128,7 +130,7 @@ class Embed:
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Rerank:
     """A query and documents in, scores out; ``k`` documents at most."""
 

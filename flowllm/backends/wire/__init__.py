@@ -91,13 +91,18 @@ def model_of(card: ProviderCard, model: str) -> tuple[str, ModelCard | None]:
 
 
 def check_quirks(wires: Iterable[str], quirks: Mapping[str, Any]) -> Sequence[Misfit]:
-    """What is wrong with the wires of a provider (steps ``wire, NAME``), else with its quirks (``quirks, WORD``)."""
+    """What is wrong with the wires of a provider (steps ``wire, NAME``), else with its quirks (``quirks, WORD``).
+
+    A wire is imported when there are quirks to check.
+    """
     from pydantic import ValidationError
 
     names = list(dict.fromkeys(wires))
     unknown = [name for name in names if not _exists(name)]
     if unknown:
         return [_unknown_wire(name) for name in unknown]
+    if not quirks:
+        return []
     models = [_module(name).Quirks for name in names]
     known = {word for model in models for word in model.model_fields}
     owner = f"{' or '.join(names)} as a wire" if names else "a provider without a wire"
