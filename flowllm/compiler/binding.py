@@ -144,6 +144,8 @@ def _capabilities(unit: Unit) -> frozenset[str]:
     found = set()
     if unit.params.get("tools"):
         found.add("tools")
+    if unit.params.get("schema") is not None:
+        found.add("json_schema")
     prompts = [value for value in unit.node.fields.values() if isinstance(value, PromptTemplate)]
     images = any(isinstance(part, ImageOf) for prompt in prompts for m in prompt.messages for part in m.parts)
     if images or "images" in unit.node.fields:

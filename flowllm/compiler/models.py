@@ -1,12 +1,14 @@
 """Which models a pipeline asks: aliases, groups and ``provider/model`` against the catalog."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from flowllm.compiler.candidates import candidates
 from flowllm.compiler.findings import Findings, did_you_mean
 from flowllm.core.card import Catalog, ModelCard, ProviderCard
+from flowllm.core.errors import PipelineInvalid
 from flowllm.core.origin import Origin
 from flowllm.core.record import record
 from flowllm.core.spec import PipelineSpec
@@ -108,13 +110,22 @@ class Models:
             hint = hint or f"a model is written provider/model, for example openai/{name or 'gpt-5-mini'}"
             self.findings.report("unknown_model", f"there is no model `{name}`", asked.where, asked.origin, hint)
             return None
-        card = self.catalog.providers.get(provider)
-        if card is None:
+        if provider not in self.catalog.providers:
             hint = did_you_mean(provider, self.catalog.providers, "", f"/{model}")
             message = f"there is no provider `{provider}`"
             self.findings.report("unknown_provider", message, asked.where, asked.origin, hint)
             return None
-        return self._listed(name, card, model, asked)
+        card = self._card(provider)
+        return None if card is None else self._listed(name, card, model, asked)
+
+    def _card(self, provider: str) -> ProviderCard | None:
+        """The card of an installed provider; None where its file is broken, which is reported."""
+        try:
+            return self.catalog.providers[provider]
+        except PipelineInvalid as error:
+            for problem in error.problems:
+                self.findings.add(problem)
+        return None
 
     def _listed(self, name: str, card: ProviderCard, model: str, asked: Asked) -> str | None:
         entry = card.models.get(model)
@@ -125,31 +136,51 @@ class Models:
             return None
         if card.wire and asked.task not in card.wire:
             message = f"`{card.name}` answers no {asked.task} requests"
-            self.findings.report("capability_mismatch", message, asked.where, asked.origin, self._others(asked.task))
+            self.findings.report("capability_mismatch", message, asked.where, asked.origin, self._others(asked))
         elif entry is not None:
-            self._capable(name, entry, asked)
+            self._capable(name, card, entry, asked)
         self.used.add(name)
         return name
 
-    def _capable(self, name: str, entry: ModelCard, asked: Asked) -> None:
+    def _capable(self, name: str, card: ProviderCard, entry: ModelCard, asked: Asked) -> None:
+        lacking = _lacking(card, entry, asked)
         if asked.task not in entry.tasks:
             what = f"answers no {asked.task} requests"
-        elif entry.supports is not None and asked.needs - entry.supports:
-            what = f"takes no {' and no '.join(sorted(asked.needs - entry.supports))}"
+        elif lacking:
+            what = f"takes no {' and no '.join(_WORDS.get(need, need) for need in sorted(lacking))}"
         else:
             return
-        message, hint = f"`{name}` {what}", self._others(asked.task)
+        message, hint = f"`{name}` {what}", self._others(asked)
         self.findings.report("capability_mismatch", message, asked.where, asked.origin, hint)
 
-    def _others(self, task: str) -> str:
-        able = (
-            f"{card.name}/{entry.id}"
-            for card in self.catalog.providers.values()
-            for entry in card.models.values()
-            if task in entry.tasks
-        )
-        first = next(able, "")
-        return f"model: {first}" if first else ""
+    def _others(self, asked: Asked) -> str:
+        """A model that can do what is asked, as far as that is known; providers with broken files are passed over."""
+        for provider in self.catalog.providers:
+            with suppress(PipelineInvalid):
+                card = self.catalog.providers[provider]
+                able = (one for one in card.models.values() if asked.task in one.tasks and _can(card, one, asked))
+                found = next(able, None)
+                if found is not None:
+                    return f"model: {provider}/{found.id}"
+        return ""
+
+
+_WORDS = {"json_schema": "`schema`"}
+"""Capabilities in the words of a pipeline, where those are others."""
+
+
+def _lacking(card: ProviderCard, entry: ModelCard, asked: Asked) -> frozenset[str]:
+    """What a model is known not to be able to do; a wire that asks for JSON in words needs no schemas."""
+    if entry.supports is None:
+        return frozenset()
+    structured = {**card.quirks, **entry.quirks}.get("structured", "json_schema")
+    without = frozenset({"json_schema"}) if structured != "json_schema" else frozenset()
+    return asked.needs - entry.supports - without
+
+
+def _can(card: ProviderCard, entry: ModelCard, asked: Asked) -> bool:
+    """Whether a model is known to be able to do what is asked."""
+    return not asked.needs or (entry.supports is not None and not _lacking(card, entry, asked))
 
 
 def entries(names: set[str], catalog: Catalog) -> dict[str, Any]:
