@@ -2,11 +2,12 @@
 
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from flowllm.api import Environment, Flow
-from flowllm.core.errors import UsageError
+from flowllm.core.errors import PipelineInvalid, UsageError
 from flowllm.core.nearest import did_you_mean
 from flowllm.core.spec import InputSpec
 
@@ -56,11 +57,14 @@ def _near(path: Path, shipped: Path) -> str:
 
 def usable_model(environment: Environment) -> str:
     """A hint that names the override for a provider whose key is there. It is the user who chooses."""
-    for name, card in environment.catalog.providers.items():
-        found = environment.keys.find(card.auth) if card.auth.required else None
-        model = next((model.id for model in card.models.values() if "chat" in model.tasks), None)
-        if found is not None and model is not None:
-            return f"a key for {name} was found ({found[1]}): model={name}/{model} would use it"
+    providers = environment.catalog.providers
+    for name in providers:
+        with suppress(PipelineInvalid):  # a provider that nothing asks for may be broken
+            card = providers[name]
+            found = environment.keys.find(card.auth) if card.auth.required else None
+            model = next((model.id for model in card.models.values() if "chat" in model.tasks), None)
+            if found is not None and model is not None:
+                return f"a key for {name} was found ({found[1]}): model={name}/{model} would use it"
     return ""
 
 

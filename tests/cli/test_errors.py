@@ -204,3 +204,26 @@ def test_a_missing_model_has_one_hint(flowllm, folder, node, key, hint):
     said = [next(line for line in one.err.splitlines() if line.startswith("hint:")) for one in (noted, failed)]
     assert said[0] == said[1]
     assert hint in said[0]
+
+
+def test_a_broken_provider_file_hides_no_other_mistake(flowllm, folder):
+    (folder / "providers").mkdir()
+    (folder / "providers/aaa.yaml").write_text("base_url: https://a.example\nmodles: {}\n")
+    (folder / "asks.yaml").write_text(
+        "nodes:\n  one: {kind: call, model: aaa/m, prompt: x}\n"
+        "  two: {kind: call, model: mock/m, prompt: x, temprature: 0}\noutputs: {o: one.text, t: two.text}\n"
+    )
+    outcome = flowllm("check", "asks.yaml", "--json")
+    places = [(found["code"], found["file"], found["line"]) for found in outcome.data["files"][0]["problems"]]
+    assert sorted(places) == [
+        ("unknown_field", "asks.yaml", 3),
+        ("unknown_field", "providers/aaa.yaml", 2),
+    ]
+
+
+def test_a_broken_provider_file_that_is_not_asked_harms_nothing(flowllm, folder, echo):
+    (folder / "providers").mkdir()
+    (folder / "providers/aaa.yaml").write_text("modles: {}\n")
+    assert flowllm("run", echo, "input.text=x").out == "x\n"
+    failed = flowllm("run", echo, "input.text=x", "model=null")
+    assert (failed.status, "no_model" in failed.err, "modles" in failed.err) == (3, True, False)
