@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
-from flowllm.catalog.entries import ModelEntry, ProviderEntry
+from flowllm.catalog.entries import AuthEntry, ModelEntry, ProviderEntry
 from flowllm.catalog.settings import Settings, settle
 from flowllm.core.card import Auth, ModelCard, ProviderCard
 from flowllm.core.errors import PipelineInvalid, Problem
@@ -123,7 +123,7 @@ def _card(entry: ProviderEntry, name: str, origin: Origin, settings: Settings) -
         name=name,
         base_url=filled(settings.base_url, values),
         wire={str(task): wire for task, wire in entry.wire.items()},
-        auth=Auth(auth.scheme, auth.env, auth.name, auth.prefix, auth.required),
+        auth=Auth(**{name: getattr(auth, name) for name in AuthEntry.model_fields}),
         headers={key: filled(text, values) for key, text in entry.headers.items()},
         query={key: filled(text, values) for key, text in entry.query.items()},
         quirks=dict(entry.quirks),

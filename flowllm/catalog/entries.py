@@ -7,7 +7,7 @@ exact as written.
 import re
 from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -102,13 +102,28 @@ class ModelEntry(_Strict):
 
 
 class AuthEntry(_Strict):
-    """How a request shows its key."""
+    """How a request proves who sends it.
 
-    scheme: Literal["none", "bearer", "header", "query"] = "none"
+    ``aws`` signs for ``service`` in the setting ``region``; ``azure`` and ``google`` get tokens for ``scope``; a
+    key that is found goes before them, in the header ``name`` where one is given. ``ibm`` gets a token for its
+    key from ``token_url``.
+    """
+
+    scheme: Literal["none", "bearer", "header", "query", "aws", "azure", "google", "ibm"] = "none"
     env: Variables = ()
     name: str = ""
     prefix: str = ""
     required: bool = True
+    service: str = ""
+    scope: str = ""
+    token_url: Annotated[str, AfterValidator(_http_url)] = ""
+
+    @model_validator(mode="after")
+    def _service_of_aws(self) -> Self:
+        if (self.scheme == "aws") != bool(self.service):
+            message = "the scheme aws, and no other, needs a `service`"
+            raise ValueError(message)
+        return self
 
 
 class SettingEntry(_Strict):

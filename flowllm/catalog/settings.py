@@ -95,6 +95,8 @@ def _uses(entry: ProviderEntry, base_url: str) -> Iterator[_Use]:
         yield from (_Use(name, ("base_url",), fit) for name in placeholders(text))
     for part, texts in (("headers", entry.headers), ("query", entry.query)):
         yield from (_Use(name, (part, key), _LINE) for key, text in texts.items() for name in placeholders(text))
+    if entry.auth.scheme == "aws":
+        yield _Use("region", ("auth",), _HOST)
     for way, text in _strings(entry.quirks, ("quirks",)):
         yield from (_Use(name, way, _LINE, loose=True) for name in placeholders(text))
 
