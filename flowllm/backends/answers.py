@@ -19,6 +19,7 @@ _FINISH = {
     for meaning, reasons in {
         "stop": (
             "stop eos eos_token endoftext end_turn stop_sequence stop_criteria_met complete finish finished completed"
+            " succeeded"
         ),
         "length": "length max_tokens max_output_tokens token_limit model_context_window_exceeded",
         "tool_calls": "tool_calls function_call tool_use tool_call",

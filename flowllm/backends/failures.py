@@ -21,7 +21,8 @@ SNIPPET = 200
 _WORDS = {
     "quota": (
         "insufficient_quota billing_not_active billing_hard_limit_reached insufficient_balance "
-        "insufficient_credits payment_required exceeded_current_quota_error servicequotaexceededexception"
+        "insufficient_credits payment_required exceeded_current_quota_error servicequotaexceededexception "
+        "token_quota_reached"
     ),
     "context_too_long": "context_length_exceeded context_window_exceeded model_context_window_exceeded",
     "auth": (
@@ -40,7 +41,7 @@ _WORDS = {
     ),
     "rate_limited": (
         "rate_limit_exceeded rate_limit_error ratelimitreached too_many_requests resource_exhausted "
-        "throttlingexception tokens_exceeded_error modelnotreadyexception"
+        "throttlingexception tokens_exceeded_error modelnotreadyexception consumption_limit_reached"
     ),
     "overloaded": "overloaded_error overloaded capacity_exceeded engine_overloaded_error unavailable",
     "server_error": "server_error internal_server_error internal_error internalserverexception internalfailure",

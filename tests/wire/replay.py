@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from flowllm.backends.framing import Sniffed
 from flowllm.backends.wire import find_wire
+from flowllm.backends.wire.replicate_predictions import prediction_of
 from flowllm.core.card import ProviderCard
 from flowllm.core.delta import Delta, Reply, fold
 from flowllm.core.errors import CODES, ProviderFailure
@@ -27,6 +28,19 @@ WIRES = {
     "cohere-rerank-v2": "rerank",
     "openai-like-rerank": "rerank",
     "voyage-rerank": "rerank",
+    "openai-completions": "openai_completions",
+    "watsonx-chat": "watsonx",
+    "watsonx-generation": "watsonx",
+    "watsonx-embed": "watsonx",
+    "watsonx-rerank": "watsonx",
+    "watsonx-admin": "watsonx",
+    "replicate-predictions": "replicate_predictions",
+    "replicate-admin": "replicate_predictions",
+    "sagemaker-invoke": "http_template",
+    "hf-inference": "http_template",
+    "vertex-predict": "http_template",
+    "tei-embed": "http_template",
+    "tei-rerank": "http_template",
     "bedrock-converse": "bedrock_converse",
     "bedrock-rerank": "bedrock_rerank",
     "bedrock-invoke-anthropic": "bedrock_invoke",
@@ -38,9 +52,21 @@ WIRES = {
     "bedrock-invoke-mistral": "bedrock_invoke",
     "bedrock-invoke-openai": "bedrock_invoke",
 }
-# What a model's name would say, where the protocol says it.
-QUIRKS = {name: {"family": name.rpartition("-")[2]} for name, wire in WIRES.items() if wire == "bedrock_invoke"}
-KINDS = {"chat", "embeddings", "rerank", "error"}
+# What a model's name or a provider file would say, where the protocol says it.
+QUIRKS = {name: {"family": name.rpartition("-")[2]} for name, wire in WIRES.items() if wire == "bedrock_invoke"} | {
+    "watsonx-generation": {"api": "generation"},
+    "sagemaker-invoke": {"templates": {"chat": {
+        "path": "/", "body": {"inputs": "{prompt}"}, "text": "answer[0].generated_text"}}},
+    "hf-inference": {"templates": {"chat": {
+        "path": "/", "body": {"inputs": "{prompt}"}, "text": "answer[0].generated_text"}}},
+    "vertex-predict": {"templates": {"embed": {
+        "path": "/", "body": {"instances": "{texts}"}, "vectors": "answer.predictions[].embeddings.values",
+        "input_tokens": "answer.predictions[].embeddings.statistics.token_count"}}},
+    "tei-embed": {"templates": {"embed": {"path": "/embed", "body": {"inputs": "{texts}"}, "vectors": "answer"}}},
+    "tei-rerank": {"templates": {"rerank": {"path": "/rerank", "body": {"query": "{query}", "texts": "{documents}"},
+                                            "indexes": "answer[].index", "scores": "answer[].score"}}},
+}  # fmt: skip
+KINDS = {"chat", "embeddings", "rerank", "error", "job"}
 EVERY_BYTE = 4096
 RANDOM_CUTS = 200
 # Words of the corpus for which flowllm has another one.
@@ -66,7 +92,7 @@ def covered(case) -> bool:
 def asked(case) -> Request:
     """A request that the answer could belong to: only its kind and size matter."""
     expected = case["expected"]
-    if expected["kind"] == "embeddings" or "embed" in case["protocol"]:
+    if expected["kind"] == "embeddings" or "embed" in case["protocol"] or case["protocol"] == "vertex-predict":
         return Embed("p/m", ("x",) * expected.get("count", 1))
     if "rerank" in case["protocol"]:
         return Rerank("p/m", "q", ("x",) * (1 + max(expected.get("indexes", [0]))))
@@ -104,7 +130,7 @@ def differences(case, chunks: Sequence[bytes]) -> dict[str, tuple[object, object
     """What came out otherwise than expected, by dotted path."""
     expected = case["expected"]
     try:
-        found = _plain(replay(case, chunks), expected)
+        found = _job(b"".join(chunks)) if expected["kind"] == "job" else _plain(replay(case, chunks), expected)
     except ProviderFailure as failure:
         found = _plain_failure(failure, expected)
     accepted = expected.get("accept", {})
@@ -114,6 +140,12 @@ def differences(case, chunks: Sequence[bytes]) -> dict[str, tuple[object, object
         for path, wanted in flat.items()
         if not any(_same(found.get(path), choice) for choice in accepted.get(path, [wanted]))
     }
+
+
+def _job(body: bytes) -> dict[str, object]:
+    """What is made of a prediction before its answer is there."""
+    found = prediction_of(json.loads(body))
+    return {name: getattr(found, name) for name in ("id", "status", "status_raw", "stream_url")}
 
 
 def _flat(data, prefix="") -> Iterator[tuple[str, object]]:

@@ -7,6 +7,7 @@ images and tools that it has no place for are refused.
 """
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
@@ -298,10 +299,17 @@ class _Vectors(VectorsDecoder):
     """The one frame of embeddings to deltas."""
 
     def __init__(self, template: EmbedTemplate, expected: int) -> None:
-        super().__init__(lambda data: (_found(template.vectors, data), _usage(template, data)), expected)
+        super().__init__(partial(_vectors, template), expected)
 
     def _load(self, frame: Frame) -> Any:
         return _json(frame)
+
+
+def _vectors(template: EmbedTemplate, data: Any) -> tuple[list[Any], Usage | None]:
+    found = _found(template.vectors, data)
+    if not isinstance(found, list):
+        raise TypeError
+    return found, _usage(template, data)
 
 
 class _Ranks(rerank.Decoder):

@@ -134,8 +134,9 @@ class GenerationDecoder(AnswerDecoder):
 
     def _read(self, data: dict[str, Any], frame: Frame, deltas: list[Delta]) -> None:
         self._name(data.get("model_id"), deltas)
-        for result in data.get("results") or ():
-            self._say(result.get("generated_text"), deltas)
+        # An event may hold nothing but warnings.
+        for result in data["results"] if "system" not in data else data.get("results") or ():
+            self._say(result["generated_text"], deltas)
             if (raw := result.get("stop_reason")) and str(raw).lower() != _OPEN:
                 self._end(raw)
             self._count(result, deltas)
