@@ -18,6 +18,7 @@ def _read(path):
 
 CATALOG = load_catalog([packaged_providers()], _read, check_quirks=check_quirks, environment={})
 REMOTE = {name: card for name, card in CATALOG.providers.items() if not card.local}
+VERTEX = "https://aiplatform.googleapis.com/v1/projects/{project}/locations/global/publishers"
 ASKED = {
     "chat": Chat("{}/m", (Message("user", (Text("hi"),)),), Sampling(0.5, 0.9, 99, ("x",), 7),
                  {"type": "object"}, tools=(Tool("f"),), reasoning="low"),
@@ -55,6 +56,11 @@ def test_each_task_of_a_provider_becomes_a_request(name, task):
         ("baseten", "chat", "https://inference.baseten.co/v1/chat/completions", {"authorization": "Api-Key K"}),
         ("tei", "embed", "http://localhost:8080/v1/embeddings", {"authorization": "Bearer K"}),
         ("ollama-native", "chat", "http://localhost:11434/api/chat", {}),
+        ("azure-openai", "chat", "https://{resource}.openai.azure.com/openai/v1/chat/completions", {"api-key": "K"}),
+        ("vertex", "chat", f"{VERTEX}/google/models/m:generateContent", {"authorization": "Bearer K"}),
+        ("vertex-express", "chat", "https://aiplatform.googleapis.com/v1/publishers/google/models/m:generateContent",
+         {"x-goog-api-key": "K"}),
+        ("vertex-anthropic", "chat", f"{VERTEX}/anthropic/models/m:rawPredict", {"authorization": "Bearer K"}),
     ],
 )  # fmt: skip
 def test_where_a_request_goes_and_how_it_shows_its_key(name, task, url, header):
@@ -70,6 +76,7 @@ def test_where_a_request_goes_and_how_it_shows_its_key(name, task, url, header):
         ("mistral", "embed", {"output_dimension": 8}, {"dimensions"}),
         ("deepseek", "chat", {"response_format": {"type": "json_object"}}, set()),
         ("azure-openai", "chat", {"max_completion_tokens": 99}, {"max_tokens"}),
+        ("vertex-anthropic", "chat", {"anthropic_version": "vertex-2023-10-16", "max_tokens": 99}, {"model"}),
         ("voyage", "embed", {"output_dimension": 8}, {"dimensions", "encoding_format"}),
         ("voyage", "rerank", {"top_k": 1, "documents": ["a", "b"]}, {"top_n"}),
         ("jina", "rerank", {"top_n": 1, "return_documents": False}, set()),
@@ -93,6 +100,7 @@ def test_what_a_provider_does_differently(name, task, said, unsaid):
         ),
         ("azure-openai", "AZURE_OPENAI_RESOURCE", "r", "https://r.openai.azure.com/openai/v1"),
         ("azure-foundry", "AZURE_AI_RESOURCE", "r", "https://r.services.ai.azure.com/openai/v1"),
+        ("vertex", "GOOGLE_CLOUD_PROJECT", "p", f"{VERTEX}/google".replace("{project}", "p")),
         ("databricks", "DATABRICKS_HOST", "https://w.databricks.com", "https://w.databricks.com/serving-endpoints"),
         ("snowflake", "SNOWFLAKE_ACCOUNT", "a", "https://a.snowflakecomputing.com/api/v2/cortex/v1"),
         ("cloudflare", "CLOUDFLARE_ACCOUNT_ID", "a", "https://api.cloudflare.com/client/v4/accounts/a/ai/v1"),

@@ -71,9 +71,10 @@ def require_library(card: ProviderCard, module: str, extra: str) -> None:
     if installed(module):
         return
     message = f"the provider `{card.name}` needs {module} to sign requests, and it is not installed"
-    if card.auth.env:
-        message += f"; nor is ${card.auth.env[0]} set, which needs none"
     hint = f"pip install 'flowllm-pipelines[{extra}]', or in a checkout FLOWLLM_EXTRAS={extra} bin/flowllm ..."
+    if card.auth.env:
+        message += f", nor is ${card.auth.env[0]} set"
+        hint = f"flowllm keys set {card.auth.env[0]}, or {hint}"
     raise SetupError("missing_extra", message, hint=hint)
 
 

@@ -57,6 +57,10 @@ def test_a_secret_is_the_name_of_a_variable(env):
         ({"auth": {"scheme": "bearer", "env": "sk-abcdefghijklmnopqrstuv"}}, "literal_secret", "auth.env"),
         ({"auth": {"scheme": "bearer", "env": "not a name"}}, "bad_value", "acme.auth.env"),
         ({"auth": {"scheme": "magic"}}, "bad_value", "acme.auth.scheme"),
+        ({"auth": {"scheme": "aws"}}, "bad_value", "acme.auth"),
+        ({"auth": {"scheme": "bearer", "service": "x"}}, "bad_value", "acme.auth"),
+        ({"auth": {"scheme": "aws", "service": "x"}}, "bad_value", "acme.auth"),
+        ({"auth": {"scheme": "ibm", "token_url": "x"}}, "bad_value", "acme.auth.token_url"),
         ({"bse_url": "x"}, "unknown_field", "acme.bse_url"),
         ({"base_url": "ftp://x"}, "bad_value", "acme.base_url"),
         ({"base_url": "https://u:p@x.example"}, "bad_value", "acme.base_url"),
@@ -186,7 +190,11 @@ def test_reasoning_models_of_openai_are_asked_in_their_way():
     ("more", "message", "hint"),
     [
         ({"bse_url": "x"}, "a provider file has no `bse_url`", "did you mean `base_url`?"),
-        ({"auth": {"scheme": "baerer"}}, "`scheme` is none or bearer or header or query, not `baerer`", "`bearer`?"),
+        (
+            {"auth": {"scheme": "baerer"}},
+            "`scheme` is none or bearer or header or query or aws or azure or google or ibm, not `baerer`",
+            "`bearer`?",
+        ),
         ({"auth": {"nv": "A"}}, "`auth` has no `nv`", "did you mean `env`?"),
         ({"models": {"m": {"context": -1}}}, "`context` is above 0, not `-1`", "context: 131072"),
         ({"models": {"m": {"context": "big"}}}, "`context` is a whole number, not `big`", "context: 131072"),
