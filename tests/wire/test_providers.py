@@ -18,6 +18,8 @@ def _read(path):
 
 CATALOG = load_catalog([packaged_providers()], _read, check_quirks=check_quirks, environment={})
 REMOTE = {name: card for name, card in CATALOG.providers.items() if not card.local}
+TEXT_ALONE = {"replicate_predictions", "http_template"}
+ONE_MODEL = {"baseten-predict", "tei-native"}
 VERTEX = "https://aiplatform.googleapis.com/v1/projects/{project}/locations/global/publishers"
 ASKED = {
     "chat": Chat("{}/m", (Message("user", (Text("hi"),)),), Sampling(0.5, 0.9, 99, ("x",), 7),
@@ -29,6 +31,8 @@ ASKED = {
 
 def sent(name, task, **more):
     request = ASKED[task]
+    if task == "chat" and REMOTE[name].wire[task] in TEXT_ALONE:
+        more = {"tools": ()} | more
     fields = {field: getattr(request, field) for field in request.__slots__} | {"model": f"{name}/m"} | more
     return find_wire(REMOTE[name].wire[task], REMOTE[name]).encode(type(request)(**fields))
 
@@ -39,7 +43,8 @@ def test_each_task_of_a_provider_becomes_a_request(name, task):
     assert parts.path.startswith("/")
     body = orjson.loads(parts.body)
     assert body
-    assert "m" in (body.get("model"), parts.path.rpartition("/")[2].partition(":")[0]) or task == "rerank"
+    named = (body.get("model"), body.get("model_id"), *parts.path.partition(":")[0].split("/"))
+    assert "m" in named or task == "rerank" or name in ONE_MODEL
 
 
 @pytest.mark.parametrize(
@@ -54,6 +59,11 @@ def test_each_task_of_a_provider_becomes_a_request(name, task):
         ("cohere", "chat", "https://api.cohere.com/v2/chat", {"authorization": "Bearer K"}),
         ("cohere", "rerank", "https://api.cohere.com/v2/rerank", {"authorization": "Bearer K"}),
         ("baseten", "chat", "https://inference.baseten.co/v1/chat/completions", {"authorization": "Api-Key K"}),
+        ("replicate", "chat", "https://api.replicate.com/v1/models/m/predictions", {"authorization": "Bearer K"}),
+        ("huggingface", "chat", "https://router.huggingface.co/v1/chat/completions", {"authorization": "Bearer K"}),
+        ("huggingface", "embed", "https://router.huggingface.co/hf-inference/models/m/pipeline/feature-extraction",
+         {"authorization": "Bearer K"}),
+        ("tei-native", "embed", "http://localhost:8080/embed", {"authorization": "Bearer K"}),
         ("tei", "embed", "http://localhost:8080/v1/embeddings", {"authorization": "Bearer K"}),
         ("ollama-native", "chat", "http://localhost:11434/api/chat", {}),
         ("azure-openai", "chat", "https://{resource}.openai.azure.com/openai/v1/chat/completions", {"api-key": "K"}),
@@ -80,6 +90,17 @@ def test_where_a_request_goes_and_how_it_shows_its_key(name, task, url, header):
         ("voyage", "embed", {"output_dimension": 8}, {"dimensions", "encoding_format"}),
         ("voyage", "rerank", {"top_k": 1, "documents": ["a", "b"]}, {"top_n"}),
         ("jina", "rerank", {"top_n": 1, "return_documents": False}, set()),
+        ("watsonx", "chat", {"max_tokens": 99, "reasoning_effort": "low"}, {"stream", "stream_options"}),
+        ("watsonx", "embed", {"inputs": ["a", "b"], "model_id": "m"}, {"model", "dimensions"}),
+        (
+            "watsonx",
+            "rerank",
+            {"inputs": [{"text": "a"}, {"text": "b"}], "parameters": {"return_options": {"top_n": 1}}},
+            {"documents"},
+        ),
+        ("huggingface", "embed", {"inputs": ["a", "b"]}, {"model", "dimensions"}),
+        ("tei-native", "embed", {"inputs": ["a", "b"], "dimensions": 8}, {"model"}),
+        ("tei-native", "rerank", {"query": "q", "texts": ["a", "b"]}, {"documents", "model", "k"}),
         ("tei", "rerank", {"texts": ["a", "b"]}, {"documents", "model", "top_n", "top_k"}),
     ],
 )
@@ -103,6 +124,8 @@ def test_what_a_provider_does_differently(name, task, said, unsaid):
         ("vertex", "GOOGLE_CLOUD_PROJECT", "p", f"{VERTEX}/google".replace("{project}", "p")),
         ("databricks", "DATABRICKS_HOST", "https://w.databricks.com", "https://w.databricks.com/serving-endpoints"),
         ("snowflake", "SNOWFLAKE_ACCOUNT", "a", "https://a.snowflakecomputing.com/api/v2/cortex/v1"),
+        ("watsonx", "WATSONX_PROJECT_ID", "p", "https://us-south.ml.cloud.ibm.com/ml/v1"),
+        ("baseten-predict", "BASETEN_MODEL_ID", "a", "https://model-a.api.baseten.co/environments/production"),
         ("cloudflare", "CLOUDFLARE_ACCOUNT_ID", "a", "https://api.cloudflare.com/client/v4/accounts/a/ai/v1"),
     ],
 )

@@ -216,21 +216,22 @@ class Decoder(AnswerDecoder):
         self.complete = self.complete or frame.whole
 
     def _chunk(self, chunk: dict[str, Any], deltas: list[Delta]) -> None:
-        if not ({"candidates", "usageMetadata", "promptFeedback"} & chunk.keys()):
+        if "candidates" not in chunk and "usageMetadata" not in chunk and "promptFeedback" not in chunk:
             raise KeyError
         self._name(chunk.get("modelVersion"), deltas)
         for candidate in (chunk.get("candidates") or ())[:1]:
             if not candidate.get("index"):
                 self._candidate(candidate, deltas)
-        self._end((chunk.get("promptFeedback") or {}).get("blockReason"))
+        if feedback := chunk.get("promptFeedback"):
+            self._end(feedback.get("blockReason"))
         if isinstance(usage := chunk.get("usageMetadata"), dict):
             deltas.append(usage_of(usage))
 
     def _candidate(self, candidate: dict[str, Any], deltas: list[Delta]) -> None:
         for part in (candidate.get("content") or {}).get("parts") or ():
             self._part(part, deltas)
-        cited = candidate.get("citationMetadata") or {}
-        self._citations += len(cited.get("citationSources") or cited.get("citations") or ())
+        if cited := candidate.get("citationMetadata"):
+            self._citations += len(cited.get("citationSources") or cited.get("citations") or ())
         self._end(candidate.get("finishReason"))
 
     def _part(self, part: dict[str, Any], deltas: list[Delta]) -> None:

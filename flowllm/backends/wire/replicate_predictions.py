@@ -91,11 +91,12 @@ def _place(name: str) -> tuple[str, dict[str, Any]]:
 def _input(request: Chat) -> dict[str, Any]:
     """What most language models there take."""
     images = [part for message in request.messages for part in message.parts if isinstance(part, Image)]
+    texts = _without_images(request) if images else request
     if len(images) > 1:
         raise ProviderFailure("bad_request", "a prediction takes one image", hint="one image a request")
     sampling = request.sampling
     return {
-        "prompt": prompt_of(_without_images(request)),
+        "prompt": prompt_of(texts),
         "image": image_url(images[0]) if images else None,
         "temperature": sampling.temperature,
         "top_p": sampling.top_p,
