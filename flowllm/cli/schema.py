@@ -10,6 +10,7 @@ import typer
 
 from flowllm.cli.options import Command
 from flowllm.core.record import record
+from flowllm.policies import WRITTEN
 
 if TYPE_CHECKING:
     from flowllm.cli.render import Screen
@@ -127,15 +128,8 @@ def _common(kind: "type[Node]") -> dict[str, Any]:
         common |= {"each": SLOT, "as": {"type": "string"}, "at_once": flexible({"type": "integer"})}
         common["keep_going"] = flexible({"type": "boolean"})
     if kind.calls:
-        common |= {"model": {"type": ["string", "null"]}, **_call_policies()}
+        common |= {"model": {"type": ["string", "null"]}, **{name: {} for name in WRITTEN if name not in common}}
     return common
-
-
-def _call_policies() -> dict[str, Any]:
-    from flowllm.policies.chain import order, policy_model
-
-    models = {name: policy_model(name) for name in order()}
-    return {name: {} for name, model in models.items() if model is not None and name != "timeout"}
 
 
 def flexible(schema: Any) -> Any:

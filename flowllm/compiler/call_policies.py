@@ -1,12 +1,17 @@
 """How calls are made: the pipeline's defaults under each node's own policies, checked."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from flowllm.compiler.findings import Findings, did_you_mean
 from flowllm.compiler.frames import Unit
+from flowllm.compiler.policy_values import wrong_parts
 from flowllm.core.origin import Origin
 from flowllm.core.spec import PipelineSpec
+from flowllm.policies import SETTABLE
+
+Place = Callable[[str], Origin]
+"""Where a part of a policy's value was written; an empty way is the value itself."""
 
 ANYWHERE = frozenset({"timeout"})
 """Policies that every kind carries out."""
@@ -20,7 +25,7 @@ class Policies:
         self._findings = findings
         self._defaults = {
             name: raw for name, raw in spec.policies.items()
-            if self._valid(name, raw, f"policies.{name}", spec.place(f"policies.{name}"))
+            if self._valid(name, raw, f"policies.{name}", _below(f"policies.{name}", spec.place))
         }  # fmt: skip
 
     def settle(self, unit: Unit) -> None:
@@ -30,13 +35,13 @@ class Policies:
             return
         own = dict(node.policies)
         for name, raw in node.policies.items():
-            place, where = node.place(name), f"{node.id}.{name}"
+            where = f"{node.id}.{name}"
             if not kind.calls and name not in ANYWHERE:
                 hint = "on regions only timeout and when_failed are allowed" if kind.control else ""
                 hint = hint or f"`{name}` belongs to nodes that ask a model"
                 message = f"`{node.kind}` cannot carry out the policy `{name}`"
-                self._findings.report("policy_not_allowed", message, where, place, hint)
-            elif not self._valid(name, raw, where, place):
+                self._findings.report("policy_not_allowed", message, where, node.place(name), hint)
+            elif not self._valid(name, raw, where, _below(name, node.place)):
                 del own[name]
         unit.policies = merged(self._defaults, own) if kind.calls else own
 
@@ -55,19 +60,34 @@ class Policies:
             hint = f"{name}: false" if own else f"policies: {{{name}: false}}"
             self._findings.report("not_available_yet", message, where, place, hint)
 
-    def _valid(self, name: str, raw: object, where: str, origin: Origin) -> bool:
-        from flowllm.policies.chain import order, parse_policy, policy_model
+    def _valid(self, name: str, raw: object, where: str, place: Place) -> bool:
+        if name not in SETTABLE:
+            self._findings.report("unknown_field", *_no_policy(name, where, place))
+            return False
+        found = list(wrong_parts(name, raw))
+        for part in found:
+            way = ".".join(map(str, part.steps))
+            at = f"{where}.{way}" if way else where
+            self._findings.report(part.code, part.message, at, place(way), part.hint)
+        return not found
 
-        if policy_model(name) is None:
-            hint = did_you_mean(name, order())
-            self._findings.report("unknown_field", f"there is no policy `{name}`", where, origin, hint)
-            return False
-        try:
-            parse_policy(name, raw)
-        except ValueError as error:
-            self._findings.report("bad_value", str(error), where, origin)
-            return False
-        return True
+
+def _no_policy(name: str, where: str, place: Place) -> tuple[str, str, Origin, str]:
+    """Message, place and hint for a policy that there is not, or that is not the user's to set."""
+    if name not in _BY_THEMSELVES:
+        return f"there is no policy `{name}`", where, place(""), did_you_mean(name, SETTABLE)
+    why, hint = _BY_THEMSELVES[name]
+    return f"the policy `{name}` {why}", where, place(""), hint
+
+
+_BY_THEMSELVES = {
+    "meter": ("is always on and cannot be set", "leave `meter` out"),
+    "single_flight": ("comes with `cache` and cannot be set", "cache: {ttl: 7d}"),
+}
+
+
+def _below(key: str, place: Place) -> Place:
+    return lambda way: place(f"{key}.{way}" if way else key)
 
 
 def merged(defaults: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:

@@ -111,7 +111,7 @@ class Models:
             self.findings.report("unknown_model", f"there is no model `{name}`", asked.where, asked.origin, hint)
             return None
         if provider not in self.catalog.providers:
-            hint = did_you_mean(provider, self.catalog.providers, "", f"/{model}")
+            hint = did_you_mean(provider, self.catalog.providers, "", f"/{model}") or "flowllm providers list"
             message = f"there is no provider `{provider}`"
             self.findings.report("unknown_provider", message, asked.where, asked.origin, hint)
             return None

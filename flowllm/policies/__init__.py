@@ -3,5 +3,8 @@
 WRITTEN = ("timeout", "cache", "fallback", "retry", "limit", "attempt_timeout")
 """Policies that a node can be given, outermost first."""
 
+SETTABLE = (*WRITTEN, "breaker")
+"""Policies that can be set; the others come on by themselves."""
+
 ALWAYS_ON = ("retry", "meter")
 """Policies that every call has without being asked."""

@@ -87,6 +87,9 @@ def _misfit(steps: Steps, details: list[Any], model: type[BaseModel], what: str,
     message = str(detail["msg"])
     if kind == "value_error":
         return Misfit("bad_value", message.removeprefix("Value error, "), steps, _example(name, details, examples))
+    if kind == "too_short":
+        message = f"`{name}` needs at least {detail['ctx']['min_length']}"
+        return Misfit("bad_value", message, steps, _example(name, details, examples))
     wanted = " or ".join(dict.fromkeys(_wanted(one) for one in details))
     said = f"`{name}`" if steps else what
     return Misfit(

@@ -260,6 +260,8 @@ def test_the_schema_knows_every_kind_and_takes_interpolations(flowllm, folder):
         return {"flowllm": 1, "nodes": {"a": node}, "outputs": {"o": "a.text"}}
 
     assert valid(pipeline(kind="call", prompt="x", temperature=0.5))
+    assert valid(pipeline(kind="call", prompt="x", retry=3))
+    assert not valid(pipeline(kind="call", prompt="x", meter=False))
     assert valid(pipeline(kind="call", prompt="x", temperature="${vars.t}"))
     assert not valid(pipeline(kind="call", prompt="x", temperature="hot"))
     assert not valid(pipeline(kind="call", prompt="x", temperatur=1))
