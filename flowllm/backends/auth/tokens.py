@@ -52,11 +52,11 @@ class Tokens(Generic[T]):
     def __init__(
         self,
         mint: Callable[[bool], Awaitable[Minted[T]]],
-        now: Callable[[], float] = time.monotonic,
+        now: Callable[[], float] | None = None,
         young: float = YOUNG,
     ) -> None:
         self._mint = mint
-        self._now = now
+        self._now = now or time.monotonic
         self._young = young
         self._lock = threading.Lock()
         self._held: _Held[T] | None = None
