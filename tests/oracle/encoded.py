@@ -36,7 +36,7 @@ TARGETS = {
         Target("bedrock_converse", "bedrock_converse", CLAUDE),
         Target("bedrock_converse: a profile, budget, cache", "bedrock_converse", PROFILE,
                {"thinking": "budget", "cache": "prefix"}),
-        Target("bedrock_converse: Nova, shapes by a tool", "bedrock_converse", NOVA, {"structured": "tool"}),
+        Target("bedrock_converse: Nova", "bedrock_converse", NOVA),
         Target("bedrock_invoke: Claude", "bedrock_invoke", CLAUDE),
         Target("bedrock_invoke: Nova", "bedrock_invoke", NOVA),
         Target("bedrock_invoke: OpenAI", "bedrock_invoke", "openai.gpt-oss-120b-1:0"),

@@ -46,6 +46,7 @@ _LEAST_BUDGET = 1024
 _BUDGET = {"minimal": 1024, "low": 2048, "medium": 8192, "high": 24576}
 _EVENTS = ("contentBlockDelta", "contentBlockStart", "messageStop", "metadata")
 _THINKING = {"anthropic": "adaptive", "nova": "nova", "openai": "reasoning_effort"}
+_STRUCTURED = {"nova": "tool", "titan": "none", "llama": "none", "cohere": "none", "ai21": "none"}
 
 
 class Quirks(BaseModel):
@@ -53,8 +54,9 @@ class Quirks(BaseModel):
 
     ``converse_path`` and ``converse_stream_path`` may hold ``{model}``; ``add`` goes into every body.
     ``fields`` is where the fields of a model's own stand, empty for the body itself. ``thinking`` is how
-    a model is told how much to think, ``family`` by its name. ``structured: tool`` has the model call
-    one, ``none`` asks for JSON in words. ``cache: prefix`` marks what stays the same from turn to turn.
+    a model is told how much to think and ``structured`` how it is asked for JSON, ``family`` by what its
+    name says: ``tool`` has it call one, ``none`` asks in words. ``cache: prefix`` marks what stays the
+    same from turn to turn.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
@@ -65,7 +67,7 @@ class Quirks(BaseModel):
     drop: tuple[str, ...] = ()
     fields: str = "additionalModelRequestFields"
     thinking: Literal["family", "adaptive", "budget", "nova", "reasoning_effort", "effort", "none"] = "family"
-    structured: Literal["json_schema", "tool", "none"] = "json_schema"
+    structured: Literal["family", "json_schema", "tool", "none"] = "family"
     cache: Literal["none", "prefix"] = "none"
 
 
@@ -91,7 +93,8 @@ class Wire:
     def decoder(self, request: Request) -> "Decoder":
         """A decoder of one answer."""
         assert isinstance(request, Chat)
-        asked = _structured(request, self._quirks.of(request.model)) == "tool"
+        family = family_of(model_of(self._card, request.model)[0])
+        asked = _structured(request, self._quirks.of(request.model), family) == "tool"
         return Decoder(_ANSWER if asked else "")
 
     def decode_error(self, status: int, headers: Mapping[str, str], body: bytes) -> ProviderFailure:
@@ -102,7 +105,7 @@ class Wire:
 def _body(request: Chat, quirks: Quirks, family: str) -> dict[str, Any]:
     messages = with_ids(request.messages)
     system = [part.text for m in messages if m.role == "system" for part in m.parts if not isinstance(part, Image)]
-    structured = _structured(request, quirks)
+    structured = _structured(request, quirks, family)
     output: dict[str, Any] = {}
     if structured == "json_schema":
         shape = {"name": _ANSWER, "schema": orjson.dumps(request.schema).decode()}
@@ -122,15 +125,14 @@ def _body(request: Chat, quirks: Quirks, family: str) -> dict[str, Any]:
     return body | ({quirks.fields: fields or None} if quirks.fields else fields)
 
 
-def _structured(request: Chat, quirks: Quirks) -> str:
+def _structured(request: Chat, quirks: Quirks, family: str) -> str:
     """How the shape of the answer is asked for, where there is one."""
     if request.schema is None:
         return "none"
-    if quirks.structured == "json_schema" and not is_closed(request.schema):
+    way = quirks.structured if quirks.structured != "family" else _STRUCTURED.get(family, "json_schema")
+    if way == "json_schema" and not is_closed(request.schema):
         return "none"
-    if quirks.structured == "tool" and request.schema.get("type") != "object":
-        return "none"
-    return quirks.structured
+    return "none" if way == "tool" and request.schema.get("type") != "object" else way
 
 
 def _fields(request: Chat, thinking: str) -> dict[str, Any]:
