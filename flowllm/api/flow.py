@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from flowllm.api.stream import FlowStream
     from flowllm.backends.router import Backends
     from flowllm.core.delta import Restart, Text
+    from flowllm.runtime import BoundFrame
 
 Inputs = Mapping[str, Any]
 
@@ -71,6 +72,13 @@ class Flow:
     def plan(self) -> Plan:
         """What will run."""
         return self.compiled.plan
+
+    @cached_property
+    def frame(self) -> "BoundFrame":
+        """The plan bound to its kinds, once for all runs, threads and event loops."""
+        from flowllm.runtime import bind_frame
+
+        return bind_frame(self.plan, self.environment.kinds)
 
     def check(self, given: Inputs | None = None, *, strict: bool = False) -> tuple[Problem, ...]:
         """Warnings and notes; raises `PipelineInvalid`. ``given`` also checks that no input is missing."""

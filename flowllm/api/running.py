@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from flowllm.api.engine import RunOptions, build_engine
 from flowllm.api.result import FlowResult, shown_output
 from flowllm.api.stream import FlowStream
-from flowllm.runtime import Bound, Options, RunStream, bind
+from flowllm.runtime import Bound, BoundFrame, Engine, Options, RunStream, bind_frame
 from flowllm.sinks.ledger import Ledger
 
 if TYPE_CHECKING:
@@ -44,13 +44,19 @@ class Running:
 
     @asynccontextmanager
     async def _bound(self) -> AsyncGenerator[Bound, None]:
-        """The plan, bound to an engine that can ask every model it needs."""
+        """The plan, on an engine that can ask every model it needs."""
         environment = self._flow.environment
         backends = self._kept or environment.connect()
         try:
-            bound = bind(self._flow.plan, build_engine(environment, backends, self._asked))
+            engine = build_engine(environment, backends, self._asked)
+            bound = Bound(self._frame(engine), engine)
             bound.check_models()
             yield bound
         finally:
             if self._kept is None:
                 await backends.aclose()
+
+    def _frame(self, engine: Engine) -> BoundFrame:
+        """The flow's own, but for a rehearsal, which has kinds of its own."""
+        flow = self._flow
+        return flow.frame if engine.kinds is flow.environment.kinds else bind_frame(flow.plan, engine.kinds)

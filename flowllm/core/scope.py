@@ -93,7 +93,8 @@ class Scope:
     ``clock`` (None: no limit). ``salt`` is part of every cache key (set inside a retry from attempt
     2 on); ``refresh`` says that cached answers must not be read. ``attempt`` counts how often the
     same request was sent (the policy `retry`). ``emit`` never fails or waits.
-    ``observed`` is False when nobody reads events, so that hot paths need not build them.
+    ``observed`` is False when nobody reads events, ``streamed`` when nobody reads `DeltaReceived`, so that
+    hot paths need not build them.
     """
 
     address: str = ""
@@ -105,5 +106,6 @@ class Scope:
     salt: str = ""
     refresh: bool = False
     observed: bool = True
+    streamed: bool = True
     attempt: int = 1
     run_in_thread: Callable[[Callable[[], object]], Awaitable[object]] = _in_thread

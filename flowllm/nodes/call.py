@@ -180,11 +180,11 @@ class Call(Node):
 
 async def _answer(request: Chat, scope: Scope) -> Reply:
     folded = Fold()
-    add, observed, emit, now, address = folded.add, scope.observed, scope.emit, scope.clock.now, scope.address
+    add, streamed, emit, now, address = folded.add, scope.streamed, scope.emit, scope.clock.now, scope.address
     async with aclosing(scope.call(request, scope)) as deltas:
         async for delta in deltas:
             add(delta)
-            if observed:
+            if streamed:
                 emit(DeltaReceived(address, now(), delta))
     return folded.reply()
 

@@ -2,13 +2,13 @@
 
 ``flowllm/policies/NAME.py`` holds the one subclass of `Policy` that ``NAME:`` means in YAML; it is
 imported when it is first used. A value is the policy's parameters, or one bare value for its main
-parameter (``timeout: 45s``), or true, or false or null to switch it off. `chain` sorts by rank,
-lower ranks further out, and folds once. Always on: ``retry``, ``meter``, and ``cache`` for vectors.
+parameter (``timeout: 45s``), or true, or false or null to switch it off. `ordered` sorts by rank,
+lower ranks further out, and `chain` folds once. Always on: ``retry``, ``meter``, and ``cache`` for vectors.
 """
 
 import functools
 import importlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -106,13 +106,18 @@ def _sentence(name: str, model: type[Policy], error: ValidationError) -> str:
     return f"`{where}`: {message[:1].lower()}{message[1:]}"
 
 
-def chain(policies: Mapping[str, Any], backend: Call, services: Services) -> Call:
-    """``backend`` as the node asks for it: ``policies`` as written, with those that are always on.
+def ordered(policies: Mapping[str, Any]) -> tuple[Policy, ...]:
+    """``policies`` as written, with those that are always on, outermost first.
 
     ValueError as `parse_policy`; the compiler has refused such values before.
     """
+    return tuple(sorted(_active(policies), key=lambda policy: policy.rank))
+
+
+def chain(policies: Sequence[Policy], backend: Call, services: Services) -> Call:
+    """``backend`` as a node asks for it: within its policies, outermost first."""
     call = backend
-    for policy in sorted(_active(policies), key=lambda policy: policy.rank, reverse=True):
+    for policy in reversed(policies):
         call = policy.wrap(call, services)
     return call
 

@@ -1,12 +1,14 @@
-"""A plan made ready to run in this process: evaluables compiled, kinds made, calls wrapped in their policies.
+"""A plan made ready to run in this process: evaluables compiled, kinds made, policies parsed and ordered.
 
 Everything that can be worked out once is worked out here, so that a step costs little when it runs.
+What is bound holds nothing of one run, thread or event loop, so one serves them all; what a run brings
+(backends, services, clock) is its `Engine`.
 """
 
 import inspect
 from collections import ChainMap
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from random import Random
 from typing import Any
 
@@ -18,9 +20,10 @@ from flowllm.core.errors import SetupError
 from flowllm.core.kinds import Kinds
 from flowllm.core.node import Node
 from flowllm.core.plan import Plan, Step
-from flowllm.core.policy import Services
+from flowllm.core.policy import Policy, Services
+from flowllm.core.record import record
 from flowllm.core.scope import Call, Clock, SystemClock
-from flowllm.policies.chain import chain, parse_policy
+from flowllm.policies.chain import ordered, parse_policy
 from flowllm.policies.timeout import Timeout
 from flowllm.text.slots import compile_evaluable
 
@@ -28,10 +31,10 @@ Names = Mapping[str, Any]
 Evaluate = Callable[[Names], Any]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Engine:
-    """What a plan is bound to. ``backends`` answers for every model; ``check_model`` raises
-    `SetupError` when a model cannot be asked (its key is missing), without asking it.
+    """What a plan runs on. ``kinds`` are those that it is bound to; ``backends`` answers for every model;
+    ``check_model`` raises `SetupError` when a model cannot be asked (its key is missing), without asking it.
     """
 
     kinds: Kinds
@@ -42,7 +45,7 @@ class Engine:
     check_model: Callable[[str], None] = lambda model: None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class BoundRescue:
     """A compiled ``when_failed``."""
 
@@ -50,13 +53,13 @@ class BoundRescue:
     needs: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class BoundStep:
     """A step ready to run. ``inline``: sync, without a timeout, so it needs no task of its own.
 
     ``roots`` are the names that a region's body reads from outside; ``models`` the named groups.
-    ``call`` asks the fixed model and those after it in its group; ``calls`` does where an expression
-    chooses, by the models after the first.
+    ``policies`` are those of its call with the fixed model and those after it in its group, empty where no
+    model is asked; ``policies_of`` where an expression chooses, by the models after the first.
     """
 
     step: Step
@@ -74,12 +77,12 @@ class BoundStep:
     captures: tuple[tuple[str, Evaluate], ...]
     roots: tuple[str, ...]
     timeout: float | None
-    call: Call | None
-    calls: Mapping[tuple[str, ...], Call]
+    policies: tuple[Policy, ...]
+    policies_of: Mapping[tuple[str, ...], tuple[Policy, ...]]
     models: Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class BoundFrame:
     """A frame ready to run. ``rank`` orders ready steps by id; ``by_rank`` is its inverse."""
 
@@ -93,7 +96,7 @@ class BoundFrame:
     digest: str
 
 
-def bind_frame(plan: Plan, engine: Engine, models: Mapping[str, Any] | None = None) -> BoundFrame:
+def bind_frame(plan: Plan, kinds: Kinds, models: Mapping[str, Any] | None = None) -> BoundFrame:
     """Bind a plan and the bodies of its regions. ``models`` are the groups of the frames around it."""
     groups = {**(models or {}), **plan.models}
     by_rank = tuple(sorted(range(len(plan.steps)), key=lambda i: plan.steps[i].id))
@@ -102,7 +105,7 @@ def bind_frame(plan: Plan, engine: Engine, models: Mapping[str, Any] | None = No
         rank[index] = position
     return BoundFrame(
         plan=plan,
-        steps=tuple(_bind_step(step, engine, groups) for step in plan.steps),
+        steps=tuple(_bind_step(step, kinds, groups) for step in plan.steps),
         outputs={name: compile_evaluable(slot) for name, slot in plan.outputs.items()},
         rank=tuple(rank),
         by_rank=by_rank,
@@ -112,12 +115,12 @@ def bind_frame(plan: Plan, engine: Engine, models: Mapping[str, Any] | None = No
     )
 
 
-def _bind_step(step: Step, engine: Engine, groups: Mapping[str, Any]) -> BoundStep:
-    kind = engine.kinds.find(step.kind)
+def _bind_step(step: Step, kinds: Kinds, groups: Mapping[str, Any]) -> BoundStep:
+    kind = kinds.find(step.kind)
     if kind is None:
         message = f"the kind `{step.kind}` is not installed"
         raise SetupError("missing_extra", message, origin=step.origin)
-    node = kind.model_validate(dict(step.params), context=engine.kinds.schema)
+    node = kind.model_validate(dict(step.params), context=kinds.schema)
     run = getattr(node, "run", None)
     timeout = _timeout(step)
     chosen = {candidates(name, groups)[1:] for name in step.models} if kind.calls else ()
@@ -133,13 +136,13 @@ def _bind_step(step: Step, engine: Engine, groups: Mapping[str, Any]) -> BoundSt
         cases={name: compile_evaluable(slot) for name, slot in step.cases.items()},
         default=compile_evaluable(step.default) if step.default is not None else None,
         rescue=_bind_rescue(step),
-        body=bind_frame(step.body, engine, groups) if step.body else None,
+        body=bind_frame(step.body, kinds, groups) if step.body else None,
         captures=tuple((str(path), compile_evaluable(path)) for path in step.captures),
         roots=tuple(sorted({path.root for path in step.captures})),
         timeout=timeout,
         models=groups,
-        call=_bind_call(step, engine, candidates(step.model, groups)[1:]) if kind.calls else None,
-        calls={spare: _bind_call(step, engine, spare) for spare in chosen},
+        policies=_policies(step, candidates(step.model, groups)[1:]) if kind.calls else (),
+        policies_of={spare: _policies(step, spare) for spare in chosen},
     )
 
 
@@ -175,11 +178,11 @@ def _bind_rescue(step: Step) -> BoundRescue | None:
     return BoundRescue(ports, step.rescue.needs)
 
 
-def _bind_call(step: Step, engine: Engine, spare: tuple[str, ...]) -> Call:
+def _policies(step: Step, spare: tuple[str, ...]) -> tuple[Policy, ...]:
     policies = dict(step.policies)
     if spare:
         policies["fallback"] = [*dict.fromkeys((*spare, *fallbacks(step.policies)))]
-    return chain(policies, engine.backends, engine.services)
+    return ordered(policies)
 
 
 def unconditional(frame: BoundFrame) -> Iterator[BoundStep]:

@@ -1,14 +1,16 @@
 """What the frames of one run share, and where one frame stands in it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import field, replace
 from random import Random
 from typing import TYPE_CHECKING
 
 from flowllm.core.errors import BudgetExceeded, Failure, Interrupted
 from flowllm.core.event import Event
-from flowllm.core.policy import Services
-from flowllm.core.scope import Clock, Scope, no_call
+from flowllm.core.policy import Policy, Services
+from flowllm.core.record import record
+from flowllm.core.scope import Call, Clock, Scope, no_call
+from flowllm.policies.chain import chain
 
 if TYPE_CHECKING:
     from flowllm.runtime.bind import BoundStep
@@ -17,16 +19,30 @@ if TYPE_CHECKING:
 Emit = Callable[[Event], None]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Run:
-    """One run. ``refresh`` are the addresses whose cached answers must not be read."""
+    """One run. ``observed``: anybody reads events, ``streamed``: also the pieces of answers.
+
+    ``refresh`` are the addresses whose cached answers must not be read. ``calls`` are the calls made so
+    far, by their policies.
+    """
 
     emit: Emit
     observed: bool
+    streamed: bool
     clock: Clock
     random: Random
     services: Services
+    backends: Call
     refresh: frozenset[str] = frozenset()
+    calls: dict[int, Call] = field(default_factory=dict)
+
+    def call(self, policies: tuple[Policy, ...]) -> Call:
+        """What asks a model through ``policies``, which the plan keeps; made once in a run."""
+        made = self.calls.get(id(policies))
+        if made is None:
+            made = self.calls[id(policies)] = chain(policies, self.backends, self.services)
+        return made
 
     def is_final(self, failure: Failure) -> bool:
         """Whether no `when_failed` or `keep_going` may hide it."""
@@ -48,7 +64,7 @@ def node_of(word: str) -> str:
     return word.partition("[")[0].partition("#")[0]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Place:
     """Where a frame stands: what its addresses begin with, its deadline, and the salt of its cache keys."""
 
@@ -60,17 +76,18 @@ class Place:
         """The place of a frame inside this one."""
         return replace(self, prefix=prefix, salt=self.salt + salt)
 
-    def scope(self, frame: "Frame", bound: "BoundStep", emit: Emit | None = None) -> Scope:
+    def scope(self, frame: "Frame", bound: "BoundStep", emit: Emit | None = None, call: Call = no_call) -> Scope:
         """What a step of the frame may use."""
         run, address = frame.run, frame.address(bound)
         return Scope(
             address=address,
             emit=emit or run.emit,
-            call=bound.call or no_call,
+            call=call,
             deadline=self.deadline,
             clock=run.clock,
             random=run.random,
             salt=self.salt,
             refresh=run.refreshes(address),
             observed=run.observed or emit is not None,
+            streamed=run.streamed,
         )

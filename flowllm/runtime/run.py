@@ -4,13 +4,13 @@ import asyncio
 import secrets
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import aclosing, suppress
-from dataclasses import dataclass
 from typing import Any, Self
 
 from flowllm.core.delta import Delta
 from flowllm.core.errors import FlowError, NodeFailure, UsageError
-from flowllm.core.event import RunFinished, RunStarted
+from flowllm.core.event import DeltaReceived, RunFinished, RunStarted
 from flowllm.core.plan import Plan
+from flowllm.core.record import record
 from flowllm.runtime.bind import BoundFrame, Engine, bind_frame, unconditional
 from flowllm.runtime.bus import Bus, Reader
 from flowllm.runtime.context import Place, Run, node_of
@@ -20,7 +20,7 @@ from flowllm.runtime.streams import Follower
 from flowllm.runtime.values import models_of
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Result:
     """What a run gave. ``seconds`` is its duration, ``run`` its id."""
 
@@ -29,7 +29,7 @@ class Result:
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Options:
     """How one run is made. ``timeout`` in seconds for the whole of it."""
 
@@ -53,7 +53,7 @@ class Bound:
     def check_models(self) -> None:
         """Raise `SetupError` when a step that runs in any case has no model, or its key is missing."""
         for bound in unconditional(self.frame):
-            if bound.call is not None and "model" not in bound.step.inputs:
+            if bound.policies and "model" not in bound.step.inputs:
                 for model in models_of(bound, {}):
                     self.engine.check_model(model)
 
@@ -73,7 +73,16 @@ class Bound:
         names = {"inputs": complete_inputs(self.plan.inputs, inputs)}
         bus, engine = Bus(options.readers), self.engine
         refresh = frozenset(self._address(wanted) for wanted in options.refresh)
-        run = Run(bus.emit, bus.observed, engine.clock, engine.random, engine.services, refresh)
+        run = Run(
+            emit=bus.emit,
+            observed=bus.observed,
+            streamed=bool(bus.readers_of(DeltaReceived)),
+            clock=engine.clock,
+            random=engine.random,
+            services=engine.services,
+            backends=engine.backends,
+            refresh=refresh,
+        )
         deadline = None if options.timeout is None else engine.clock.now() + options.timeout
         return Started(Frame(self.frame, names, Place(deadline=deadline), run), secrets.token_hex(6), options.timeout)
 
@@ -91,7 +100,7 @@ class Bound:
         return "/".join(words)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Started:
     """One run under way."""
 
@@ -184,4 +193,4 @@ class RunStream:
 
 def bind(plan: Plan, engine: Engine) -> Bound:
     """Make a plan ready to run."""
-    return Bound(bind_frame(plan, engine), engine)
+    return Bound(bind_frame(plan, engine.kinds), engine)

@@ -204,7 +204,7 @@ def _calls(bound: BoundFrame, slot: Slot | None, prefix: str = "") -> Iterator[s
         return
     step, port = found
     address, output = prefix + step.step.id, _output(*found)
-    if step.call is not None and port == "text":
+    if step.policies and port == "text":
         yield address
     elif _is_route(*found):
         for case in (*step.step.cases.values(), step.step.default):

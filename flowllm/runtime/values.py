@@ -43,7 +43,7 @@ async def _work(frame: "Frame", index: int, place: Place) -> Mapping[str, Any]:
     arguments = {name: evaluate(frame.names) for name, evaluate in bound.inputs}
     if bound.control:
         return await REGIONS[bound.control](frame, index, place, arguments)
-    if bound.call is not None:
+    if bound.policies:
         return await _ask(frame, bound, place, arguments)
     if bound.takes_scope:
         arguments["scope"] = place.scope(frame, bound)
@@ -61,11 +61,11 @@ async def _ports(bound: BoundStep, arguments: Mapping[str, Any]) -> Mapping[str,
 
 
 async def _ask(frame: "Frame", bound: BoundStep, place: Place, arguments: dict[str, Any]) -> Mapping[str, Any]:
-    watch = CostWatch(frame.run.emit)
+    run = frame.run
+    watch = CostWatch(run.emit)
     first, *spare = models_of(bound, arguments)
-    scope = place.scope(frame, bound, watch.emit)
-    call = bound.calls.get(tuple(spare))
-    arguments |= {"model": first, "scope": scope if call is None else replace(scope, call=call)}
+    call = run.call(bound.policies_of.get(tuple(spare), bound.policies))
+    arguments |= {"model": first, "scope": place.scope(frame, bound, watch.emit, call)}
     try:
         ports = await _ports(bound, arguments)
     except NodeFailure as error:

@@ -1,6 +1,7 @@
 """A flow: what it is given, how often it compiles, many threads and loops, what its results show."""
 
 import asyncio
+import importlib
 import json
 import threading
 from decimal import Decimal
@@ -12,6 +13,8 @@ from flowllm.api import flow as module
 from flowllm.api.sync import iterate_sync
 from flowllm.core.delta import Text
 from flowllm.core.errors import BudgetExceeded, NodeFailure, PipelineInvalid
+
+binding = importlib.import_module("flowllm.runtime.bind")
 
 ECHO = {
     "name": "echo",
@@ -91,6 +94,24 @@ def test_a_flow_is_compiled_once(tmp_path, monkeypatch, pipeline, options, times
         flow.check(**options)
         flow.run({"n": 1})
     assert len(compiled) == times
+
+
+def test_a_flow_is_bound_once_and_a_rehearsal_apart(tmp_path, monkeypatch):
+    bound, bind_step = [], binding._bind_step
+    monkeypatch.setattr(binding, "_bind_step", lambda *a: bound.append(a) or bind_step(*a))
+    flow = flow_of(ECHO, tmp_path)
+    for n in range(3):
+        assert flow.run({"n": n}).text == f"{n} none"
+    assert len(bound) == 1
+    flow.run({"n": 1}, RunOptions(rehearse=True))
+    assert len(bound) == 2
+    assert flow.run({"n": 1}).text == "1 none"
+
+
+def test_what_is_bound_once_knows_no_run_s_options(tmp_path):
+    flow = flow_of({**ECHO, "policies": {"cache": True}}, tmp_path)
+    asked = [RunOptions(), RunOptions(), RunOptions(read_cache=False), RunOptions(refresh=["say"]), RunOptions()]
+    assert [flow.run({"n": 1}, options).to_data()["cache"]["hits"] for options in asked] == [0, 1, 0, 0, 1]
 
 
 async def test_run_works_where_a_loop_runs(tmp_path):

@@ -197,7 +197,7 @@ async def test_deltas_are_shown_as_they_come():
     assert ports["text"] == "b"
     assert [(type(e), e.address, e.delta) for e in events] == [(DeltaReceived, "ask", d) for d in model.deltas]
     events.clear()
-    await Call().run(scope=Scope("ask", events.append, model, observed=False), model="m", prompt=HI)
+    await Call().run(scope=Scope("ask", events.append, model, streamed=False), model="m", prompt=HI)
     assert events == []
 
 

@@ -15,8 +15,7 @@ from flowllm.core.event import CacheHit, CacheMiss, Cost
 from flowllm.core.policy import Services
 from flowllm.core.request import Embed, Rerank, ToolUse, digest
 from flowllm.core.store import MemoryStore
-from flowllm.policies.chain import chain
-from tests.unit.policies.world import World, chat, collect, reply
+from tests.unit.policies.world import World, chain, chat, collect, reply
 
 GOOD = (Text("o"), Text("k"), Usage(10, 5), Finish("stop", "end_turn"), Meta("acme-m-1", "req-1"))
 RICH = (

@@ -11,11 +11,10 @@ from flowllm.core.errors import BudgetExceeded, Interrupted, NodeFailure, Provid
 from flowllm.core.event import CallFailed, CallFinished, CallStarted, Cost, ModelChosen
 from flowllm.core.policy import Services
 from flowllm.policies.attempt_timeout import AttemptTimeout
-from flowllm.policies.chain import chain
 from flowllm.policies.fallback import Fallback
 from flowllm.policies.meter import Meter
 from flowllm.policies.single_flight import SingleFlight
-from tests.unit.policies.world import World, chat, collect, reply
+from tests.unit.policies.world import World, chain, chat, collect, reply
 
 GOOD = (Text("ok"), Usage(10, 5), Finish("stop"))
 
@@ -229,6 +228,11 @@ async def test_a_complete_answer(world):
     assert world.told(CallFinished) == [
         CallFinished("ask", 103.0, "acme/m", Usage(10, 5), Cost(Decimal(15)), 3.0, 1.0, "stop")
     ]
+
+
+async def test_an_answer_that_came_whole_instead_of_as_a_stream(world):
+    await collect(Meter().wrap(world.script([Meta(simulated=True), *GOOD, Meta("m")]), paying()), chat(), world.scope())
+    assert [event.simulated for event in world.told(CallFinished)] == [True]
 
 
 @pytest.mark.parametrize(

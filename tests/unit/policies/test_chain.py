@@ -9,8 +9,8 @@ from flowllm.core.durations import seconds
 from flowllm.core.errors import CODES, ProviderFacts, ProviderFailure
 from flowllm.core.event import CallFinished, CallRetried, CallStarted, ModelChosen
 from flowllm.policies import WRITTEN
-from flowllm.policies.chain import chain, order, parse_policy, policy_model
-from tests.unit.policies.world import World, chat, collect, reply
+from flowllm.policies.chain import order, parse_policy, policy_model
+from tests.unit.policies.world import World, chain, chat, collect, reply
 
 GOOD = (Text("ok"), Usage(10, 5), Finish("stop"))
 

@@ -9,6 +9,12 @@ from flowllm.core.delta import Fold
 from flowllm.core.policy import Services
 from flowllm.core.request import Chat, Message, Text
 from flowllm.core.scope import Scope
+from flowllm.policies import chain as policies
+
+
+def chain(written, backend, services):
+    """The backend within the policies that a node writes."""
+    return policies.chain(policies.ordered(written), backend, services)
 
 
 class Expired:
