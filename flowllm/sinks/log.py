@@ -27,7 +27,7 @@ from flowllm.core.event import (
 )  # fmt: skip
 
 Clean = Callable[[str], str]
-LOUD = ("httpx", "httpcore", "aiohttp", "asyncio", "urllib3", "hydra")
+LOUD = ("aiohttp", "asyncio", "azure", "botocore", "google", "httpcore", "httpx", "hydra", "msal", "requests", "urllib3")
 LEVELS = ("debug", "info", "warning", "error")
 _LEVEL_OF: Mapping[type[Event], str] = {
     StepFailed: "error",
