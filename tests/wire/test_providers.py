@@ -28,12 +28,16 @@ ASKED = {
     "rerank": Rerank("{}/m", "q", ("a", "b"), 1),
 }  # fmt: skip
 
+# Where a name says whose format the model takes.
+NAMED = {("bedrock", "embed"): "cohere.m"}
+
 
 def sent(name, task, **more):
     request = ASKED[task]
     if task == "chat" and REMOTE[name].wire[task] in TEXT_ALONE:
         more = {"tools": ()} | more
-    fields = {field: getattr(request, field) for field in request.__slots__} | {"model": f"{name}/m"} | more
+    model = NAMED.get((name, task), "m")
+    fields = {field: getattr(request, field) for field in request.__slots__} | {"model": f"{name}/{model}"} | more
     return find_wire(REMOTE[name].wire[task], REMOTE[name]).encode(type(request)(**fields))
 
 
@@ -44,7 +48,7 @@ def test_each_task_of_a_provider_becomes_a_request(name, task):
     body = orjson.loads(parts.body)
     assert body
     named = (body.get("model"), body.get("model_id"), *parts.path.partition(":")[0].split("/"))
-    assert "m" in named or task == "rerank" or name in ONE_MODEL
+    assert NAMED.get((name, task), "m") in named or task == "rerank" or name in ONE_MODEL
 
 
 @pytest.mark.parametrize(
@@ -58,6 +62,14 @@ def test_each_task_of_a_provider_becomes_a_request(name, task):
         ("groq", "chat", "https://api.groq.com/openai/v1/chat/completions", {"authorization": "Bearer K"}),
         ("cohere", "chat", "https://api.cohere.com/v2/chat", {"authorization": "Bearer K"}),
         ("cohere", "rerank", "https://api.cohere.com/v2/rerank", {"authorization": "Bearer K"}),
+        ("bedrock", "chat", "https://bedrock-runtime.us-east-1.amazonaws.com/model/m/converse",
+         {"authorization": "Bearer K"}),
+        ("bedrock-rerank", "rerank", "https://bedrock-agent-runtime.us-east-1.amazonaws.com/rerank",
+         {"authorization": "Bearer K"}),
+        ("bedrock-mantle", "chat", "https://bedrock-mantle.us-east-1.api.aws/v1/chat/completions",
+         {"authorization": "Bearer K"}),
+        ("bedrock-mantle-responses", "chat", "https://bedrock-mantle.us-east-1.api.aws/openai/v1/responses",
+         {"authorization": "Bearer K"}),
         ("baseten", "chat", "https://inference.baseten.co/v1/chat/completions", {"authorization": "Api-Key K"}),
         ("replicate", "chat", "https://api.replicate.com/v1/models/m/predictions", {"authorization": "Bearer K"}),
         ("huggingface", "chat", "https://router.huggingface.co/v1/chat/completions", {"authorization": "Bearer K"}),
