@@ -27,7 +27,7 @@ from flowllm.core.event import (
 )  # fmt: skip
 
 Clean = Callable[[str], str]
-LOUD = ("aiohttp", "asyncio", "azure", "botocore", "google", "httpcore", "httpx", "hydra", "msal", "requests", "urllib3")
+LOUD = ("aiohttp", "asyncio", "azure", "botocore", "google", "httpcore", "httpx", "hydra", "msal", "urllib3")
 LEVELS = ("debug", "info", "warning", "error")
 _LEVEL_OF: Mapping[type[Event], str] = {
     StepFailed: "error",
