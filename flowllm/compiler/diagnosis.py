@@ -45,8 +45,8 @@ class Diagnosis:
         self._findings = findings
         self._sound = sound
         self._derived = set(_lost_names(spec, root))
-        misread = any(problem.code == "unknown_field" for problem in spec.problems)
-        self._no_nodes, self._no_inputs = misread and not spec.nodes, misread and not spec.inputs
+        self._no_nodes = not spec.nodes and _misread("nodes", spec)
+        self._no_inputs = not spec.inputs and _misread("inputs", spec)
         self.units = {unit.id: unit for unit in every_unit(root) if not unit.is_wrapped}
         self._items: dict[str, list[Frame]] = {}
         for frame in inner_frames(root):
@@ -190,6 +190,13 @@ class Diagnosis:
         members = {*region.node.around, reader.id}
         ordered = [name for name in self._spec.nodes if name in members]
         return f"{region.id}: {{around: [{', '.join(ordered)}]}}"
+
+
+def _misread(key: str, spec: PipelineSpec) -> bool:
+    """Whether what stands under a top-level key was not understood, or perhaps stands under one that is misspelt."""
+    return any(
+        found.code == "unknown_field" or (found.code, found.where) == ("bad_value", key) for found in spec.problems
+    )
 
 
 def _lost_names(spec: PipelineSpec, root: Frame) -> Iterator[str]:

@@ -60,7 +60,7 @@ class Models:
                 self._circle([*seen, name])
                 return None
             seen.append(name)
-        found = self._group(name, meaning, asked) if meaning is not None else self._model(name, asked)
+        found = self._group(name, meaning, asked) if name in self.spec.models else self._model(name, asked)
         if found is not None and keep_alias and seen[0] != found:
             self.groups[seen[0]] = found
         return found

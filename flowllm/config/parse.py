@@ -38,9 +38,8 @@ def parse(source: Source, parsing: Parsing, find: FindPipeline) -> PipelineSpec:
     raw = _checked(source, parsing)
     parser = _Parser(raw, source.marks, parsing)
     nodes = {
-        name: node
+        name: parse_node(name, value, parser.marks.at("nodes", name), parsing)
         for name, value in parser.mapping("nodes").items()
-        if (node := parse_node(name, value, parser.marks.at("nodes", name), parsing))
     }
     pipelines = {}
     for node in nodes.values():
@@ -153,8 +152,8 @@ class _Parser:
         """Named schemas; each a mapping."""
         found = {}
         for name, value in self.mapping("schemas").items():
+            found[name] = value if isinstance(value, dict) else {}
             if isinstance(value, dict):
-                found[name] = value
                 continue
             marks = self.marks.at("schemas", name)
             message = f"a schema is a JSON Schema, not {shown(value, marks)}"

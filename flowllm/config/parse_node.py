@@ -16,14 +16,14 @@ from flowllm.core.spec import NodeSpec
 from flowllm.text.slots import parse_slot
 
 
-def parse_node(name: str, raw: object, marks: Marks, parsing: Parsing) -> NodeSpec | None:
-    """The node ``name``; None when what was written is no node at all."""
+def parse_node(name: str, raw: object, marks: Marks, parsing: Parsing) -> NodeSpec:
+    """The node ``name``; one without a kind, of which anything may be read, when what was written is no node."""
     check_key_name(name, name, marks, parsing.problems.append)
     if not isinstance(raw, dict):
         what = "a node is a mapping with `kind`"
         message = f"`{name}` is empty; {what}" if raw is None else f"{what}, not {shown(raw, marks)}"
         parsing.wrong("bad_value", message, name, marks.text, f"{name}: {{kind: call, prompt: ...}}")
-        return None
+        return NodeSpec(name, "", origin=marks.key)
     kind = raw.get("kind")
     if not isinstance(kind, str):
         _no_kind(name, raw, marks, parsing)
@@ -32,7 +32,7 @@ def parse_node(name: str, raw: object, marks: Marks, parsing: Parsing) -> NodeSp
 
 
 def _no_kind(name: str, raw: Mapping[str, Any], marks: Marks, parsing: Parsing) -> None:
-    if "kind" in raw:
+    if raw.get("kind") is not None:
         place = marks.at("kind")
         message = f"{shown(raw['kind'], place)} is not a kind"
         parsing.wrong("bad_value", message, f"{name}.kind", place.text, "kind: call")

@@ -42,8 +42,10 @@ class Parsing:
 
 
 def shown(value: object, marks: Marks | None = None) -> str:
-    """A value as its writer knows it: the scalar as written, else its JSON spelling, shortened."""
+    """A value as its writer knows it: the scalar as written, else its JSON spelling, shortened; or ``nothing``."""
     if marks is not None and marks.raw is not None:
+        if not marks.raw and value is None:
+            return "nothing"
         text = marks.raw
     elif isinstance(value, dict | list):
         return "a mapping" if isinstance(value, dict) else "a list"
