@@ -80,7 +80,7 @@ class _Provider:
                     async for batch in batches:
                         for delta in batch:
                             yield delta
-                parts = decoder.follow
+                parts, decoder.follow = decoder.follow, None
             for delta in decoder.finish():
                 yield delta
         except ProviderFailure as failure:

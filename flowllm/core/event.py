@@ -141,7 +141,10 @@ class Cost:
 
 @record
 class CallFinished(Event):
-    """An answer is complete. ``seconds`` from request to end, ``first`` to the first delta."""
+    """An answer is complete. ``seconds`` from request to end, ``first`` to the first delta.
+
+    ``simulated``: it was asked for as a stream and came whole.
+    """
 
     model: str
     usage: Usage | None
@@ -149,6 +152,7 @@ class CallFinished(Event):
     seconds: float
     first: float | None = None
     finish: str | None = None
+    simulated: bool = False
 
 
 @record

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 from typing import ClassVar
 
-from flowllm.core.delta import Delta, Finish, Text, Usage
+from flowllm.core.delta import Delta, Finish, Meta, Text, Usage
 from flowllm.core.errors import BudgetExceeded, Failure
 from flowllm.core.event import CallFailed, CallFinished, CallStarted
 from flowllm.core.policy import Policy, Services
@@ -47,7 +47,7 @@ class Meter(Policy):
 class _Reading:
     """What is known of one request so far."""
 
-    __slots__ = ("_finish", "_first", "_model", "_scope", "_services", "_started", "_usage")
+    __slots__ = ("_finish", "_first", "_model", "_scope", "_services", "_simulated", "_started", "_usage")
 
     def __init__(self, model: str, scope: Scope, services: Services) -> None:
         self._model, self._scope, self._services = model, scope, services
@@ -55,6 +55,7 @@ class _Reading:
         self._first: float | None = None
         self._usage: Usage | None = None
         self._finish: Finish | None = None
+        self._simulated = False
         if scope.observed:
             scope.emit(CallStarted(scope.address, self._started, model, scope.attempt))
 
@@ -66,6 +67,8 @@ class _Reading:
             self._usage = delta
         elif type(delta) is Finish:
             self._finish = delta
+        elif type(delta) is Meta:
+            self._simulated = self._simulated or delta.simulated
 
     def finished(self) -> None:
         """A complete answer: say so, then book it (which may end the run)."""
@@ -74,7 +77,8 @@ class _Reading:
         if scope.observed:
             now, finish = scope.clock.now(), self._finish.reason if self._finish else None
             seconds = now - self._started
-            scope.emit(CallFinished(scope.address, now, self._model, self._usage, cost, seconds, self._first, finish))
+            told = self._model, self._usage, cost, seconds, self._first, finish, self._simulated
+            scope.emit(CallFinished(scope.address, now, *told))
         self._services.spend(cost.total)
 
     def broke(self, error: BaseException) -> None:

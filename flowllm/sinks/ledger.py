@@ -22,7 +22,8 @@ class Row:
     """Counts of calls, tokens, dollars, seconds. ``unpriced`` calls are not part of ``cost``.
 
     ``calls`` are complete answers, ``failed`` requests that gave none; ``saved`` is what answers
-    from the cache had cost; ``seconds`` is the time spent in steps, summed.
+    from the cache had cost; ``seconds`` is the time spent in steps, summed; ``simulated`` calls were
+    asked for as streams and came whole.
     """
 
     calls: int = 0
@@ -40,6 +41,7 @@ class Row:
     saved: Decimal = Decimal(0)
     steps: int = 0
     seconds: float = 0.0
+    simulated: int = 0
 
     def plus(self, other: "Row") -> "Row":
         """The sum of two rows."""
@@ -114,7 +116,7 @@ class Ledger:
         self._nodes: dict[str, Row] = {}
         self._models: dict[str, Row] = {}
         self._read: Mapping[type[Event], Callable[[Any], tuple[Row, str]]] = {
-            CallFinished: lambda e: (replace(_used(e.usage, e.cost), calls=1), e.model),
+            CallFinished: lambda e: (replace(_used(e.usage, e.cost), calls=1, simulated=int(e.simulated)), e.model),
             CallFailed: lambda e: (replace(_used(e.usage, e.cost) if e.usage else Row(), failed=1), e.model),
             CallRetried: lambda e: (Row(retries=1), e.model),
             CacheHit: lambda e: (Row(cache_hits=1, saved=e.saved or Decimal(0)), ""),

@@ -45,7 +45,8 @@ class Decoder(Protocol):
 
     ``done``: the end mark came and nothing more is to be expected; ``complete``: the answer could
     end here. Errors inside the answer are raised as `ProviderFailure` with the text so far. ``follow``:
-    the answer goes on in that of another request, which is to be sent when these frames are at their end.
+    the answer goes on in that of another request, to be sent when these frames are at their end; who sends
+    it sets it to None.
     """
 
     done: bool

@@ -162,7 +162,6 @@ class Decoder(AnswerDecoder):
 
     def _prediction(self, body: dict[str, Any], deltas: list[Delta]) -> None:
         found = prediction_of(body)
-        self.follow = None
         self._name(body.get("model"), deltas)
         if found.status in ("queued", "running"):
             self.follow = self._next(body, found)

@@ -4,6 +4,7 @@ import io
 import json
 import logging
 import math
+from dataclasses import replace
 from decimal import Decimal
 
 import numpy as np
@@ -65,7 +66,7 @@ def test_ledger_counts():
         CallFailed("docs[2]/ask", 1.0, "acme/m", "stream_interrupted", "no", Usage(7, 1), Cost(Decimal("0.001"))),
         CacheHit("docs[3]/ask", 1.0, "k", "call", Decimal("0.004")),
         CacheMiss("docs[0]/ask", 1.0, "k"),
-        finished("sum", "acme/n", None, None),
+        replace(finished("sum", "acme/n", None, None), simulated=True),
         StepFinished("sum", 3.0, "call", 1.25),
         DeltaReceived("sum", 1.0, Text("a")),
     ]:
@@ -76,7 +77,7 @@ def test_ledger_counts():
         calls=2, failed=2, retries=1, cache_hits=1, cache_misses=1, input=207, output=41,
         cost=Decimal("0.005"), saved=Decimal("0.004"),
     )  # fmt: skip
-    assert summary.nodes["sum"] == Row(calls=1, unpriced=1, steps=1, seconds=1.25)
+    assert summary.nodes["sum"] == Row(calls=1, unpriced=1, steps=1, seconds=1.25, simulated=1)
     assert summary.models["acme/m"].calls == 2
     assert summary.total.calls == 3
     assert summary.cost() is None
@@ -118,7 +119,7 @@ def test_summary_text(seen, text):
                 "usage": {"type": "Usage", "input": 100, "output": 20, "cached_input": None, "cache_write": None,
                           "reasoning": None, "estimated": False},
                 "cost": {"type": "Cost", "total": "0.002", "items": {}, "source": ""},
-                "seconds": 1.5, "first": 0.2, "finish": "stop", "address": "ask", "at": 2.0,
+                "seconds": 1.5, "first": 0.2, "finish": "stop", "simulated": False, "address": "ask", "at": 2.0,
             },
         ),
         (DeltaReceived("a", 0.0, Text("x")), {"address": "a", "at": 0.0, "delta": {"type": "Text", "text": "x"}}),

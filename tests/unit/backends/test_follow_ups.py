@@ -1,0 +1,129 @@
+"""Answers that go on in that of another request, and answers that come whole where a stream was asked for."""
+
+import httpx
+import orjson
+import pytest
+
+from flowllm.backends.http import HttpClient, HttpxTransport
+from flowllm.backends.provider import Timeouts, backend_for
+from flowllm.core.card import Auth, ProviderCard
+from flowllm.core.delta import Meta, Text, fold
+from flowllm.core.errors import ProviderFailure
+from flowllm.core.request import Chat, Message
+from flowllm.core.request import Text as Said
+from flowllm.core.scope import Scope
+from tests.unit.policies.world import FakeClock
+
+USER = Message("user", (Said("hi"),))
+API, STREAM = "https://api.acme.example/v1", "https://stream.acme.example"
+PREDICTIONS = f"{API}/models/a/b/predictions"
+TEMPLATE = {"templates": {"chat": {"path": "/predict", "body": {"p": "{prompt}"}, "text": "answer.output"}}}
+
+
+def prediction(status, stream=None, **more):
+    urls = {"get": f"{API}/predictions/p", "cancel": f"{API}/predictions/p/cancel"} | (
+        {"stream": stream} if stream else {}
+    )
+    return {"id": "p", "model": "a/b", "status": status, "urls": urls, "error": None, "output": None} | more
+
+
+class Server:
+    """Answers by URL, each list in its order and its last one again and again."""
+
+    def __init__(self):
+        self.sent, self.clock = [], FakeClock()
+        self._answers = {}
+
+    def on(self, url, *answers):
+        self._answers[url] = list(answers)
+        return self
+
+    def __call__(self, request):
+        self.sent.append(request)
+        listed = self._answers[str(request.url)]
+        answer = listed.pop(0) if len(listed) > 1 else listed[0]
+        if isinstance(answer, httpx.Response):
+            return answer
+        return httpx.Response(200, content=answer if isinstance(answer, bytes) else orjson.dumps(answer))
+
+    async def deltas(self, *, stream, wire="replicate_predictions", quirks=None, timeouts=None):
+        card = ProviderCard("acme", API, {"chat": wire}, Auth("bearer", ("K",)), quirks=quirks or {}, origins=(STREAM,))
+        client = HttpClient(transport=HttpxTransport(httpx.MockTransport(self)))
+        call = backend_for(card, lambda _: "canary-secret", client, timeouts)
+        return [delta async for delta in call(Chat("acme/a/b", (USER,), stream=stream), Scope(clock=self.clock))]
+
+
+async def test_a_prediction_is_asked_after_until_its_end():
+    server = Server().on(PREDICTIONS, prediction("starting"))
+    server.on(f"{API}/predictions/p", prediction("processing"), prediction("succeeded", output=["a", "b"]))
+    reply = fold(await server.deltas(stream=False))
+    assert (reply.text, reply.finish, reply.model, reply.simulated) == ("ab", "stop", "a/b", False)
+    assert [request.method for request in server.sent] == ["POST", "GET", "GET"]
+    assert server.sent[0].headers["prefer"] == "wait=60"
+    assert orjson.loads(server.sent[0].content) == {"input": {"prompt": "hi"}}
+    assert server.clock.slept == [0.5, 0.5]
+    assert {request.headers["authorization"] for request in server.sent} == {"Bearer canary-secret"}
+
+
+async def test_a_prediction_streams_from_the_server_that_it_names():
+    server = Server().on(PREDICTIONS, prediction("starting", f"{STREAM}/s"))
+    server.on(f"{STREAM}/s", b"event: output\ndata: a\n\nevent: output\ndata:  b\n\nevent: done\ndata: {}\n\n")
+    deltas = await server.deltas(stream=True)
+    assert [delta.text for delta in deltas if isinstance(delta, Text)] == ["a", " b"]
+    assert (fold(deltas).finish, fold(deltas).simulated) == ("stop", False)
+    assert server.sent[1].headers["accept"] == "text/event-stream"
+    assert server.sent[1].headers["authorization"] == "Bearer canary-secret"
+    assert "prefer" not in server.sent[0].headers
+    assert server.clock.slept == []
+
+
+async def test_a_key_goes_to_no_server_that_an_answer_names():
+    server = Server().on(PREDICTIONS, prediction("starting", "https://evil.example/s"))
+    with pytest.raises(ProviderFailure, match=r"would go to evil\.example") as caught:
+        await server.deltas(stream=True)
+    assert caught.value.code == "redirect_refused"
+    assert len(server.sent) == 1
+
+
+async def test_a_prediction_that_cannot_stream_is_told_as_a_stream():
+    server = Server().on(PREDICTIONS, prediction("starting"))
+    server.on(f"{API}/predictions/p", prediction("succeeded", output="one  two\nthree "))
+    deltas = await server.deltas(stream=True)
+    assert [delta.text for delta in deltas if isinstance(delta, Text)] == ["one", "  two", "\nthree", " "]
+    assert (fold(deltas).text, fold(deltas).simulated) == ("one  two\nthree ", True)
+    flag = next(place for place, delta in enumerate(deltas) if isinstance(delta, Meta) and delta.simulated)
+    assert not any(isinstance(delta, Text) for delta in deltas[:flag])
+
+
+@pytest.mark.parametrize(("stream", "pieces"), [(True, ["a", " b"]), (False, ["a b"])])
+async def test_a_template_without_a_stream(stream, pieces):
+    server = Server().on(f"{API}/predict", {"output": "a b"})
+    deltas = await server.deltas(stream=stream, wire="http_template", quirks=TEMPLATE)
+    assert [delta.text for delta in deltas if isinstance(delta, Text)] == pieces
+    assert fold(deltas).simulated is stream
+
+
+async def test_asking_after_a_prediction_has_one_limit():
+    server = Server().on(PREDICTIONS, prediction("starting")).on(f"{API}/predictions/p", prediction("processing"))
+    with pytest.raises(ProviderFailure, match="sent nothing for 5 s") as caught:
+        await server.deltas(stream=False, timeouts=Timeouts(whole=5.0))
+    assert caught.value.code == "timeout"
+    assert sum(server.clock.slept) == pytest.approx(5.0, abs=0.5)
+
+
+@pytest.mark.parametrize(
+    ("answer", "code"),
+    [
+        (httpx.Response(404, content=b'{"detail": "gone"}'), "not_found"),
+        (b"", "empty_response"),
+        (prediction("failed", error="out of memory"), "server_error"),
+        (prediction("canceled"), "server_error"),
+        ({"id": "p"}, "invalid_response"),
+    ],
+)
+async def test_what_goes_wrong_after_a_prediction_was_made(answer, code):
+    server = Server().on(PREDICTIONS, prediction("starting")).on(f"{API}/predictions/p", answer)
+    with pytest.raises(ProviderFailure) as caught:
+        await server.deltas(stream=False)
+    assert (caught.value.code, caught.value.facts.provider) == (code, "acme")
+    assert "canary" not in caught.value.message
