@@ -13,7 +13,7 @@ from random import Random
 from typing import Any
 
 from flowllm.compiler.call_policies import fallbacks
-from flowllm.compiler.candidates import candidates
+from flowllm.compiler.candidates import asked, candidates
 from flowllm.compiler.explain import certain
 from flowllm.compiler.plan_json import digest
 from flowllm.core.errors import SetupError
@@ -84,7 +84,10 @@ class BoundStep:
 
 @record
 class BoundFrame:
-    """A frame ready to run. ``rank`` orders ready steps by id; ``by_rank`` is its inverse."""
+    """A frame ready to run. ``rank`` orders ready steps by id; ``by_rank`` is its inverse.
+
+    ``asks`` are the models that its steps can ask, those inside regions included.
+    """
 
     plan: Plan
     steps: tuple[BoundStep, ...]
@@ -94,6 +97,7 @@ class BoundFrame:
     index: Mapping[str, int]
     roots: frozenset[int]
     digest: str
+    asks: tuple[str, ...]
 
 
 def bind_frame(plan: Plan, kinds: Kinds, models: Mapping[str, Any] | None = None) -> BoundFrame:
@@ -103,16 +107,25 @@ def bind_frame(plan: Plan, kinds: Kinds, models: Mapping[str, Any] | None = None
     rank = [0] * len(by_rank)
     for position, index in enumerate(by_rank):
         rank[index] = position
+    steps = tuple(_bind_step(step, kinds, groups) for step in plan.steps)
     return BoundFrame(
         plan=plan,
-        steps=tuple(_bind_step(step, kinds, groups) for step in plan.steps),
+        steps=steps,
         outputs={name: compile_evaluable(slot) for name, slot in plan.outputs.items()},
         rank=tuple(rank),
         by_rank=by_rank,
         index={step.id: i for i, step in enumerate(plan.steps)},
         roots=frozenset(plan.roots),
         digest=plan.digest or digest(plan),
+        asks=tuple(sorted({model for bound in steps for model in _asks(bound, groups)})),
     )
+
+
+def _asks(bound: BoundStep, groups: Mapping[str, Any]) -> Iterator[str]:
+    """Every model that a step can ask, or the steps inside it."""
+    yield from asked(bound.step, groups)
+    if bound.body is not None:
+        yield from bound.body.asks
 
 
 def _bind_step(step: Step, kinds: Kinds, groups: Mapping[str, Any]) -> BoundStep:

@@ -99,7 +99,8 @@ async def run_cache(frame: "Frame", index: int, place: Place, arguments: Argumen
 
 
 def _region_key(frame: "Frame", bound: BoundStep, place: Place, arguments: Arguments) -> str:
-    """All that the value depends on: the body, what it reads from outside or ``key``, and the attempt.
+    """All that the value depends on: the body, what stands behind its models here (their servers, the rules of
+    the mock), what it reads from outside or ``key``, and the attempt.
 
     json and not orjson: a key must take integers of any size, and keep NaN and null apart.
     """
@@ -107,7 +108,8 @@ def _region_key(frame: "Frame", bound: BoundStep, place: Place, arguments: Argum
     read = arguments.get("key")
     if read is None:
         read = {path: value(frame.names) for path, value in bound.captures}
-    text = json.dumps([CACHE_VERSION, bound.body.digest, place.salt, plain(read)], sort_keys=True)
+    behind = [frame.run.services.identity(model) for model in bound.body.asks]
+    text = json.dumps([CACHE_VERSION, bound.body.digest, behind, place.salt, plain(read)], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
