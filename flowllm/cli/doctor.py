@@ -136,7 +136,8 @@ def providers() -> Iterator[Finding]:
 
     for row in provider_rows(here()):
         where = f" at {row['base_url']}" if row["base_url"] else ""
-        yield Finding("providers", row["name"], f"{row['models']} models{where}, key: {row['key']}")
+        unset = "".join(f", setting `{name}`: {reason}" for name, reason in row["unset"].items())
+        yield Finding("providers", row["name"], f"{row['models']} models{where}{unset}, key: {row['key']}")
 
 
 def keys() -> Iterator[Finding]:

@@ -42,20 +42,26 @@ def provider_rows(environment: "Environment") -> Iterator[dict[str, Any]]:
             "open_models": card.open_models,
             "key": key_state(environment, card),
             "base_url": card.base_url,
+            "settings": dict(card.settings),
+            "unset": dict(card.unset),
             "docs": card.docs,
             "file": card.origin.file,
         }
 
 
 def key_state(environment: "Environment", card: "ProviderCard") -> str:
-    """``not needed``, the place and the end of the key that was found, or the variable that is not set."""
+    """``not needed``, what was found to sign with and where, or the variable that is not set."""
+    from flowllm.backends.auth.found import what_signs
     from flowllm.backends.auth.keys import masked
+    from flowllm.backends.auth.signing import LIBRARIES
 
     if card.auth.scheme == "none":
         return "not needed"
     found = environment.keys.find(card.auth)
     if found is not None:
         return f"{masked(found[0])} ({found[1]})"
+    if card.auth.scheme in LIBRARIES:
+        return what_signs(card.auth, environment.keys.find)
     name = " or ".join(f"${variable}" for variable in card.auth.env) or "a key"
     return f"{name} is not set" + ("" if card.auth.required else " (not required)")
 
