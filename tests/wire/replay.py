@@ -58,7 +58,9 @@ QUIRKS = {name: {"family": name.rpartition("-")[2]} for name, wire in WIRES.item
     "sagemaker-invoke": {"templates": {"chat": {
         "path": "/", "body": {"inputs": "{prompt}"}, "text": "answer[0].generated_text"}}},
     "hf-inference": {"templates": {"chat": {
-        "path": "/", "body": {"inputs": "{prompt}"}, "text": "answer[0].generated_text"}}},
+        "path": "/", "body": {"inputs": "{prompt}"}, "text": "answer[0].generated_text",
+        "stream": {"text": "answer.token.text", "finish": "answer.details.finish_reason",
+                   "input_tokens": "answer.details.read", "output_tokens": "answer.details.generated_tokens"}}}},
     "vertex-predict": {"templates": {"embed": {
         "path": "/", "body": {"instances": "{texts}"}, "vectors": "answer.predictions[].embeddings.values",
         "input_tokens": "answer.predictions[].embeddings.statistics.token_count"}}},

@@ -105,6 +105,12 @@ CASES = {
     "a prediction that gives no text": (
         "replicate-predictions", body(ENDED | {"output": {"score": 0.5}}), {"text": '{"score":0.5}', "usage": None},
     ),
+    "a stream by its paths": (
+        "hf-inference",
+        sse({"token": {"text": "Hé"}, "details": None}, {"index": 1}, {"token": {"text": "llo"}},
+            {"token": {"text": ""}, "details": {"finish_reason": "eos_token", "read": 5, "generated_tokens": 3}}),
+        {"text": "Héllo", "finish": "stop", "finish_raw": "eos_token", **COUNTED},
+    ),
     "an answer by its path": (
         "hf-inference", body([{"generated_text": "a"}]), {"text": "a", "finish": None, "usage": None},
     ),
@@ -214,6 +220,7 @@ def test_an_error_inside_an_answer_keeps_the_text_so_far(protocol, data, code):
         ("watsonx-chat", sse(chatted(content="a"))),
         ("openai-completions", sse(completion("a"))),
         ("replicate-predictions", told(("output", "a"))),
+        ("hf-inference", sse({"token": {"text": "a"}})),
     ],
 )
 def test_an_answer_without_its_end_was_interrupted(protocol, data):

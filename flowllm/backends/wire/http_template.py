@@ -147,7 +147,7 @@ class Wire:
         if isinstance(template, RerankTemplate):
             assert isinstance(request, Rerank)
             return _Ranks(template, len(request.documents), request.k)
-        return _Stream(template.stream) if template.stream and _streams(request) else _Answer(template)
+        return _Answer(template, template.stream if _streams(request) else None)
 
     def decode_error(self, status: int, headers: Mapping[str, str], body: bytes) -> ProviderFailure:
         """What an error status means."""
@@ -248,51 +248,35 @@ def _text(value: Any) -> str:
 
 
 class _Answer(AnswerDecoder):
-    """The one frame of a chat to deltas."""
+    """Frames of a chat to deltas: one body, or events, of which those without text are passed over."""
 
-    __slots__ = ("_template",)
-
-    def __init__(self, template: ChatTemplate) -> None:
-        super().__init__()
-        self._template = template
-
-    def _load(self, frame: Frame) -> Any:
-        return _json(frame)
-
-    def _read(self, data: Any, frame: Frame, deltas: list[Delta]) -> None:
-        template = self._template
-        try:
-            text = follow(template.text, {_ROOT: data})
-        except NodeFailure:
-            raise invalid(frame, f"has no `{template.text}`") from None
-        self._name(_found(template.model, data), deltas)
-        self._say(_text(text), deltas)
-        self._end(_found(template.finish, data))
-        if usage := _usage(template, data):
-            deltas.append(usage)
-        self.done = self.complete = True
-
-
-class _Stream(AnswerDecoder):
-    """Frames of a chat to deltas; an event without text is passed over."""
-
-    __slots__ = ("_template",)
+    __slots__ = ("_stream", "_template")
     mark = b"[DONE]"
 
-    def __init__(self, template: StreamTemplate) -> None:
+    def __init__(self, template: ChatTemplate, stream: StreamTemplate | None) -> None:
         super().__init__()
         self._template = template
+        self._stream = stream
 
     def _load(self, frame: Frame) -> Any:
         return _json(frame)
 
     def _read(self, data: Any, frame: Frame, deltas: list[Delta]) -> None:
-        template = self._template
-        self._say(_text(_found(template.text, data)), deltas)
+        template = self._template if frame.whole or self._stream is None else self._stream
+        self._name(_found(self._template.model, data), deltas)
+        found = _found(template.text, data) if template is self._stream else _required(template, data, frame)
+        self._say(_text(found), deltas)
         self._end(_found(template.finish, data))
         if usage := _usage(template, data):
             deltas.append(usage)
-        self.complete = self.complete or template.finish is None or frame.whole
+        self.complete = self.complete or frame.whole or template.finish is None
+
+
+def _required(template: ChatTemplate | StreamTemplate, data: Any, frame: Frame) -> Any:
+    try:
+        return follow(template.text, {_ROOT: data})
+    except NodeFailure:
+        raise invalid(frame, f"has no `{template.text}`") from None
 
 
 class _Vectors(VectorsDecoder):
