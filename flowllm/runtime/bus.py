@@ -32,7 +32,9 @@ class Bus:
 
     def emit(self, event: Event) -> None:
         """Tell everybody who reads such events."""
-        for reader in self.readers_of(type(event)):
+        kind = type(event)
+        readers = self._readers_of.get(kind)
+        for reader in self.readers_of(kind) if readers is None else readers:
             try:
                 reader(event)
             except Exception as error:  # noqa: BLE001  a reader is not part of the run

@@ -94,7 +94,7 @@ class CostWatch:
 
     def emit(self, event: Event) -> None:
         """Take one event."""
-        if isinstance(event, CallFinished):
+        if type(event) is CallFinished:
             cost = event.cost.total
             self.total = None if cost is None or self.total is None else self.total + cost
         self._emit(event)

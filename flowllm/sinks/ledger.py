@@ -7,17 +7,19 @@ A node's name is its address without items and attempts: ``docs[3]/sure#2/ask`` 
 import functools
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import field, fields, replace
 from decimal import Decimal
-from typing import Any
+from operator import add, attrgetter
+from typing import Any, ClassVar
 
 from flowllm.core.delta import Usage
 from flowllm.core.event import CacheHit, CacheMiss, CallFailed, CallFinished, CallRetried, Cost, Event, StepFinished
+from flowllm.core.record import record
 
 _COUNTERS = re.compile(r"\[\d+\]|#\d+")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Row:
     """Counts of calls, tokens, dollars, seconds. ``unpriced`` calls are not part of ``cost``.
 
@@ -45,15 +47,19 @@ class Row:
 
     def plus(self, other: "Row") -> "Row":
         """The sum of two rows."""
-        return Row(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
+        return Row(*map(add, _values(self), _values(other)))
 
     def to_data(self) -> dict[str, Any]:
         """As JSON-like data, without what is 0; money as text."""
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
-        return {name: f"{v:f}" if isinstance(v, Decimal) else v for name, v in values.items() if v}
+        values = zip(_NAMES, _values(self), strict=True)
+        return {name: f"{v:f}" if isinstance(v, Decimal) else v for name, v in values if v}
 
 
-@dataclass(frozen=True, slots=True)
+_NAMES = tuple(found.name for found in fields(Row))
+_values = attrgetter(*_NAMES)
+
+
+@record
 class Summary:
     """A run so far."""
 
@@ -109,24 +115,29 @@ def _money(amount: Decimal) -> str:
     return f"{amount:.{1 - amount.adjusted()}f}"
 
 
+_READ: Mapping[type[Event], Callable[[Any], tuple[Row, str]]] = {
+    CallFinished: lambda e: (replace(_used(e.usage, e.cost), calls=1, simulated=int(e.simulated)), e.model),
+    CallFailed: lambda e: (replace(_used(e.usage, e.cost) if e.usage else Row(), failed=1), e.model),
+    CallRetried: lambda e: (Row(retries=1), e.model),
+    CacheHit: lambda e: (Row(cache_hits=1, saved=e.saved or Decimal(0)), ""),
+    CacheMiss: lambda _: (Row(cache_misses=1), ""),
+    StepFinished: lambda e: (Row(steps=1, seconds=e.seconds), ""),
+}
+"""What an event counts for, and the model that it counts for too."""
+
+
 class Ledger:
     """A reader of events that counts."""
+
+    reads: ClassVar[frozenset[type[Event]]] = frozenset(_READ)
 
     def __init__(self) -> None:
         self._nodes: dict[str, Row] = {}
         self._models: dict[str, Row] = {}
-        self._read: Mapping[type[Event], Callable[[Any], tuple[Row, str]]] = {
-            CallFinished: lambda e: (replace(_used(e.usage, e.cost), calls=1, simulated=int(e.simulated)), e.model),
-            CallFailed: lambda e: (replace(_used(e.usage, e.cost) if e.usage else Row(), failed=1), e.model),
-            CallRetried: lambda e: (Row(retries=1), e.model),
-            CacheHit: lambda e: (Row(cache_hits=1, saved=e.saved or Decimal(0)), ""),
-            CacheMiss: lambda _: (Row(cache_misses=1), ""),
-            StepFinished: lambda e: (Row(steps=1, seconds=e.seconds), ""),
-        }
 
     def __call__(self, event: Event) -> None:
         """Count an event."""
-        read = self._read.get(type(event))
+        read = _READ.get(type(event))
         if read is None:
             return
         row, model = read(event)
