@@ -31,32 +31,49 @@ _RAW = "application/octet-stream"
 class EventStream(Counted):
     """Messages to frames; ``event`` is the message's type of event."""
 
-    __slots__ = ("_body", "_buffer", "_need")
+    __slots__ = ("_body", "_buffer", "_failure", "_need")
 
     def __init__(self, limits: Limits | None = None, json: JsonForm = "whole") -> None:
         super().__init__(limits)
         self._buffer = bytearray()
         self._need = _PRELUDE.size
         self._body = Sniffed(limits, json, binary=False)
+        self._failure: ProviderFailure | None = None
 
     def feed(self, chunk: bytes) -> Sequence[Frame]:
-        """The frames of the messages that ``chunk`` completes."""
+        """The frames of the messages that ``chunk`` completes; what is damaged behind them is raised after them."""
+        self._raise()
         self._count(chunk)
         self._buffer += chunk
         frames: list[Frame] = []
-        while len(self._buffer) >= self._need:
-            if self._need == _PRELUDE.size:
-                self._need = self._total()
-            else:
-                frames.extend(self._frames(bytes(self._buffer[: self._need])))
-                del self._buffer[: self._need]
-                self._need = _PRELUDE.size
+        try:
+            while len(self._buffer) >= self._need:
+                frames.extend(self._step())
+        except ProviderFailure as failure:
+            self._failure = failure
+        if not frames:
+            self._raise()
         return frames
 
     def finish(self) -> Sequence[Frame]:
         """What the end of a body inside the messages completes; a message that broke off is left out."""
+        self._raise()
         self._buffer.clear()
         return self._body.finish()
+
+    def _raise(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+
+    def _step(self) -> Sequence[Frame]:
+        """Learn the length of the next message, or take it."""
+        if self._need == _PRELUDE.size:
+            self._need = self._total()
+            return ()
+        message = bytes(self._buffer[: self._need])
+        del self._buffer[: self._need]
+        self._need = _PRELUDE.size
+        return self._frames(message)
 
     def _total(self) -> int:
         """The length of the next message."""

@@ -6,7 +6,7 @@ events; the whole of an answer that does not stream. Comments of the server coun
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from urllib.parse import urlencode
@@ -17,6 +17,7 @@ from flowllm.backends.auth.signing import Signer, advice, signer_for
 from flowllm.backends.failures import request_id
 from flowllm.backends.framing import Frame, Framing, Limits, Sniffed
 from flowllm.backends.http import CONNECT_SECONDS, HttpClient, HttpRequest, HttpResponse
+from flowllm.backends.usage import header_usage
 from flowllm.backends.wire import Decoder, HttpParts, Wire, find_wire
 from flowllm.core.card import Auth, ProviderCard
 from flowllm.core.delta import Delta, Meta
@@ -155,10 +156,12 @@ class _Provider:
             raise wire.decode_error(response.status, response.headers, await _error_body(response, waiting))
         if found := request_id(response.headers):
             yield (Meta(request_id=found),)
+        if counted := header_usage(response.headers):
+            yield (counted,)
         framing = Sniffed(self._limits, waiting.json)
         if waiting.stream:
             while chunk := await _read(response, decoder, waiting):
-                yield _decoded(framing.feed(chunk), decoder, waiting)
+                yield _decoded(_framed(framing, chunk, decoder), decoder, waiting)
                 if decoder.done:
                     break
                 waiting.heard(framing.beats)
@@ -168,7 +171,7 @@ class _Provider:
             yield _whole(_decoded(frames, decoder, waiting), waiting)
         if framing.blank:
             raise ProviderFailure("empty_response", "the answer is empty")
-        yield _whole(_decoded(framing.finish(), decoder, waiting), waiting)
+        yield _whole(_decoded(_framed(framing, None, decoder), decoder, waiting), waiting)
 
     def _told(self, failure: ProviderFailure, request: Request) -> ProviderFailure:
         """The failure with its provider and model, and without a secret should the server repeat one."""
@@ -217,6 +220,14 @@ class _Waiting:
         """What a TimeoutError means here."""
         message = f"the provider sent nothing for {self.patience:g} s"
         return ProviderFailure("timeout", message, facts=ProviderFacts(should_retry=True))
+
+
+def _framed(framing: Framing, chunk: bytes | None, decoder: Decoder) -> Sequence[Frame]:
+    """The frames that a chunk, or the end, completes; a failure knows the text so far."""
+    try:
+        return framing.finish() if chunk is None else framing.feed(chunk)
+    except ProviderFailure as failure:
+        raise with_text(failure, decoder.partial_text) from None
 
 
 def _decoded(frames: Iterable[Frame], decoder: Decoder, waiting: _Waiting) -> Iterator[Delta]:

@@ -1,10 +1,14 @@
-"""Token counts of answers in the formats of OpenAI, wherever the dialects put them."""
+"""Token counts of answers in the formats of OpenAI, wherever the dialects put them, and of headers."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from flowllm.core.delta import Usage
 
 _CACHED = ("prompt_cache_hit_tokens", "cached_tokens", "cache_read_input_tokens", "num_cached_tokens")
+
+_HEADER = "x-amzn-bedrock-"
+_DIGITS = 16
 
 
 def usage_of(usage: dict[str, Any]) -> Usage:
@@ -32,6 +36,19 @@ def input_of(usage: dict[str, Any]) -> int | None:
 def output_of(usage: dict[str, Any]) -> int | None:
     """The tokens written, without thinking."""
     return _first((usage.get("completion_tokens"),))
+
+
+def header_usage(headers: Mapping[str, str]) -> Usage | None:
+    """What Amazon Bedrock counts beside the body; not every model that it hosts counts inside."""
+    names = (f"{_HEADER}{name}-token-count" for name in ("input", "output", "cache-read-input", "cache-write-input"))
+    read, written, cached, kept = (_count(headers.get(name, "")) for name in names)
+    if read is None:
+        return None
+    return Usage(read + (cached or 0) + (kept or 0), written, cached, kept)
+
+
+def _count(text: str) -> int | None:
+    return int(text) if text.isdecimal() and len(text) < _DIGITS else None
 
 
 def _output(usage: dict[str, Any], reasoning: int | None) -> int | None:

@@ -3,11 +3,11 @@
 The family stands in the model's name or in the quirk ``family``. Claude is asked in the messages
 format, Nova in that of Converse, and models that understand chat completions in these, each by the
 wire that speaks it; older text models have bodies of their own (`hosted_text`). A streamed answer
-comes as pieces wrapped in the binary event stream. Titan embeds one text a request.
+comes as pieces wrapped in the binary event stream. Titan embeds one text a request: several follow each other.
 """
 
 import base64
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Literal
 from urllib.parse import quote
@@ -25,7 +25,7 @@ from flowllm.backends.vectors import VectorsDecoder
 from flowllm.backends.wire import Decoder, HttpParts, find_wire, model_of
 from flowllm.backends.wire import Wire as AnyWire
 from flowllm.core.card import ProviderCard
-from flowllm.core.delta import Delta, Usage
+from flowllm.core.delta import Delta, Usage, Vectors
 from flowllm.core.errors import ProviderFailure
 from flowllm.core.request import Chat, Embed, Request
 
@@ -69,7 +69,7 @@ class Wire:
         name, family = self._of(request.model)
         stream = isinstance(request, Chat) and request.stream
         if isinstance(request, Embed):
-            body = orjson.dumps(merged(_embed(name, family, request, self._quirks.of(request.model)), request.extra))
+            body = orjson.dumps(merged(_embed(family, request, self._quirks.of(request.model)), request.extra))
         else:
             assert isinstance(request, Chat)
             body = self._chat(name, family, request)
@@ -80,7 +80,8 @@ class Wire:
         """A decoder of one answer."""
         family = self._of(request.model)[1]
         if isinstance(request, Embed):
-            return VectorsDecoder(_vectors, len(request.texts))
+            one_by_one = family != "cohere" and len(request.texts) > 1
+            return OneByOne(self._each(request)) if one_by_one else VectorsDecoder(_vectors, len(request.texts))
         inner = self._wire(request.model, family).decoder(request)
         told = None if family in _WIRES else TOLD.get(family, _as_it_is)
         return Unwrapped(inner, told, f"an answer of the family {family}")
@@ -88,6 +89,10 @@ class Wire:
     def decode_error(self, status: int, headers: Mapping[str, str], body: bytes) -> ProviderFailure:
         """What an error status means."""
         return failure_of(status, headers, body)
+
+    def _each(self, request: Embed) -> Iterator[HttpParts]:
+        """A request for every text but the first."""
+        return (self.encode(replace(request, texts=(text,))) for text in request.texts[1:])
 
     def _of(self, model: str) -> tuple[str, str]:
         """The provider's name of a model, and its family."""
@@ -128,14 +133,11 @@ def _words(family: str, quirks: Quirks) -> dict[str, Any]:
     return {"drop": _UNSAID, "rename": rename, "structured": quirks.structured}
 
 
-def _embed(name: str, family: str, request: Embed, quirks: Quirks) -> dict[str, Any]:
+def _embed(family: str, request: Embed, quirks: Quirks) -> dict[str, Any]:
     if family == "cohere":
         body = {"texts": request.texts, "input_type": quirks.input_type, "embedding_types": ["float"]}
         return body | ({} if request.dimensions is None else {"output_dimension": request.dimensions})
-    if len(request.texts) != 1:
-        message = f"`{name}` embeds one text a request, not {len(request.texts)}"
-        raise ProviderFailure("bad_request", message, hint="batch: 1")
-    body = {"inputText": request.texts[0]}
+    body = {"inputText": "".join(request.texts[:1])}
     return body | ({} if request.dimensions is None else {"dimensions": request.dimensions})
 
 
@@ -146,6 +148,26 @@ def _vectors(body: dict[str, Any]) -> tuple[list[Any], Usage | None]:
         return [body["embedding"]], usage
     given = body["embeddings"]
     return given if isinstance(given, list) else given["float"], usage
+
+
+class OneByOne(VectorsDecoder):
+    """The vectors of texts that are embedded one a request; ``rest`` are the requests after the first."""
+
+    def __init__(self, rest: Iterator[HttpParts]) -> None:
+        super().__init__(_vectors, 1)
+        self._rest = rest
+        self._rows: list[Any] = []
+        self._tokens = 0
+
+    def _deltas(self, frame: Frame) -> Iterable[Delta]:
+        for delta in super()._deltas(frame):
+            if isinstance(delta, Vectors):
+                self._rows += delta.vectors
+            elif isinstance(delta, Usage):
+                self._tokens += delta.input or 0
+        self.follow = next(self._rest, None)
+        told = (Usage(input=self._tokens),) if self._tokens else ()
+        return () if self.follow else (Vectors(self._rows), *told)
 
 
 def _as_it_is(told: dict[str, Any]) -> dict[str, Any]:
@@ -175,6 +197,11 @@ class Unwrapped:
     def complete(self) -> bool:
         """Whether the answer could end here."""
         return self._decoder.complete
+
+    @property
+    def follow(self) -> HttpParts | None:
+        """The request in whose answer this one goes on."""
+        return self._decoder.follow
 
     @property
     def partial_text(self) -> str:

@@ -117,6 +117,18 @@ def test_a_length_is_refused_before_its_message_comes():
         EventStream(Limits(event=1000)).feed(framed(1001, 0)[:12])
 
 
+def test_what_came_before_the_damage_comes_however_it_is_cut():
+    body = event("a", {}) + event("b", {})[:-1] + b"\0" + event("c", {})
+    for place in range(len(body) + 1):
+        framing, found, codes = EventStream(), [], []
+        for chunk in (body[:place], body[place:], None):
+            try:
+                found += framing.finish() if chunk is None else framing.feed(chunk)
+            except ProviderFailure as failure:
+                codes.append(failure.code)
+        assert ([frame.event for frame in found], set(codes)) == (["a"], {"invalid_response"})
+
+
 def test_a_message_without_a_payload_is_no_news():
     assert frames(EventStream(), message(b"", event_type="initial-response")) == []
 

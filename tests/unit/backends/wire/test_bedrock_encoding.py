@@ -3,13 +3,16 @@
 import orjson
 import pytest
 
+from flowllm.backends.framing import Frame
 from flowllm.backends.hosted import family_of
 from flowllm.backends.wire import check_quirks, find_wire
 from flowllm.core.card import ModelCard, ProviderCard
+from flowllm.core.delta import fold
 from flowllm.core.errors import ProviderFailure
 from flowllm.core.request import Chat, Embed, Image, Message, Rerank, Sampling, Text, Thought, Tool, ToolUse
 
 CLAUDE = "us.anthropic.claude-sonnet-4-5-20250929-v1:0"
+TITAN = "amazon.titan-embed-text-v2:0"
 NOVA = "amazon.nova-lite-v1:0"
 ARN = "arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/abc"
 CLOSED = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"], "additionalProperties": False}
@@ -301,10 +304,17 @@ def test_texts_to_embed(model, texts, dimensions, told):
     assert invoke(model, request=request, quirks={"input_type": "search_query"}) == told
 
 
-def test_titan_embeds_one_text_a_request():
-    with pytest.raises(ProviderFailure, match="one text a request, not 2") as caught:
-        invoke("amazon.titan-embed-text-v2:0", request=Embed("acme/amazon.titan-embed-text-v2:0", ("a", "b")))
-    assert (caught.value.code, caught.value.hint) == ("bad_request", "batch: 1")
+def test_titan_embeds_one_text_a_request_and_goes_on_with_the_next():
+    request = Embed(f"acme/{TITAN}", ("a", "b", "c"), 2)
+    wire = find_wire("bedrock_invoke", ProviderCard("acme"))
+    decoder, parts, sent, deltas = wire.decoder(request), wire.encode(request), [], []
+    while parts is not None:
+        sent.append(orjson.loads(parts.body))
+        deltas += decoder.feed(Frame(orjson.dumps({"embedding": [len(sent), 0], "inputTextTokenCount": 3}), whole=True))
+        parts = decoder.follow
+    assert sent == [{"inputText": text, "dimensions": 2} for text in "abc"]
+    reply = fold([*deltas, *decoder.finish()])
+    assert (reply.vectors, reply.usage.input) == ([[1, 0], [2, 0], [3, 0]], 9)
 
 
 @pytest.mark.parametrize(
