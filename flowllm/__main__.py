@@ -2,7 +2,16 @@
 
 import sys
 
-from flowllm.cli.main import main
+from flowllm.cli import start
+
+
+def main() -> int:
+    """Carry out the command line of this process; its exit status."""
+    start.begin()
+    from flowllm.cli.main import main as command
+
+    return command()
+
 
 if __name__ == "__main__":
     sys.exit(main())

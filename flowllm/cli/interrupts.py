@@ -6,6 +6,7 @@ import signal
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
+from flowllm.cli import start
 from flowllm.cli.main import Stopped
 
 T = TypeVar("T")
@@ -14,6 +15,7 @@ TERMINATED = 128 + signal.SIGTERM
 
 def run_async(work: Coroutine[Any, Any, T]) -> T:
     """The result of ``work`` on an event loop of its own; `KeyboardInterrupt` or `Stopped` when it was ended."""
+    start.end()
     with asyncio.Runner() as runner:
         return runner.run(_watched(work))
 

@@ -102,3 +102,25 @@ def test_stdin_is_an_input(tmp_path):
     assert broken.status == 2
     assert "5" in broken.err
     assert "UTF-8" in broken.err
+
+
+COLLECTED = """
+import gc, runpy, sys
+sys.argv = ["flowllm", *{words!r}]
+usual = gc.get_threshold()
+try:
+    runpy.run_module("flowllm", run_name="__main__")
+except SystemExit as ended:
+    assert not ended.code
+print(gc.get_threshold() == usual, gc.get_freeze_count() > 0, file=sys.stderr)
+"""
+
+
+@pytest.mark.parametrize(("command", "said"), [("check", "False False"), ("run", "True True")])
+def test_garbage_is_collected_when_the_work_begins(tmp_path, command, said):
+    (tmp_path / "echo.yaml").write_text(ECHO)
+    words = [sys.executable, "-P", "-c", COLLECTED.format(words=[command, str(tmp_path / "echo.yaml")])]
+    done = subprocess.run(
+        words, env=environment(), cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE, check=True
+    )
+    assert done.stderr.splitlines()[-1] == said
