@@ -10,7 +10,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, ClassVar, TextIO
 
 from flowllm.core.event import (
     AttemptEnded,
@@ -90,6 +90,8 @@ class PlainProgress:
     models that are functions of this process are not said.
     """
 
+    reads: ClassVar[frozenset[type[Event]]] = frozenset(_SAY)
+
     def __init__(self, write: Callable[[str], object], clean: Clean = str) -> None:
         self._write, self._clean = write, clean
         self._times: dict[tuple[type[Event], str], int] = {}
@@ -146,6 +148,11 @@ class LiveProgress:
         self._live.start()
 
     _offset: float | None
+
+    @property
+    def reads(self) -> frozenset[type[Event]]:
+        """What changes the tree."""
+        return frozenset(_TAKE)
 
     def __call__(self, event: Event) -> None:
         """Take an event in; drawing is the thread's."""
