@@ -6,7 +6,9 @@ it was rendered, so it also sees tracebacks, which never show local variables. T
 own loggers, which print whole URLs, speak only of trouble.
 """
 
+import json
 import logging
+import re
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
@@ -17,6 +19,7 @@ from flowllm.core.event import (
     CallFailed,
     CallFinished,
     CallRetried,
+    Cost,
     DeltaReceived,
     Event,
     ModelChosen,
@@ -29,6 +32,9 @@ from flowllm.core.event import (
 Clean = Callable[[str], str]
 LOUD = ("aiohttp", "asyncio", "azure", "botocore", "google", "httpcore", "httpx", "hydra", "msal", "urllib3")
 LEVELS = ("debug", "info", "warning", "error")
+_FIRST = ("timestamp", "level", "logger", "event")
+"""What a line begins with."""
+_PLAIN = re.compile(r"[^\s\"'=\x00-\x1f\x7f-\x9f]+")
 _LEVEL_OF: Mapping[type[Event], str] = {
     StepFailed: "error",
     **dict.fromkeys((Warned, CallRetried, ModelChosen), "warning"),
@@ -100,9 +106,7 @@ def _rendering(*, as_json: bool) -> list[Any]:
     if as_json:
         plain = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
         return [structlog.processors.ExceptionRenderer(plain), structlog.processors.JSONRenderer(default=_as_data)]
-    order = ["timestamp", "level", "logger", "event"]
-    lines = structlog.processors.KeyValueRenderer(key_order=order, drop_missing=True)
-    return [structlog.processors.format_exc_info, _exception_last(lines)]
+    return [structlog.processors.format_exc_info, _as_line]
 
 
 def _as_data(value: Any) -> Any:
@@ -114,14 +118,40 @@ def _as_data(value: Any) -> Any:
     return f"{value:f}" if isinstance(value, Decimal) else str(value)
 
 
-def _exception_last(render: Callable[..., Any]) -> Callable[..., str]:
-    """A traceback stands on lines of its own, below."""
+def _as_line(logger: Any, name: str, event: Mapping[str, Any]) -> str:
+    """``key=value`` for everything that is known; a traceback stands on lines of its own, below."""
+    first = {key: event[key] for key in _FIRST if key in event}
+    words = {key: _words(value) for key, value in {**first, **event}.items() if key != "exception"}
+    line = " ".join(f"{key}={_quoted(word)}" for key, word in words.items() if word is not None)
+    return f"{line}\n{event['exception']}" if event.get("exception") else line
 
-    def rendered(logger: Any, name: str, event: dict[str, Any]) -> str:
-        trace = event.pop("exception", None)
-        return f"{render(logger, name, event)}\n{trace}" if trace else str(render(logger, name, event))
 
-    return rendered
+def _words(value: Any) -> str | None:
+    """A value in plain words; None where nothing is known."""
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, Cost):
+        return "unknown" if value.total is None else f"${value.total:f}"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return str(round(value, 6))
+    if isinstance(value, list | tuple):
+        return ", ".join(word for word in map(_words, value) if word is not None)
+    known = _as_data(value)
+    if isinstance(known, Mapping):
+        return ", ".join(_named(name, part) for name, part in known.items() if part is not None and part is not False)
+    return str(known)
+
+
+def _named(name: str, value: Any) -> str:
+    """``input 100``; what is so, as `estimated`, by its name alone."""
+    return name if value is True else f"{name} {_words(value)}"
+
+
+def _quoted(word: str) -> str:
+    """A value that blanks, quotes or lines would tear apart, in quotes."""
+    return word if _PLAIN.fullmatch(word) else json.dumps(word, ensure_ascii=False)
 
 
 def _install(formatter: logging.Formatter, level: str, clean: Clean, stream: TextIO | None) -> None:

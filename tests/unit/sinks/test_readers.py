@@ -4,6 +4,9 @@ import io
 import json
 import logging
 import math
+import re
+import typing
+from collections.abc import Mapping
 from dataclasses import replace
 from decimal import Decimal
 
@@ -21,6 +24,7 @@ from flowllm.core.event import (
     CallRetried,
     Cost,
     DeltaReceived,
+    Event,
     ModelChosen,
     RunFinished,
     RunStarted,
@@ -234,6 +238,64 @@ def test_events_in_the_log(root):
     assert lines[0]["usage"]["input"] == 100
     assert isinstance(lines[0]["cost"]["total"], str)
     assert lines[1]["message"] == "the key *** is not accepted"
+
+
+SAMPLES = {
+    str: "some words",
+    float: 1 / 3,
+    int: 2,
+    bool: True,
+    Usage: Usage(100, 20, cached_input=5, estimated=True),
+    Cost: Cost(Decimal("0.0020"), {"input": Decimal("0.002")}, "prices of a day"),
+    Decimal: Decimal("0.0020"),
+    Mapping: {"o": Decimal(1)},
+}
+
+
+def sample_of(hint, *, empty):
+    """A value of a field's type; None where that is allowed and ``empty`` is asked for."""
+    options = typing.get_args(hint) if type(None) in typing.get_args(hint) else (typing.get_origin(hint) or hint,)
+    return None if empty and type(None) in options else SAMPLES[options[0]]
+
+
+@pytest.mark.parametrize("kind", [kind for kind in Event.__subclasses__() if kind is not DeltaReceived])
+@pytest.mark.parametrize("empty", [False, True])
+def test_text_logs_are_plain_words(root, kind, empty):
+    stream = io.StringIO()
+    log.configure("debug", CLEAN, stream=stream)
+    hints = typing.get_type_hints(kind)
+    log.EventLog()(kind(**{name: sample_of(hint, empty=empty) for name, hint in hints.items()}))
+    line = stream.getvalue()
+    assert line.count("\n") == 1
+    assert not re.search(r"\w\(|None|True|False|'|\{|\[", line)
+
+
+@pytest.mark.parametrize(
+    ("value", "word"),
+    [
+        (Usage(100, 20), '"input 100, output 20"'),
+        (Usage(100, 20, reasoning=0, estimated=True), '"input 100, output 20, reasoning 0, estimated"'),
+        (Cost(Decimal("0.00200")), "$0.00200"),
+        (Cost(None), "unknown"),
+        (Decimal("1E-7"), "0.0000001"),
+        (1 / 3, "0.333333"),
+        (True, "true"),
+        (["a", "b"], '"a, b"'),
+        ({"a": 1}, '"a 1"'),
+        ("", '""'),
+        ("a=b", '"a=b"'),
+        ('say "x"\nand', '"say \\"x\\"\\nand"'),
+        ("ümläut", "ümläut"),
+        (None, None),
+    ],
+)
+def test_words_of_a_text_log(root, value, word):
+    import structlog
+
+    stream = io.StringIO()
+    log.configure("info", CLEAN, stream=stream)
+    structlog.get_logger("flowllm.x").info("said", told=value)
+    assert stream.getvalue().partition("event=said")[2] == ("\n" if word is None else f" told={word}\n")
 
 
 # progress
