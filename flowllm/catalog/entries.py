@@ -104,9 +104,9 @@ class ModelEntry(_Strict):
 class AuthEntry(_Strict):
     """How a request proves who sends it.
 
-    ``aws`` signs for ``service`` in the setting ``region``; ``azure`` and ``google`` get tokens for ``scope``; a
-    key that is found goes before them, in the header ``name`` where one is given. ``ibm`` gets a token for its
-    key from ``token_url``.
+    ``aws`` signs for ``service`` in the setting ``region``, by the setting ``profile`` if there is one;
+    ``azure`` and ``google`` get tokens for ``scope``; a key that is found goes before them, in the header
+    ``name`` where one is given. ``ibm`` gets a token for its key from ``token_url``.
     """
 
     scheme: Literal["none", "bearer", "header", "query", "aws", "azure", "google", "ibm"] = "none"

@@ -7,12 +7,12 @@ setting in the name of a server can lead to no other server, one in a path stays
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from flowllm.catalog.entries import ProviderEntry, SettingEntry
 from flowllm.core.nearest import did_you_mean
 from flowllm.core.placeholders import placeholders
+from flowllm.core.record import record
 from flowllm.text.misfits import Misfit, Steps
 
 _HOST = (re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?", re.ASCII), "the name of a server")
@@ -23,7 +23,7 @@ _BRACES = re.compile(r"\{([^{}]*)\}|[{}]")
 _Fit = tuple[re.Pattern[str], str]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Settings:
     """``values`` by name; ``unset``: settings that are needed and have none, with the reason; ``base_url`` unfilled."""
 
@@ -33,7 +33,7 @@ class Settings:
     misfits: tuple[Misfit, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Use:
     """A placeholder: its name, where it stands, what its value must be; ``loose`` where it may be another's slot."""
 

@@ -154,7 +154,11 @@ def test_a_symbolic_link_and_a_relative_path_find_the_checkout(checkout, tmp_pat
 
 
 PLAIN_LINES = [
-    ({"FLOWLLM_EXTRAS": "foo"}, 2, "unknown extra 'foo'; known are: aws azure count export gcp genai genai-gpu gpu local"),
+    (
+        {"FLOWLLM_EXTRAS": "foo"},
+        2,
+        "unknown extra 'foo'; known are: aws azure count export gcp genai genai-gpu gpu local",
+    ),
     ({"FLOWLLM_EXTRAS": "count,*"}, 2, "unknown extra '*'"),
     ({"FLOWLLM_EXTRAS": "gpu"}, 3, "extra gpu has no lock yet; install it with pip install 'flowllm-pipelines[gpu]'"),
     ({"FAKE": "old"}, 3, "needs Python 3.11 or newer"),
