@@ -1,6 +1,7 @@
 """What decoders of all formats share: their skeleton, reading JSON, the meaning of end marks, counts, and failures."""
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any, ClassVar
@@ -33,7 +34,7 @@ _FINISH = {
 }
 
 
-class AnswerDecoder:
+class AnswerDecoder(ABC):
     """Frames of one answer to deltas; a format says in `_read` what it makes of a frame.
 
     Whatever fails while a frame is read is raised with the text so far: a `ProviderFailure` as it is,
@@ -83,8 +84,7 @@ class AnswerDecoder:
         """What only the end tells: the refusal where there was no text, the number of citations, the end mark."""
         if not self.complete:
             raise interrupted(self.partial_text)
-        deltas: list[Delta] = []
-        self._close(deltas)
+        deltas: list[Delta] = [*self._held()]
         if self._refusal and not any(self._text):
             deltas.append(Text("".join(self._refusal)))
         if self._citations:
@@ -96,12 +96,13 @@ class AnswerDecoder:
         """What the frame holds, an object by default; errors inside are raised."""
         return object_of(frame)
 
+    @abstractmethod
     def _read(self, data: Any, frame: Frame, deltas: list[Delta]) -> None:
-        """Append the deltas of what `_load` gave; a format must say how."""
-        raise NotImplementedError
+        """Append the deltas of what `_load` gave."""
 
-    def _close(self, deltas: list[Delta]) -> None:
-        """Append what is held back until the end."""
+    def _held(self) -> Iterable[Delta]:
+        """What was held back until the end."""
+        return ()
 
     def _say(self, text: Any, deltas: list[Delta]) -> None:
         if text:
@@ -121,7 +122,7 @@ class AnswerDecoder:
             self.complete = True
 
 
-class BodyDecoder:
+class BodyDecoder(ABC):
     """The one frame of an answer without text to deltas; a format says in `_deltas` what it makes of it."""
 
     partial_text = ""
@@ -143,8 +144,9 @@ class BodyDecoder:
             raise ProviderFailure("empty_response", "the answer is empty")
         return (Finish("stop"),)
 
+    @abstractmethod
     def _deltas(self, frame: Frame) -> Iterable[Delta]:
-        raise NotImplementedError
+        """The deltas of the body."""
 
 
 def simulated(deltas: Iterable[Delta]) -> Iterator[Delta]:

@@ -259,6 +259,11 @@ class Decoder(AnswerDecoder):
             if not call.get("willContinue"):
                 self._close(deltas)
 
+    def _held(self) -> list[Delta]:
+        deltas: list[Delta] = []
+        self._close(deltas)
+        return deltas
+
     def _close(self, deltas: list[Delta]) -> None:
         """Arguments that came at paths are told when the call is complete."""
         if self._partial is not None and self._partial.value:
