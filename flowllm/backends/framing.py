@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from flowllm.core.errors import ProviderFailure
+from flowllm.core.record import record
 
 MEBIBYTE = 1024 * 1024
 BOM = b"\xef\xbb\xbf"
@@ -20,7 +21,7 @@ JsonForm = Literal["whole", "lines", "items"]
 """What a body of JSON is: one frame, a frame a line, or a frame an item of the array that it is."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Limits:
     """The largest line, event and body, in bytes after decompression."""
 

@@ -1,14 +1,15 @@
 """Providers and models as data, after their YAML was checked."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from decimal import Decimal
 from typing import Any
 
 from flowllm.core.origin import UNKNOWN, Origin
+from flowllm.core.record import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Auth:
     """How a request proves who sends it. ``scheme``: none, bearer, header, query, aws, azure, google, ibm.
 
@@ -28,7 +29,7 @@ class Auth:
     token_url: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ModelCard:
     """What is known of a model. Windows in tokens; prices in US dollars per million tokens; None is unknown.
 
@@ -46,7 +47,7 @@ class ModelCard:
     quirks: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ProviderCard:
     """A place with models. ``wire`` maps a task (chat, embed, rerank) to the wire's name.
 
@@ -81,7 +82,7 @@ class ProviderCard:
         return frozenset(self.wire).union(*(model.tasks for model in self.models.values()))
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Catalog:
     """Every provider that is installed, by name."""
 

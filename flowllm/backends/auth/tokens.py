@@ -10,8 +10,10 @@ import threading
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Generic, TypeVar
+
+from flowllm.core.record import record
 
 T = TypeVar("T")
 
@@ -28,7 +30,7 @@ YOUNG = 10.0
 """Seconds in which a refused token is not renewed: a newer one would be refused too."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Minted(Generic[T]):
     """A token and how many seconds it lives; None: it has no end."""
 
@@ -36,7 +38,7 @@ class Minted(Generic[T]):
     life: float | None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Held(Generic[T]):
     """A token with times of the clock: when it was asked for, is to be renewed, and ends."""
 

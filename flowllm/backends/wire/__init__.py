@@ -10,7 +10,7 @@ import importlib
 import importlib.util
 import pkgutil
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any, Protocol
 
 from flowllm.backends.framing import Frame, JsonForm
@@ -18,11 +18,12 @@ from flowllm.core.card import ModelCard, ProviderCard
 from flowllm.core.delta import Delta
 from flowllm.core.errors import ProviderFailure
 from flowllm.core.nearest import did_you_mean
+from flowllm.core.record import record
 from flowllm.core.request import Request
 from flowllm.text.misfits import Misfit, misfits, unknown_word
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class HttpParts:
     """A request but for its server and its secrets; ``body`` is JSON.
 
