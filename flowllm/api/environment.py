@@ -63,7 +63,8 @@ class Environment:
         from flowllm.catalog import load_catalog
 
         folders = dict.fromkeys((self.project / "providers", packaged("providers")))
-        return load_catalog(tuple(folders), _read_card, self.providers, check_quirks, place=self._place)
+        variables = self.keys.variables()
+        return load_catalog(tuple(folders), _read_card, self.providers, check_quirks, variables, self._place)
 
     def _place(self, file: Path | None, name: str, steps: "Steps", part: "Part") -> Origin:
         """Where a setting of the provider ``name`` was written: on the command line, in Python or in its file."""

@@ -132,6 +132,11 @@ class KeySource:
                 return stored, "keys"
         return None
 
+    def variables(self) -> dict[str, str]:
+        """The environment over ``.env`` as they are now, without what is blank: what settings are read from."""
+        places = (self._read_dotenv(), self._environment)
+        return {name: value for place in places for name, value in place.items() if value and value.strip()}
+
     def _read_dotenv(self) -> Mapping[str, str | None]:
         if self._from_file is None:
             self._from_file = {}

@@ -164,6 +164,16 @@ def test_words_of_a_load_override_providers_over_the_environment_s(project):
     assert environment.catalog.providers["openai"].base_url == "https://openai.example/v1"
 
 
+def test_settings_come_from_the_environment_the_project_s_dotenv_and_the_command_line(project, monkeypatch):
+    (project / ".env").write_text("AWS_REGION=eu-north-1\nGOOGLE_CLOUD_PROJECT=of-the-file\n")
+    monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "of-the-environment")
+    (project / "p.yaml").write_text("nodes: {say: {kind: call, model: openai/x, prompt: hi}}\noutputs: {o: say.text}\n")
+    words = ["providers.vertex.settings.location=europe-west4"]
+    found = Flow.load(project / "p.yaml", words, environment=Environment(project=project)).environment.catalog.providers
+    assert found["bedrock"].base_url == "https://bedrock-runtime.eu-north-1.amazonaws.com"
+    assert found["vertex"].settings == {"project": "of-the-environment", "location": "europe-west4"}
+
+
 def test_the_project_s_provider_wins_over_flowllm_s(project):
     (project / "providers").mkdir()
     (project / "providers" / "openai.yaml").write_text(

@@ -86,6 +86,12 @@ def test_a_key_that_is_not_needed_is_not_missed(auth):
     assert require_key(ProviderCard("acme", auth=auth), None) is None
 
 
+def test_settings_are_read_from_the_environment_over_dotenv(tmp_path, store):
+    (tmp_path / ".env").write_text("A=file\nB=file\nC=file\nD=\n")
+    source = KeySource({"A": "environment", "B": " ", "E": ""}, tmp_path / ".env", store)
+    assert source.variables() == {"A": "environment", "B": "file", "C": "file"}
+
+
 @pytest.mark.parametrize(("key", "shown"), [("", "…"), ("a" * 15, "…"), ("a" * 12 + "bcde", "…bcde")])
 def test_masks_show_little(key, shown):
     assert masked(key) == shown
