@@ -9,7 +9,6 @@ comes in pieces: it holds back only what could be the beginning of a secret.
 
 import base64
 import functools
-import html
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -130,12 +129,14 @@ def _masked(found: re.Match[str]) -> str:
 @functools.lru_cache(maxsize=16)
 def forms(secret: str) -> tuple[str, ...]:
     """How a secret can be written, the secret itself first."""
+    from html import escape
+
     raw = secret.encode("utf-8", "surrogatepass")
     found = [secret, quote(raw), quote(raw, safe=""), quote_plus(raw)]
     found += [re.sub("%..", lambda part: part[0].lower(), form) for form in found[1:]]
     found += [json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]]
     found += [json.dumps(form)[1:-1] for form in found[-2:]]
-    found += [repr(secret)[1:-1], html.escape(secret), html.escape(secret, quote=False), raw.hex()]
+    found += [repr(secret)[1:-1], escape(secret), escape(secret, quote=False), raw.hex()]
     for shift in range(3):
         found += list(_base64(raw, shift))
     return (secret, *dict.fromkeys(form for form in found[1:] if form != secret and len(form) >= _SHORTEST_FORM))
