@@ -15,11 +15,13 @@ import orjson
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 
 from flowllm.backends.answers import AnswerDecoder, count_of, invalid, json_of
+from flowllm.backends.chat_completions import Dialect, body_of
 from flowllm.backends.content import QuirksByModel, merged, prompt_of, require_text
 from flowllm.backends.failures import failure_inside, failure_of
 from flowllm.backends.framing import Frame
+from flowllm.backends.ranks import RanksDecoder
 from flowllm.backends.vectors import VectorsDecoder
-from flowllm.backends.wire import HttpParts, model_of, openai_chat, rerank
+from flowllm.backends.wire import HttpParts, model_of
 from flowllm.core.card import ProviderCard
 from flowllm.core.delta import Delta, Usage
 from flowllm.core.errors import NodeFailure, ProviderFailure, SetupError
@@ -30,7 +32,7 @@ from flowllm.core.slot import Path
 from flowllm.text.paths import follow, parse_path
 
 _ROOT = "answer"
-_CHAT = openai_chat.Quirks(stream_usage="always")
+_CHAT = Dialect(stream_usage="always")
 _SLOTS = {
     "chat": ("model", "prompt", "messages", "tools", "temperature", "top_p", "max_tokens", "stop", "seed", "stream",
              "response_format", "reasoning_effort"),
@@ -138,7 +140,7 @@ class Wire:
         form = stream.json_form if stream else "whole"
         return HttpParts("POST", filled(path, said), orjson.dumps(body), stream is not None, form)
 
-    def decoder(self, request: Request) -> AnswerDecoder | VectorsDecoder | rerank.Decoder:
+    def decoder(self, request: Request) -> AnswerDecoder | VectorsDecoder | RanksDecoder:
         """A decoder of one answer."""
         template = self._template(request)[1]
         if isinstance(template, EmbedTemplate):
@@ -181,7 +183,7 @@ def _chat(request: Chat, used: set[str], *, stream: bool) -> dict[str, Any]:
     elif request.tools and "tools" not in used:
         raise ProviderFailure("bad_request", _WITHOUT_TOOLS, hint="model: a model of another provider")
     prompt = prompt_of(request) if "prompt" in used else None
-    return {**openai_chat.body_of(request, _CHAT), "prompt": prompt, "stream": stream}
+    return {**body_of(request, _CHAT), "prompt": prompt, "stream": stream}
 
 
 def _fields(request: Embed | Rerank) -> dict[str, Any]:
@@ -296,7 +298,7 @@ def _vectors(template: EmbedTemplate, data: Any) -> tuple[list[Any], Usage | Non
     return found, _usage(template, data)
 
 
-class _Ranks(rerank.Decoder):
+class _Ranks(RanksDecoder):
     """The one frame of a ranking to deltas."""
 
     def __init__(self, template: RerankTemplate, documents: int, most: int | None) -> None:

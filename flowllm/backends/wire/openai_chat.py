@@ -1,32 +1,22 @@
 """The chat completions format of OpenAI, spoken by most providers: whole JSON bodies and event streams.
 
-One decoder reads both: a whole body is a stream of one frame. Usage is taken from wherever it stands,
-the last report wins. A stream that ends with neither a finish reason nor ``[DONE]`` was interrupted.
+A stream that ends with neither a finish reason nor ``[DONE]`` was interrupted.
 """
 
-import hashlib
-import re
-from collections.abc import Iterable, Mapping
-from typing import Any, Literal
+from collections.abc import Mapping
 
 import orjson
-from pydantic import BaseModel, ConfigDict
 
-from flowllm.backends.answers import AnswerDecoder, invalid, object_of
-from flowllm.backends.content import QuirksByModel, finished_body, image_url, is_strict, parameters_of, wanted_shape
-from flowllm.backends.failures import failure_inside, failure_of
-from flowllm.backends.framing import Frame
-from flowllm.backends.usage import usage_of
+from flowllm.backends.chat_completions import CompletionDecoder, Dialect, body_of
+from flowllm.backends.content import QuirksByModel, finished_body
+from flowllm.backends.failures import failure_of
 from flowllm.backends.wire import HttpParts, model_of
 from flowllm.core.card import ProviderCard
-from flowllm.core.delta import Delta, Meta, Reasoning, Text, ToolCall
 from flowllm.core.errors import ProviderFailure
-from flowllm.core.request import Chat, Image, Message, Part, Request
-
-_NINE = re.compile(r"[A-Za-z0-9]{9}")
+from flowllm.core.request import Chat, Request
 
 
-class Quirks(BaseModel):
+class Quirks(Dialect):
     """What a provider of this format does differently; on a model they override the provider's.
 
     ``rename`` and ``drop`` work on the names of the body. ``stream_usage: ask`` sets
@@ -34,16 +24,10 @@ class Quirks(BaseModel):
     ``tool_id: nine`` replaces ids of other providers by nine letters and digits.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
     path: str = "/chat/completions"
     rename: Mapping[str, str] = {}
     drop: tuple[str, ...] = ()
     reasoning_field: str = ""
-    stream_usage: Literal["ask", "always"] = "ask"
-    structured: Literal["json_schema", "json_object", "none"] = "json_schema"
-    system_role: Literal["system", "developer", "user"] = "system"
-    tool_id: Literal["any", "nine"] = "any"
 
 
 class Wire:
@@ -61,232 +45,10 @@ class Wire:
         body = {**finished_body(body, quirks.drop, quirks.rename), **request.extra}
         return HttpParts("POST", quirks.path, orjson.dumps(body), request.stream)
 
-    def decoder(self, request: Request) -> "Decoder":
+    def decoder(self, request: Request) -> CompletionDecoder:
         """A decoder of one answer."""
-        return Decoder(self._quirks.of(request.model).reasoning_field)
+        return CompletionDecoder(self._quirks.of(request.model).reasoning_field)
 
     def decode_error(self, status: int, headers: Mapping[str, str], body: bytes) -> ProviderFailure:
         """What an error status means."""
         return failure_of(status, headers, body)
-
-
-def body_of(request: Chat, quirks: Quirks) -> dict[str, Any]:
-    """The body but for the model; what is None is unsaid."""
-    sampling = request.sampling
-    body: dict[str, Any] = {
-        "messages": [_message(message, quirks) for message in request.messages],
-        "temperature": sampling.temperature,
-        "top_p": sampling.top_p,
-        "max_tokens": sampling.max_output_tokens,
-        "stop": list(sampling.stop) or None,
-        "seed": sampling.seed,
-        "reasoning_effort": request.reasoning,
-        "tools": [_tool(t.name, t.description, t.parameters) for t in request.tools] or None,
-    }
-    if request.schema is not None:
-        _ask_for_json(body, request.schema, quirks)
-    if request.stream:
-        body["stream"] = True
-        if quirks.stream_usage == "ask":
-            body["stream_options"] = {"include_usage": True}
-    return body
-
-
-def _message(message: Message, quirks: Quirks) -> dict[str, Any]:
-    role = quirks.system_role if message.role == "system" else message.role
-    data: dict[str, Any] = {"role": role, "content": _content(message.parts)}
-    if message.tool_calls:
-        data["content"] = data["content"] or None
-        data["tool_calls"] = [
-            {
-                "id": _tool_id(call.id, quirks),
-                "type": "function",
-                "function": {"name": call.name, "arguments": call.arguments or "{}"},
-            }
-            for call in message.tool_calls
-        ]
-    if message.tool_call_id:
-        data["tool_call_id"] = _tool_id(message.tool_call_id, quirks)
-    return data
-
-
-def _content(parts: tuple[Part, ...]) -> Any:
-    if any(isinstance(part, Image) for part in parts):
-        return [_part(part) for part in parts]
-    return "".join(part.text for part in parts if not isinstance(part, Image))
-
-
-def _part(part: Part) -> dict[str, Any]:
-    if isinstance(part, Image):
-        return {"type": "image_url", "image_url": {"url": image_url(part)}}
-    return {"type": "text", "text": part.text}
-
-
-def _tool_id(written: str, quirks: Quirks) -> str:
-    if quirks.tool_id == "any" or _NINE.fullmatch(written):
-        return written
-    return hashlib.sha256(written.encode()).hexdigest()[:9]
-
-
-def _tool(name: str, description: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
-    function = {"name": name, "parameters": parameters_of(parameters)}
-    return {"type": "function", "function": function | ({"description": description} if description else {})}
-
-
-def _ask_for_json(body: dict[str, Any], schema: Mapping[str, Any], quirks: Quirks) -> None:
-    if quirks.structured == "json_schema":
-        shape = {"name": "answer", "schema": schema, "strict": is_strict(schema)}
-        body["response_format"] = {"type": "json_schema", "json_schema": shape}
-        return
-    body["messages"].insert(0, {"role": quirks.system_role, "content": wanted_shape(schema)})
-    if quirks.structured == "json_object":
-        body["response_format"] = {"type": "json_object"}
-
-
-class Decoder(AnswerDecoder):
-    """Frames of one answer to deltas; see the module for what it accepts."""
-
-    __slots__ = ("_calls", "_reasoning_fields")
-    kind = "a chat completion"
-    mark = b"[DONE]"
-
-    def __init__(self, reasoning_field: str = "") -> None:
-        super().__init__()
-        fields = (reasoning_field, "reasoning_content", "reasoning")
-        self._reasoning_fields = tuple(dict.fromkeys(filter(None, fields)))
-        self._calls = _Calls()
-
-    def _load(self, frame: Frame) -> dict[str, Any]:
-        chunk = object_of(frame)
-        if "choices" not in chunk:
-            _check(chunk, frame)
-        return chunk
-
-    def _read(self, data: dict[str, Any], frame: Frame, deltas: list[Delta]) -> None:
-        if not self._named:
-            self._name(data.get("model"), deltas)
-        choices = data.get("choices")
-        if choices:
-            self._choice(choices[0], frame.whole, deltas)
-        if "usage" in data or "x_groq" in data:
-            usage = data.get("usage") or (data.get("x_groq") or {}).get("usage")
-            if isinstance(usage, dict):
-                deltas.append(usage_of(usage))
-        if isinstance(data.get("citations"), list):
-            deltas.append(Meta(citations=len(data["citations"])))
-
-    def _choice(self, choice: Any, whole: bool, deltas: list[Delta]) -> None:  # noqa: FBT001
-        if not isinstance(choice, dict) or choice.get("index"):
-            return
-        # Some send the message so far beside each delta, and an empty delta beside the whole message.
-        message = choice.get("message") if whole else choice.get("delta")
-        self.complete = self.complete or whole
-        if message:
-            content = message.get("content")
-            if content:
-                self._content(content, deltas)
-            if len(message) > 1 or not content:
-                self._rest(message, deltas)
-        if (raw := choice.get("finish_reason")) is not None:
-            self._raw = str(raw) or self._raw or ""
-            self.complete = self.complete or bool(raw)
-
-    def _content(self, content: Any, deltas: list[Delta]) -> None:
-        if type(content) is str:
-            self._text.append(content)
-            deltas.append(Text(content))
-        elif isinstance(content, list):
-            for part in content:
-                self._content_part(part, deltas)
-
-    def _content_part(self, part: Any, deltas: list[Delta]) -> None:
-        if isinstance(part, str):
-            self._content(part, deltas)
-        elif isinstance(part, dict) and "thinking" in part:
-            text = _joined(part["thinking"])
-            if text:
-                deltas.append(Reasoning(text, part.get("signature") or ""))
-        elif isinstance(part, dict) and part.get("text"):
-            self._content(part["text"], deltas)
-
-    def _rest(self, message: dict[str, Any], deltas: list[Delta]) -> None:
-        if thought := self._thought(message):
-            deltas.insert(len(deltas) - bool(message.get("content")), Reasoning(thought))
-        if refusal := message.get("refusal"):
-            self._refusal.append(str(refusal))
-        for position, call in enumerate(message.get("tool_calls") or ()):
-            self._call(call, position, deltas)
-        if function := message.get("function_call"):
-            self._call({"function": function}, 0, deltas)
-        if annotations := message.get("annotations"):
-            deltas.append(Meta(citations=len(annotations)))
-
-    def _call(self, call: Any, position: int, deltas: list[Delta]) -> None:
-        told = self._calls.add(call, position)
-        self._called = self._called or bool(told)
-        deltas.extend(told)
-
-    def _thought(self, message: dict[str, Any]) -> str:
-        for name in self._reasoning_fields:
-            if value := message.get(name):
-                return _joined(value)
-        return _joined(message.get("reasoning_details") or "")
-
-
-def _check(chunk: dict[str, Any], frame: Frame) -> None:
-    """A chunk without choices may tell other things, or be an error."""
-    if chunk.get("object") == "error" or chunk.get("detail"):
-        raise failure_inside(chunk)
-    if not frame.event and not {"usage", "x_groq", "id", "object"} & chunk.keys():
-        raise invalid(frame, "is no chat completion")
-
-
-class _Calls:
-    """Tool calls in pieces: pieces are held until their call has a name, numbers are made where missing."""
-
-    __slots__ = ("_held", "_ids", "_number", "_slots")
-
-    def __init__(self) -> None:
-        self._slots: dict[int, int] = {}
-        self._ids: dict[int, str] = {}
-        self._held: dict[int, str] = {}
-        self._number = 0
-
-    def add(self, call: Any, position: int) -> Iterable[Delta]:
-        """The deltas of one entry of ``tool_calls``; ``position`` is its place in the list."""
-        if not isinstance(call, dict):
-            return ()
-        function = call.get("function") or {}
-        identity, name = str(call.get("id") or ""), str(function.get("name") or "")
-        arguments = _arguments(function.get("arguments"))
-        slot = self._slot(call.get("index"), position, identity if name else "")
-        if slot not in self._ids and not name:
-            self._held[slot] = self._held.get(slot, "") + arguments
-            return ()
-        if slot not in self._ids:
-            arguments = self._held.pop(slot, "") + arguments
-        self._ids[slot] = self._ids.get(slot) or identity
-        return (ToolCall(slot, identity, name, arguments),)
-
-    def _slot(self, index: Any, position: int, identity: str) -> int:
-        """A call with an id of its own is a new one even where the provider repeats the index."""
-        key = index if isinstance(index, int) else position
-        known = self._slots.get(key)
-        if known is None or (identity and self._ids.get(known, identity) not in ("", identity)):
-            known = self._slots[key] = self._number
-            self._number += 1
-        return known
-
-
-def _arguments(value: Any) -> str:
-    if value is None:
-        return ""
-    return value if isinstance(value, str) else orjson.dumps(value).decode()
-
-
-def _joined(value: Any) -> str:
-    if isinstance(value, str):
-        return value
-    if isinstance(value, dict):
-        return _joined(value.get("text") or value.get("thinking") or value.get("summary") or "")
-    return "".join(map(_joined, value)) if isinstance(value, list) else ""

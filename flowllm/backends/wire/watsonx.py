@@ -11,17 +11,19 @@ import orjson
 from pydantic import BaseModel, ConfigDict
 
 from flowllm.backends.answers import AnswerDecoder, count_of, object_of
+from flowllm.backends.chat_completions import CompletionDecoder, Dialect, body_of
 from flowllm.backends.content import QuirksByModel, finished_body, merged, prompt_of, set_in
 from flowllm.backends.failures import failure_inside, failure_of
 from flowllm.backends.framing import Frame
+from flowllm.backends.ranks import RanksDecoder
 from flowllm.backends.vectors import VectorsDecoder
-from flowllm.backends.wire import HttpParts, model_of, openai_chat, rerank
+from flowllm.backends.wire import HttpParts, model_of
 from flowllm.core.card import ProviderCard
 from flowllm.core.delta import Delta, Usage
 from flowllm.core.errors import ProviderFailure
 from flowllm.core.request import Chat, Embed, Request, Rerank
 
-_CHAT = openai_chat.Quirks(stream_usage="always")
+_CHAT = Dialect(stream_usage="always")
 _OPEN = "not_finished"
 
 
@@ -56,12 +58,12 @@ class Wire:
         body = merged(finished_body({**named, **body}, quirks.drop, quirks.rename), request.extra)
         return HttpParts("POST", f"/text/{path}{'_stream' if stream else ''}", orjson.dumps(body), stream)
 
-    def decoder(self, request: Request) -> AnswerDecoder | VectorsDecoder | rerank.Decoder:
+    def decoder(self, request: Request) -> AnswerDecoder | VectorsDecoder | RanksDecoder:
         """A decoder of one answer."""
         if isinstance(request, Embed):
             return VectorsDecoder(_vectors, len(request.texts))
         if isinstance(request, Rerank):
-            return RanksDecoder(len(request.documents), request.k)
+            return _Ranks(len(request.documents), request.k)
         return ChatDecoder() if self._quirks.of(request.model).api == "chat" else GenerationDecoder()
 
     def decode_error(self, status: int, headers: Mapping[str, str], body: bytes) -> ProviderFailure:
@@ -77,7 +79,7 @@ def _told(request: Request, quirks: Quirks) -> tuple[str, dict[str, Any]]:
         wanted = {"parameters": {"return_options": {"top_n": request.k}}} if request.k is not None else {}
         return "rerank", {"query": request.query, "inputs": [{"text": text} for text in request.documents], **wanted}
     if quirks.api == "chat":
-        return "chat", {**openai_chat.body_of(request, _CHAT), "stream": None}
+        return "chat", {**body_of(request, _CHAT), "stream": None}
     return "generation", {"input": prompt_of(request), "parameters": _parameters(request) or None}
 
 
@@ -105,7 +107,7 @@ def _object(frame: Frame) -> dict[str, Any]:
     return data
 
 
-class ChatDecoder(openai_chat.Decoder):
+class ChatDecoder(CompletionDecoder):
     """Frames of one chat to deltas."""
 
     __slots__ = ()
@@ -150,7 +152,7 @@ class GenerationDecoder(AnswerDecoder):
             deltas.append(Usage(input=self._read_tokens, output=self._written))
 
 
-class RanksDecoder(rerank.Decoder):
+class _Ranks(RanksDecoder):
     """The one frame of a ranking to deltas."""
 
     def _facts(self, body: dict[str, Any]) -> list[Delta]:

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flowllm.backends.chat_completions import CompletionDecoder
 from flowllm.backends.framing import Frame
 from flowllm.backends.wire import check_quirks, find_wire
-from flowllm.backends.wire.openai_chat import Decoder
 from flowllm.core.card import ModelCard, ProviderCard
 from flowllm.core.errors import ProviderFailure
 from flowllm.core.request import Chat, Image, Message, Sampling, Text, Tool, ToolUse
@@ -138,7 +138,7 @@ MESSAGES = JSON.map(lambda found: {"choices": [{"delta": found, "message": found
 
 @given(JSON | MESSAGES, st.booleans())
 def test_any_json_gives_deltas_or_a_typed_failure(data, whole):
-    decoder = Decoder()
+    decoder = CompletionDecoder()
     try:
         list(decoder.feed(Frame(orjson.dumps(data), whole=whole)))
         list(decoder.finish())
