@@ -12,12 +12,12 @@ from urllib.parse import urlencode
 
 from flowllm.backends.addresses import require_own
 from flowllm.backends.auth.keys import require_key
-from flowllm.backends.auth.tokens import Tokens
 from flowllm.core.card import Auth, ProviderCard
 from flowllm.core.errors import SetupError
 from flowllm.core.secrets import register
 
 if TYPE_CHECKING:
+    from flowllm.backends.auth.tokens import Tokens
     from flowllm.backends.http import HttpClient, HttpRequest
 
 FindKey = Callable[[Auth], str | None]
@@ -105,13 +105,22 @@ class _Own:
     def __init__(self, card: ProviderCard, signer: Signer) -> None:
         self._card = card
         self._signer = signer
+        self._last = ""
 
     async def sign(self, request: "HttpRequest") -> "HttpRequest":
-        require_own(self._card, request.url)
+        if request.url != self._last:
+            require_own(self._card, request.url)
+            self._last = request.url
         return await self._signer.sign(request)
 
     async def renew(self, request: "HttpRequest", status: int, headers: Mapping[str, str]) -> bool:
         return await self._signer.renew(request, status, headers)
+
+
+def proven(request: "HttpRequest", proof: Mapping[str, str]) -> "HttpRequest":
+    """The request with the headers of a proof."""
+    made = request.__class__
+    return made(request.method, request.url, {**request.headers, **proof}, request.body, request.stream)
 
 
 class KeySigner:
@@ -122,10 +131,10 @@ class KeySigner:
 
     async def sign(self, request: "HttpRequest") -> "HttpRequest":
         """The request with the key."""
-        url = request.url
-        if self._query:
-            url += ("&" if "?" in url else "?") + urlencode(self._query)
-        return replace(request, url=url, headers={**request.headers, **self._headers})
+        if not self._query:
+            return proven(request, self._headers) if self._headers else request
+        mark = "&" if "?" in request.url else "?"
+        return replace(request, url=f"{request.url}{mark}{urlencode(self._query)}")
 
     async def renew(self, request: "HttpRequest", status: int, headers: Mapping[str, str]) -> bool:
         """A key stays what it is."""
@@ -147,12 +156,12 @@ def shown(auth: Auth, key: str | None) -> tuple[dict[str, str], dict[str, str]]:
 class MintedHeaders:
     """Shows a token that ends, as headers."""
 
-    def __init__(self, tokens: Tokens[Mapping[str, str]]) -> None:
+    def __init__(self, tokens: "Tokens[Mapping[str, str]]") -> None:
         self._tokens = tokens
 
     async def sign(self, request: "HttpRequest") -> "HttpRequest":
         """The request with a token that lives."""
-        return replace(request, headers={**request.headers, **await self._tokens.get()})
+        return proven(request, await self._tokens.get())
 
     async def renew(self, request: "HttpRequest", status: int, headers: Mapping[str, str]) -> bool:
         """A new token where this one is not accepted (401)."""
