@@ -1,4 +1,4 @@
-"""Folders of provider files to a `Catalog`, and ``provider/model`` to its cards.
+"""Folders of provider files to a `Catalog`.
 
 Names come from the file names; a file is read and checked when its provider is first asked for. The
 first folder that has a name wins. Overrides (``providers.NAME.base_url=...``) are merged over the
@@ -11,9 +11,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from flowllm.catalog.cards import FREE, CheckQuirks, card_of, problem
+from flowllm.catalog.cards import CheckQuirks, card_of, problem
 from flowllm.catalog.settings import unread
-from flowllm.core.card import Catalog, ModelCard, ProviderCard
+from flowllm.core.card import Catalog, ProviderCard
 from flowllm.core.errors import PipelineInvalid, Problem
 from flowllm.core.nearest import did_you_mean
 from flowllm.core.origin import UNKNOWN, Origin
@@ -69,42 +69,9 @@ def load_catalog(
     return Catalog(_Cards(paths, make))
 
 
-def find(catalog: Catalog, model: str) -> tuple[ProviderCard, ModelCard | None]:
-    """The cards of ``provider/name``; the model is None where the provider allows unlisted ones.
-
-    Models of providers that cost nothing get a card even when unlisted. Raises `PipelineInvalid`
-    ``unknown_provider`` or ``unknown_model``, with what was likely meant.
-    """
-    provider, slash, name = model.partition("/")
-    if not slash or not name:
-        message = f"`{model}` is no `provider/model`"
-        raise PipelineInvalid([Problem("unknown_model", message, hint=_did_you_mean(model, _all_names(catalog)))])
-    if provider not in catalog.providers:
-        raise PipelineInvalid([_unknown_provider(provider, catalog.providers)])
-    card = catalog.providers[provider]
-    known = card.models.get(name)
-    if known is None and not card.open_models:
-        message = f"`{provider}` has no model `{name}`"
-        hint = _did_you_mean(model, [f"{provider}/{m}" for m in card.models])
-        raise PipelineInvalid([Problem("unknown_model", message, hint=hint)])
-    if known is None and card.free:
-        known = ModelCard(name, price=FREE)
-    return card, known
-
-
-def _all_names(catalog: Catalog) -> list[str]:
-    return [f"{card.name}/{model}" for card in catalog.providers.values() for model in card.models]
-
-
 def _unknown_provider(name: str, known: Mapping[str, Any], origin: Origin = UNKNOWN) -> Problem:
-    hint = _did_you_mean(name, list(known)) or f"installed are {', '.join(sorted(known))}"
+    hint = did_you_mean(name, known) or f"installed are {', '.join(sorted(known))}"
     return Problem("unknown_provider", f"the provider `{name}` is not installed", f"providers.{name}", origin, hint)
-
-
-def _did_you_mean(name: str, known: Sequence[str]) -> str:
-    """The nearest name; what ends alike (a model without its provider) counts as near."""
-    ends = [other for other in known if other.endswith(f"/{name}")]
-    return did_you_mean(name, known) if not ends else f"did you mean `{ends[0]}`?"
 
 
 def _merged(data: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from flowllm.core.delta import Usage
 from flowllm.core.event import Cost
 
 ZERO = Decimal(0)
-FREE = Cost(ZERO, {}, "local")
+FREE = Cost(ZERO, {}, "free")
 UNKNOWN = Cost(None)
 
 
@@ -71,13 +71,17 @@ def _source(model: ModelCard, usage: Usage, *, corrected: bool) -> str:
 
 
 def pricing_of(catalog: Catalog) -> Callable[[str, Usage | None], Cost]:
-    """Prices by ``provider/model``; providers that run in this process are free."""
+    """Prices by ``provider/model``; free are providers of this process, and of those that say so each model
+    without a price of its own, whatever was counted.
+    """
 
     def priced(model: str, usage: Usage | None) -> Cost:
         provider, _, name = model.partition("/")
         card = catalog.providers.get(provider)
         if card is None:
             return UNKNOWN
-        return FREE if card.local else price(card.models.get(name), usage)
+        entry = card.models.get(name)
+        priced = entry is not None and any((entry.price or {}).values())
+        return FREE if card.local or (card.free and not priced) else price(entry, usage)
 
     return priced

@@ -4,9 +4,11 @@ import pytest
 import yaml
 
 from flowllm.backends.wire import check_quirks
-from flowllm.catalog import card_of, find, load_catalog, packaged_providers
+from flowllm.catalog import card_of, load_catalog, packaged_providers
+from flowllm.core.delta import Usage
 from flowllm.core.errors import PipelineInvalid
 from flowllm.core.origin import Origin
+from flowllm.pricing.cost import pricing_of
 
 ORIGIN = Origin("providers/acme.yaml")
 ACME = {"base_url": "https://api.acme.example/v1", "wire": {"chat": "openai_chat", "embed": "openai_embeddings"}}
@@ -132,43 +134,26 @@ def test_the_first_folder_wins_and_files_are_read_when_asked_for(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("model", "code", "hint"),
+    ("model", "total"),
     [
-        ("opnai/gpt-5-mini", "unknown_provider", "did you mean `openai`?"),
-        ("quux/none", "unknown_provider", "installed are alibaba"),
-        ("builtin/lexcal", "unknown_model", "did you mean `builtin/lexical`?"),
-        ("gpt-5-mini", "unknown_model", "did you mean `openai/gpt-5-mini`?"),
-        ("openai/", "unknown_model", ""),
+        ("openai/gpt-5-mini", Decimal("0.25")),
+        ("openai/future-model", None),
+        ("ollama/llama3.2:1b", Decimal(0)),
+        ("vllm/org/model", Decimal(0)),
+        ("compatible/org/model", None),
+        ("mock/anything", Decimal(0)),
+        ("gone/m", None),
     ],
 )
-def test_a_model_that_leads_nowhere(model, code, hint):
-    with pytest.raises(PipelineInvalid) as caught:
-        find(shipped(), model)
-    assert caught.value.code == code
+def test_what_a_million_tokens_cost_with_shipped_providers(model, total):
+    assert pricing_of(shipped())(model, Usage(1_000_000, 0)).total == total
+
+
+@pytest.mark.parametrize(("name", "hint"), [("opnai", "did you mean `openai`?"), ("quux", "installed are alibaba")])
+def test_an_override_of_no_provider_is_named(name, hint):
+    with pytest.raises(PipelineInvalid, match="not installed") as caught:
+        load_catalog([packaged_providers()], read, {name: {}})
     assert hint in caught.value.hint
-
-
-@pytest.mark.parametrize(
-    ("model", "known", "price"),
-    [
-        ("openai/gpt-5-mini", True, Decimal("0.25")),
-        ("openai/future-model", False, None),
-        ("ollama/llama3.2:1b", True, Decimal(0)),
-        ("compatible/org/model", False, None),
-        ("mock/echo", True, Decimal(0)),
-        ("mock/anything", True, Decimal(0)),
-    ],
-)
-def test_a_model_is_found(model, known, price):
-    provider, found = find(shipped(), model)
-    assert model.startswith(provider.name)
-    assert (found is not None) == known
-    assert (found.price or {}).get("input") == price if found else price is None
-
-
-def test_an_override_of_no_provider_is_named():
-    with pytest.raises(PipelineInvalid, match="not installed"):
-        load_catalog([packaged_providers()], read, {"opnai": {}})
 
 
 def test_reasoning_models_of_openai_are_asked_in_their_way():

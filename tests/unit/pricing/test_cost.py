@@ -98,9 +98,12 @@ def test_prices_of_a_catalog():
     providers = {
         "acme": ProviderCard("acme", models={"m": card()}),
         "mock": ProviderCard("mock", local=True),
+        "here": ProviderCard("here", free=True, models={"m": card(), "listed": card(None)}),
     }
     priced = pricing_of(Catalog(providers))
     assert priced("acme/m", Usage(1_000_000, 0)).total == Decimal("1.2")
     assert priced("acme/other", Usage(1, 1)).total is None
     assert priced("gone/m", Usage(1, 1)).total is None
     assert priced("mock/echo", None).total == 0
+    assert priced("here/unlisted", None).total == priced("here/listed", Usage(1, 1)).total == 0
+    assert priced("here/m", Usage(1_000_000, 0)).total == Decimal("1.2")
