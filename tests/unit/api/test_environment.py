@@ -310,7 +310,7 @@ def test_validate_takes_a_pydantic_model_that_is_registered(project, text, value
 def test_a_pipelines_own_schema_wins_over_a_registered_model(project):
     own = parcels(schemas={"parcel": {"type": "array"}})
     result = Flow.of(own, environment=Environment(project=project, schemas={"parcel": Parcel})).run({"text": "[1]"})
-    assert result["value"] == [1]
+    assert result.outputs == {"value": [1], "errors": []}
 
 
 def test_models_of_a_projects_modules_are_named_by_their_classes(project):
