@@ -3,7 +3,7 @@
 A failure says itself whether the same request may be sent again; this is the only place that does.
 The wait is drawn from 0 to ``base * 2^n``, at most ``cap``; a provider's Retry-After is waited for
 in full and up to a tenth more, never less. A wait that is longer than ``longest`` or than the time
-left is not begun: the failure is final at once. What the reader has seen is not taken back unless
+left is not begun: the failure is final at once. Text that the reader has seen is not taken back unless
 ``restart`` allows it. `CallRetried.attempt` is the attempt that failed.
 """
 
@@ -15,7 +15,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from flowllm.core.delta import Delta, Meta, Restart, Usage
+from flowllm.core.delta import Delta, Restart, Text
 from flowllm.core.durations import Duration
 from flowllm.core.errors import CODES, Failure, ProviderFailure
 from flowllm.core.event import CallRetried
@@ -24,8 +24,6 @@ from flowllm.core.request import Request
 from flowllm.core.scope import Call, Scope
 
 THROTTLED_BASE = 1.0
-UNSEEN = (Meta, Usage)
-"""Deltas that no reader is shown."""
 
 
 class Retry(Policy):
@@ -52,7 +50,7 @@ class Retry(Policy):
                     async with aclosing(inner(request, scope)) as deltas:
                         async for delta in deltas:
                             if not seen:
-                                begun, seen = True, type(delta) not in UNSEEN
+                                begun, seen = True, type(delta) is Text
                             yield delta
                 except Failure as failure:
                     wait = self._next(failure, scope, tried) if self.restart or not seen else None

@@ -8,13 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowllm.core.delta import Finish, Meta, Restart, Text, Usage
+from flowllm.core.delta import Finish, Meta, Reasoning, Restart, Text, ToolCall, Usage
 from flowllm.core.errors import BudgetExceeded, NodeFailure, ProviderFacts, ProviderFailure
 from flowllm.core.event import CallRetried
 from flowllm.policies.retry import Retry
 from tests.unit.policies.world import World, chat, collect, reply
 
 GOOD = (Text("ok"), Finish("stop"))
+THOUGHT, WANTED = Reasoning("hm"), ToolCall(0, "1", "find", "{")
 
 
 def failing(code="overloaded", **facts):
@@ -122,6 +123,8 @@ async def test_no_wait_is_begun_that_cannot_end_in_time(world, left, requests):
     [
         ([], False, [*GOOD]),
         ([Meta("m"), Usage(1)], False, [Meta("m"), Usage(1), Restart("overloaded"), *GOOD]),
+        ([THOUGHT, WANTED], False, [THOUGHT, WANTED, Restart("overloaded"), *GOOD]),
+        ([THOUGHT, Text("a")], False, None),
         ([Text("a")], False, None),
         ([Text("a")], True, [Text("a"), Restart("overloaded"), *GOOD]),
     ],
