@@ -9,6 +9,7 @@ import json
 import pkgutil
 import sys
 from collections.abc import Iterator, Mapping
+from typing import get_args
 
 import typer
 from pydantic import BaseModel
@@ -170,7 +171,7 @@ def policies():
         text += prose(model) + "\n\n"
         if not getattr(model, "available", True):
             text += "Not available yet: its parameters are checked, and a needed call that uses it is refused.\n\n"
-        fields = [row[:3] for row in _fields(model)]
+        fields = [row[:3] for row in _fields(model)] if name in SETTABLE else []
         if fields:
             text += rows(("parameter", "type", "default"), fields)
             if model.shorthand:
@@ -219,6 +220,16 @@ def _wires():
         module = importlib.import_module(f"{wire.__name__}.{found.name}")
         if hasattr(module, "Wire"):
             yield found.name, module.Quirks
+            yield from ((f"{found.name}: {name}", inner) for name, inner in _inside(module.Quirks))
+
+
+def _inside(model, way=""):
+    """The models that stand in the fields of a model, with the way to them."""
+    for name, info in model.model_fields.items():
+        for inner in (info.annotation, *get_args(info.annotation)):
+            if isinstance(inner, type) and issubclass(inner, BaseModel):
+                yield f"{way}{name}", inner
+                yield from _inside(inner, f"{way}{name}.")
 
 
 def commands():

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
 import orjson
-from pydantic import BaseModel, BeforeValidator, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, WithJsonSchema
 
 from flowllm.backends.answers import AnswerDecoder, count_of, invalid, json_of
 from flowllm.backends.chat_completions import Dialect, body_of
@@ -51,7 +51,7 @@ def _path(text: Any) -> Path:
     return path
 
 
-AnswerPath = Annotated[Path, BeforeValidator(_path)]
+AnswerPath = Annotated[Path, BeforeValidator(_path), WithJsonSchema({"type": "string"})]
 
 
 class _Data(BaseModel):
@@ -61,7 +61,8 @@ class _Data(BaseModel):
 class StreamTemplate(_Data):
     """How a chat streams: what is over its ``path`` and ``body``, and where each event has its piece of text.
 
-    ``json`` as in `HttpParts`. Without ``finish`` a stream may end anywhere.
+    ``json_form`` is what a stream of JSON is: one body, lines, or the items of an array; events need no word.
+    Without ``finish`` a stream may end anywhere.
     """
 
     path: str = ""
