@@ -44,7 +44,7 @@ _WORDS = {
         "throttlingexception tokens_exceeded_error modelnotreadyexception consumption_limit_reached"
     ),
     "overloaded": "overloaded_error overloaded capacity_exceeded engine_overloaded_error unavailable",
-    "server_error": "server_error internal_server_error internal_error internalserverexception internalfailure",
+    "server_error": "server_error internal_server_error internal_error",
     "conflict": "modeltimeoutexception",
     "content_filter": (
         "content_filter content_policy_violation responsibleaipolicyviolation moderation_blocked data_inspection_failed"

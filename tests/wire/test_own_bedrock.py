@@ -4,9 +4,10 @@ recorded are written by hand likewise."""
 
 import json
 
+import orjson
 import pytest
 
-from flowllm.backends.framing import Sniffed
+from flowllm.backends.framing import Frame, Sniffed
 from flowllm.backends.wire import find_wire
 from flowllm.core.card import ModelCard, ProviderCard
 from flowllm.core.delta import fold
@@ -140,6 +141,11 @@ LLAMA = {
                 **METRICS}),
         {"text": "Héllo", "finish": "stop", **FIVE_THREE},
     ),
+    "counts of the body go before those beside it": (
+        chunks({"generation": "a", "prompt_token_count": 50, "generation_token_count": 30, "stop_reason": "stop",
+                **METRICS}),
+        {"usage.input": 50, "usage.output": 30},
+    ),
     "one body": (
         body({"generation": "a", "prompt_token_count": 5, "generation_token_count": 3, "stop_reason": "length"}),
         {"text": "a", "finish": "length", **FIVE_THREE},
@@ -215,6 +221,23 @@ def test_a_changed_byte_is_a_failure_and_never_another_answer(data):
         broken = data[:place] + bytes([data[place] ^ 0x55]) + data[place + 1 :]
         ((found, _),) = differences(case_of(protocol, {"class": ""}, "error"), [broken]).values()
         assert found in {"invalid_response", "stream_interrupted", "decode_error", "event_too_large"}
+
+
+def test_a_piece_that_is_no_base64_is_refused_whole():
+    piece = json.loads(chunks(CLAUDE[2])[chunks(CLAUDE[2]).index(b"{") : -4])["bytes"]
+    for odd in (f"%{piece}", f"{piece}%%", piece[:-1]):
+        data = events(("chunk", {"bytes": odd}))
+        ((found, _),) = differences(case_of("bedrock-invoke-anthropic", {"class": ""}, "error"), [data]).values()
+        assert found == "invalid_response"
+
+
+def test_counts_alone_are_no_end():
+    decoder = find_wire("bedrock_converse", ProviderCard("p")).decoder(Chat("p/m", ()))
+    told = []
+    for kind, data in (METADATA, stop("end_turn"), METADATA):
+        list(decoder.feed(Frame(orjson.dumps(data), kind)))
+        told.append((decoder.complete, decoder.done))
+    assert told == [(False, False), (True, False), (True, True)]
 
 
 def test_seals_of_thoughts_are_kept_for_the_next_turn():
@@ -311,6 +334,8 @@ INSIDE = [
     ("internalServerException", "oh", "server_error"),
     ("serviceUnavailableException", "busy", "server_error"),
     ("modelTimeoutException", "too slow", "conflict"),
+    ("modelNotReadyException", "not ready", "rate_limited"),
+    ("accessDeniedException", "no", "permission"),
 ]
 
 

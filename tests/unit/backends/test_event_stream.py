@@ -51,6 +51,12 @@ def test_messages_are_the_same_however_they_are_cut(make):
     assert frames(make(), *(body[i : i + 1] for i in range(len(body)))) == found
 
 
+def test_each_message_is_a_sign_of_life():
+    framing = EventStream()
+    beats = [framing.feed(piece) and framing.beats for piece in (event("a", {}), event("b", {}))]
+    assert beats == [1, 2]
+
+
 def test_headers_of_every_type_are_read_and_those_not_needed_skipped():
     body = message(b"{}", **EVERY_TYPE)
     assert frames(EventStream(), body) == [Frame(b"{}", "chunk")]
@@ -63,6 +69,7 @@ def test_headers_of_every_type_are_read_and_those_not_needed_skipped():
         (message(b"", message_type="error", error_code="InternalFailure", error_message="oh"),
          {"type": "InternalFailure", "message": "oh"}),
         (message(b"no JSON", message_type="exception", exception_type="x"), {"type": "x", "message": "no JSON"}),
+        (message(b'{"Message": "oh"}', message_type="exception", exception_type="x"), {"type": "x", "message": "oh"}),
         (message(b"[1]", message_type="exception", exception_type="x"), {"type": "x", "message": ""}),
     ],
 )  # fmt: skip
@@ -93,6 +100,7 @@ def test_a_stream_inside_a_stream_is_not_followed():
         (framed(0x7FFFFFFF, 0xFFFF), "event_too_large"),
         (framed(64, 0xFFFFFFFF), "invalid_response"),
         (framed(64, 49), "invalid_response"),
+        (framed(300_000, 200_000), "invalid_response"),
         (framed(15, 0), "invalid_response"),
         (framed(0, 0), "invalid_response"),
         (framed(16, 0, checksum=1), "invalid_response"),

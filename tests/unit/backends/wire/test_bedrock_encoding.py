@@ -202,6 +202,8 @@ def test_what_stays_the_same_is_marked():
     marked = (told["system"], told["toolConfig"]["tools"], told["messages"][-1]["content"])
     assert [part[-1] for part in marked] == [POINT] * 3
     assert orjson.dumps(told).count(b"cachePoint") == 3
+    thought = said("assistant", thoughts=(Thought("hm", "S"),))
+    assert b"cachePoint" not in encoded("bedrock_converse", messages=(USER, thought), quirks={"cache": "prefix"}).body
     assert converse(quirks={"cache": "prefix"})["messages"] == [{"role": "user", "content": [{"text": "hi"}, POINT]}]
 
 
