@@ -6,6 +6,7 @@ raise `Tampered`, and no file outside the folder is ever read or removed.
 
 import re
 import sqlite3
+import time
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,10 @@ DATABASE = "cache.db"
 WAIT = 1.0
 """Seconds that a read or a write waits for another process."""
 OPEN_WAIT = 2.0
+_ROW = (
+    "SELECT mode, filename, value, expire_time FROM Cache"
+    " WHERE key = ? AND raw = 1 AND (expire_time IS NULL OR expire_time > ?)"
+)
 
 Busy = diskcache.Timeout
 
@@ -65,11 +70,26 @@ class BytesDisk(diskcache.Disk):  # type: ignore[misc]  # diskcache has no types
             super().remove(file_path)
 
 
+class BytesCache(diskcache.Cache):  # type: ignore[misc]  # diskcache has no types
+    """The cache of a folder, its rows read by one statement."""
+
+    def read(self, key: str) -> tuple[bytes, float | None] | None:
+        """The bytes of a key and when they expire, in seconds since 1970; None when there are none that are good."""
+        rows = self._sql(_ROW, (key, time.time())).fetchall()
+        if not rows:
+            return None
+        ((mode, filename, value, expires),) = rows
+        try:
+            return self._disk.fetch(mode, filename, value, False), expires  # noqa: FBT003  diskcache's own signature
+        except OSError:  # another process removed the file just now
+            return None
+
+
 def _stays_inside(name: object) -> bool:
     return isinstance(name, str) and FILE.fullmatch(name) is not None
 
 
-def open_database(folder: Path, size_limit: int) -> Any:
+def open_database(folder: Path, size_limit: int) -> BytesCache:
     """The cache in ``folder`` (which exists).
 
     Errors: sqlite3.OperationalError "locked" after `OPEN_WAIT` seconds, sqlite3.DatabaseError when
@@ -77,7 +97,7 @@ def open_database(folder: Path, size_limit: int) -> Any:
     """
     _probe(folder / DATABASE)
     settings = {name: value for name, value in DEFAULT_SETTINGS.items() if name != "size_limit"}
-    cache = diskcache.Cache(str(folder), timeout=WAIT, disk=BytesDisk, size_limit=size_limit, **settings)
+    cache = BytesCache(str(folder), timeout=WAIT, disk=BytesDisk, size_limit=size_limit, **settings)
     (folder / DATABASE).chmod(0o600)
     return cache
 

@@ -32,11 +32,10 @@ class Memory:
 
         What is larger than all the room is not kept, and costs no other entry its place.
         """
-        if len(data) > self._limit:
-            self.remove(key)
-            return
         with self._lock:
             self._drop(key)
+            if len(data) > self._limit:
+                return
             self._rows[key] = data, expires
             self._size += len(data)
             while self._size > self._limit:

@@ -165,10 +165,10 @@ class DiskStore:
         try:
             database = self._open()
             if database is not None:
-                data, expires = database.get(key, expire_time=True)
-                if data is not None:
-                    value = unpack(key, data)
-                    self._memory.put(key, data, expires)
+                row = database.read(key)
+                if row is not None:
+                    value = unpack(key, row[0])
+                    self._memory.put(key, *row)
         except Exception as error:  # noqa: BLE001  nothing on disk may stop a run
             self._trouble(error)
         self._hits[2 if value is None else 1] += 1

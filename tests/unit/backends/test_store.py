@@ -202,6 +202,14 @@ def test_stats_clear_and_explain(make, monkeypatch):
     assert list(store.folder.glob("??/??/*")) == []
 
 
+def test_a_value_whose_file_is_gone_is_a_miss(make, warnings):
+    store = seeded(make, "x" * 50_000)
+    (found,) = store.folder.glob("??/??/*.val")
+    found.unlink()
+    assert make().get(KEY) is None
+    assert warnings == []
+
+
 # T-CACHE-1 to T-CACHE-7
 
 
