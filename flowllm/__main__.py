@@ -10,7 +10,10 @@ def main() -> int:
     start.begin()
     from flowllm.cli.main import main as command
 
-    return command()
+    try:
+        return command()
+    finally:
+        start.end()
 
 
 if __name__ == "__main__":

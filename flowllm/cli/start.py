@@ -1,8 +1,8 @@
 """How a command starts soon: what it says before it imports anything.
 
-A start makes some hundred thousand objects and hardly any garbage. Looking through them for garbage
-meanwhile would take a fifteenth of the time, so that the collector waits until the work begins; and what
-stands there by then is not looked through again.
+A start makes some hundred thousand objects and hardly any garbage. To look through them for garbage
+takes a tenth of the time, while they are made and once more when the process ends. So the collector waits
+until the work begins, and what stands there by then is never looked through.
 """
 
 import gc
@@ -20,7 +20,7 @@ def begin() -> None:
 
 
 def end() -> None:
-    """The work begins, where a start was begun."""
+    """The work begins, where a start was begun; or a command without a run ends."""
     if gc.get_threshold()[0] == WAITING:
         gc.freeze()
         gc.set_threshold(*_USUAL)
