@@ -38,7 +38,10 @@ class Select(Node):
         "Unwritten: `query` where that port is connected, else `centrality`.",
     )
     k: int | None = Field(default=None, ge=1, description="How many items to take at most.")
-    unit: Literal["words", "tokens", "items"] = Field(default="words", description="What `budget` counts.")
+    unit: Literal["words", "tokens", "items"] = Field(
+        default="words",
+        description="What `budget` counts; each Chinese or Japanese character is a word.",
+    )
     slack: float = Field(
         default=0.15, ge=0.0, lt=1.0, description="The share by which `budget` may be missed; never more."
     )
@@ -136,7 +139,9 @@ class _Choice:
             from flowllm.text.tokens import count
 
             return count(text)
-        return len(text.split())
+        from flowllm.text.words import count_words
+
+        return count_words(text)
 
     def _room(self, sizes: Sequence[int]) -> "Room":
         from flowllm.text.choosing import Room

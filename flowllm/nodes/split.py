@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 
 from flowllm.core.node import Node
 from flowllm.core.scope import Scope
-from flowllm.text.split import By, split
+from flowllm.text.split import By, sentences_of_prose, split
 from flowllm.text.tokens import counter_for
 
 LARGE = 256 * 1024
@@ -18,7 +18,8 @@ class SplitPorts(TypedDict):
     """The parts and, for each, what stands between it and the next one; both of one length.
 
     Without overlap ``parts[0] + gaps[0] + parts[1] + ...`` is the text exactly; no part is empty, and
-    blanks before the first unit belong to the first part. An empty text has no parts.
+    blanks before the first unit belong to the first part. An empty text has no parts. With ``prose``
+    what stands before the first sentence is in neither.
     """
 
     parts: list[str]
@@ -39,6 +40,10 @@ class Split(Node):
         description="Units are packed into a part while they fit, longer ones are split; absent: a part is a unit.",
     )
     overlap: int = Field(default=0, ge=0, description="Tokens, in whole units, that a part repeats of the one before.")
+    prose: bool = Field(
+        default=False,
+        description="With by: sentences: Markdown headings, rows of tables and fenced code are gaps, not parts.",
+    )
     counted_for: str | None = Field(
         default=None, alias="for", description="The model whose tokens are counted; unknown ones are estimated."
     )
@@ -49,6 +54,8 @@ class Split(Node):
             raise ValueError("by: tokens needs max_tokens")
         if self.overlap and (self.max_tokens is None or self.overlap * 2 > self.max_tokens):
             raise ValueError("overlap is at most half of max_tokens")
+        if self.prose and (self.by != "sentences" or self.max_tokens is not None):
+            raise ValueError("prose goes with by: sentences, and without max_tokens")
         return self
 
     async def run(self, scope: Scope, text: str) -> SplitPorts:
@@ -57,5 +64,8 @@ class Split(Node):
         return cast("SplitPorts", await scope.run_in_thread(work)) if len(text) > LARGE else work()
 
     def _split(self, text: str) -> SplitPorts:
-        found = split(text, self.by, self.max_tokens, self.overlap, counter_for(self.counted_for))
+        if self.prose:
+            found = sentences_of_prose(text)
+        else:
+            found = split(text, self.by, self.max_tokens, self.overlap, counter_for(self.counted_for))
         return {"parts": found.parts, "gaps": found.gaps}

@@ -1,16 +1,18 @@
 """Words that tell whether a full stop ends a sentence; folded to lower case, without their last stop."""
 
 _NEVER_LAST = """
-dr mr mrs ms mx prof rev hon gen col capt lt sgt cpl maj adm cmdr sen rep gov pres supt msgr fr hr frl hrn dipl ing
-mag mme mlle mgr sr sra srta dña e.g i.e eg ie cf viz z.b d.h u.a o.ä s.o s.u bzw vgl ca sog ggf evtl insb inkl exkl
-zzgl approx vs resp c.f p.ex par.ex p.ej bv d.w.z
+dr mr mrs ms mx messrs prof rev hon gen col capt lt sgt cpl maj adm cmdr sen rep gov pres supt msgr fr hr frl hrn
+dipl ing mag mme mmes mlle mgr sr sra srta dr dra dña ee lic excmo dhr mevr drs e.g i.e eg ie cf viz z.b d.h u.a o.ä
+u.ä s.o s.u i.d.r u.u m.e v.a bzw vgl ca sog ggf evtl insb bes allg ehem inkl einschl exkl zzgl gegr hrsg z.t
+approx vs resp aprox c.f p.ex par.ex p.ej bv d.w.z
 """
 _BEFORE_NUMBER = """
-no nos nr nrn art abs fig figs tab p pp s bd vol ch sec eq para ziff kap núm
-jan feb mar apr jun jul aug sep sept oct nov dec
+no nos nr nrn art abs abb anm fig figs tab p pp s bd vol ch chap sec eq para ziff kap núm pág págs cap tel max min
+mind env jan feb mar apr jun jul aug sep sept oct nov dec
 """
 _MAY_BE_LAST = """
-inc ltd co corp bros jr st mt ave blvd rd al ed eds u.s u.k u.n e.u ph.d m.d b.a m.a d.c dept univ est geb gest
+inc ltd co corp bros jr st mt ave blvd boul rd al ed eds u.s u.k u.n e.u ph.d m.d b.a m.a d.c dept univ est geb gest
+mio mrd tsd mln mld mn bn usw usf uvm u.v.m std min sek jh jhd str v.chr n.chr ee.uu uu ud uds dgl
 """
 _OPENS_A_SENTENCE = """
 the a an in on at it its he she they we you i this that these those there then but and or so if when while as after

@@ -12,6 +12,7 @@ from typing import Any, Final, Protocol
 
 from flowllm.text.limits import Meter, cost
 from flowllm.text.paths import look, what
+from flowllm.text.words import count_words, prose
 from flowllm.text.writing import as_json, written
 
 ABSENT: Final = object()
@@ -147,6 +148,12 @@ def _sum(_: Metered, value: Any, attribute: Attribute = None, start: Any = 0) ->
     return sum((_number(item) for item in _of_each(value, attribute)), _number(start))
 
 
+def _prose(run: Metered, value: Any, attribute: Attribute = None) -> str:
+    texts = [written(item) for item in _of_each(value, attribute)]
+    run.meter.build(sum(map(len, texts)) + len(texts))
+    return prose(texts)
+
+
 def _replace(run: Metered, value: Any, old: str, new: str, count: int = -1) -> str:
     text, old, new = written(value), written(old), written(new)
     found = text.count(old) if count is None or count < 0 else min(count, text.count(old))
@@ -199,7 +206,7 @@ def _truncate(
 
 
 def _wordcount(_: Metered, value: Any) -> int:
-    return len(written(value).split())
+    return count_words(written(value))
 
 
 def _default(
@@ -227,9 +234,9 @@ def _attribute_or_absent(item: Any, attribute: Attribute) -> Any:
 
 FILTERS: Final[Mapping[str, Callable[..., Any]]] = {
     "abs": _abs, "default": _default, "first": _first, "float": _float, "int": _int, "join": _join, "last": _last,
-    "length": _length, "list": _list, "lower": _lower, "map": _map, "max": _max, "min": _min, "replace": _replace,
-    "round": _round, "selectattr": _selectattr, "sort": _sort, "sum": _sum, "title": _title, "tojson": _tojson,
-    "trim": _trim, "truncate": _truncate, "upper": _upper, "wordcount": _wordcount,
+    "length": _length, "list": _list, "lower": _lower, "map": _map, "max": _max, "min": _min, "prose": _prose,
+    "replace": _replace, "round": _round, "selectattr": _selectattr, "sort": _sort, "sum": _sum, "title": _title,
+    "tojson": _tojson, "trim": _trim, "truncate": _truncate, "upper": _upper, "wordcount": _wordcount,
 }  # fmt: skip
 
 CHOOSING: Final = frozenset({"first", "last", "max", "min"})

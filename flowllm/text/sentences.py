@@ -8,11 +8,14 @@ empty first part; an empty text has no parts at all.
 
 A sentence ends at a stop with a blank behind it, unless an abbreviation, an initial or an ordinal
 stands before it or a small letter follows; at every CJK stop; at a blank line; before a list item;
-and at a line break where the next word would still have fitted into the line. The cost is linear.
+and at a line break where the next word would still have fitted into the line. Quotation marks that
+close belong to the sentence before them. Fenced code is one part, and so is each row of a table; with
+``prose`` both are gaps, and headings too. The cost is linear.
 """
 
 import re
 from collections.abc import Iterator
+from typing import Literal
 
 from flowllm.text.abbreviations import (
     BEFORE_NUMBER,
@@ -22,24 +25,31 @@ from flowllm.text.abbreviations import (
     NEVER_LAST,
     OPENS_A_SENTENCE,
 )
+from flowllm.text.markdown import fenced, is_row, is_underline
 
 Span = tuple[int, int]
+Unit = tuple[int, int, Literal["prose", "heading", "row", "code"]]
 
 _LINE = re.compile(r"[^\n]*\n?")
 _MARK = re.compile(r"[ \t]*(?:(?:[-*+•‣◦▪·–—]|#{1,6}|>{1,6}|(?:\d{1,3}|[A-Za-z])\)|\(\d{1,3}\)|(\d{1,3})\.)[ \t]+)+")
-_RULE = re.compile(r"[-=*_#>~+|•\s]*")
-_STOP = re.compile(r"([.!?…؟۔।॥።]+|[。！？｡]+)([\"'”’“‘»«)\]}」』）】*_]{0,4}(?:\[\d{1,3}\]){0,4})(\s*)")
+_RULE = re.compile(r"[-=*_#>~+|•:\s]*")
+_STOP = re.compile(
+    r"([.!?…؟۔।॥።]+|[。！？｡]+)"
+    r"((?:[ \u00a0\u202f]?[»›”](?![^\W_])|[\"'”’“‘»«›‹)\]}」』）】*_]){0,4}(?:\[\d{1,3}\]){0,4})(\s*)"
+)
 _WORD = re.compile(r"\S{1,40}")
 _BEFORE = re.compile(r"[^\W_]+(?:\.[^\W_]+)*\Z")
-_OPENING = "\"'“‘„«»‚([{¿¡*_-–—…"
+_SPACED = re.compile(r"(?<!\w)(?:[^\W\d_]{1,3}\.[ \u00a0\u202f]?){1,3}[^\W\d_]{1,3}\Z")
+_OPENING = "\"'“‘„«»‹›‚([{¿¡*_-–—…"
+_GOES_ON = ("と", "って")
 _CJK = frozenset("。！？｡")
 _ENDS_LINE = (".", "!", "?", ":", ";", ",", "…", "。", "！", "？", '"', "”", "’", ")")
 
 
-def split_sentences(text: str) -> tuple[list[str], list[str]]:
+def split_sentences(text: str, *, prose: bool = False) -> tuple[list[str], list[str]]:
     """The sentences and, for each, the text that follows it up to the next one; both of one length."""
     starts, ends = [], []
-    for start, end in _sentences(text):
+    for start, end in _sentences(text, prose=prose):
         starts.append(start)
         ends.append(end)
     if text and (not starts or starts[0] > 0):
@@ -50,51 +60,69 @@ def split_sentences(text: str) -> tuple[list[str], list[str]]:
     return parts, gaps
 
 
-def _sentences(text: str) -> Iterator[Span]:
-    for start, end in _units(text):
-        yield from _cut(text, start, end)
+def _sentences(text: str, *, prose: bool) -> Iterator[Span]:
+    for block, is_code in _blocks(text):
+        for start, end, kind in [(*block[0], "code")] if is_code else _units(text, block):
+            if kind == "prose" or (kind == "heading" and not prose):
+                yield from _cut(text, start, end)
+            elif not prose:
+                yield _first(text, start, end), end
 
 
-def _units(text: str) -> Iterator[Span]:
-    """Stretches that only stops divide: paragraphs, list items, headings, lines broken on purpose."""
-    for block in _blocks(text):
-        width = max(end - start for start, end in block)
-        unit: Span | None = None
-        for start, end in block:
-            line = text[start:end]
-            if _RULE.fullmatch(line):
-                yield from _given(unit)
-                unit = None
-                continue
-            mark = _mark(line, text, unit)
-            if unit and not mark and _flows(text, unit, (start, end), width):
-                unit = (unit[0], end)
-                continue
-            yield from _given(unit)
-            unit = (start + mark, end)
-            if line[:mark].lstrip().startswith("#"):
-                yield unit
-                unit = None
+def _units(text: str, block: list[Span]) -> Iterator[Unit]:
+    """Stretches of a paragraph that only stops divide: list items, headings, rows, lines broken on purpose."""
+    width = max(end - start for start, end in block)
+    unit: Span | None = None
+    for start, end in block:
+        line = text[start:end]
+        if _RULE.fullmatch(line) or is_row(line):
+            yield from _given(unit, heading=unit is not None and is_underline(line) and _is_title(text, unit))
+            unit = None
+            if not _RULE.fullmatch(line):
+                yield start, end, "row"
+            continue
+        mark = _mark(line, text, unit)
+        if unit and not mark and _flows(text, unit, (start, end), width):
+            unit = (unit[0], end)
+            continue
         yield from _given(unit)
+        unit = (start + mark, end)
+        if line[:mark].lstrip().startswith("#"):
+            yield from _given(unit, heading=True)
+            unit = None
+    yield from _given(unit)
 
 
-def _given(unit: Span | None) -> Iterator[Span]:
+def _given(unit: Span | None, *, heading: bool = False) -> Iterator[Unit]:
     if unit:
-        yield unit
+        yield (*unit, "heading" if heading else "prose")
 
 
-def _blocks(text: str) -> Iterator[list[Span]]:
-    """Runs of lines that are not blank, each line without the blanks at its end."""
+def _is_title(text: str, unit: Span) -> bool:
+    """Whether what stands above a line of ``===`` or ``---`` is one line without a stop."""
+    return "\n" not in text[unit[0] : unit[1]] and not text[unit[0] : unit[1]].endswith((".", "。"))
+
+
+def _blocks(text: str) -> Iterator[tuple[list[Span], bool]]:
+    """Runs of lines that are not blank, each line without the blanks at its end; and whole blocks of code."""
+    lines = [match.span() for match in _LINE.finditer(text)]
+    code = dict(fenced([text[start:end] for start, end in lines])) if "```" in text or "~~~" in text else {}
     block: list[Span] = []
-    for match in _LINE.finditer(text):
-        size = len(match[0].rstrip())
-        if size:
-            block.append((match.start(), match.start() + size))
-        elif block:
-            yield block
+    place = 0
+    while place < len(lines):
+        start, end = lines[place]
+        size = len(text[start:end].rstrip())
+        if block and (place in code or not size):
+            yield block, False
             block = []
+        if place in code:
+            last_start, last_end = lines[code[place] - 1]
+            yield [(start, last_start + len(text[last_start:last_end].rstrip()))], True
+        elif size:
+            block.append((start, start + size))
+        place = code.get(place, place + 1)
     if block:
-        yield block
+        yield block, False
 
 
 def _mark(line: str, text: str, unit: Span | None) -> int:
@@ -143,7 +171,7 @@ def _cut(text: str, start: int, end: int) -> Iterator[Span]:
 def _ends(text: str, stop: re.Match[str], start: int) -> bool:
     """Whether a sentence ends at this stop, which more text follows."""
     if stop[1][0] in _CJK:
-        return True
+        return not (stop[2] and text.startswith(_GOES_ON, stop.end()))
     if not stop[3]:
         return False
     follower = _WORD.match(text, stop.end())
@@ -158,16 +186,18 @@ def _ends(text: str, stop: re.Match[str], start: int) -> bool:
 
 def _word_ends(text: str, before: re.Match[str], follower: str, start: int) -> bool:
     """Whether the word before a full stop ends a sentence although ``follower`` begins like one."""
+    spaced = _SPACED.search(text, max(start, before.end() - 24), before.end())
     word, plain = before[0], before[0].casefold()
+    names = {plain, re.sub(r"\s", "", spaced[0]).casefold() if spaced else plain}
     opens = re.split(r"\W", follower, maxsplit=1)[0].casefold()
-    if plain in NEVER_LAST:
+    if names & NEVER_LAST:
         return False
     if plain in BEFORE_NUMBER and follower[:1].isdigit():
         return False
     if word.isdigit() and len(word) <= 2:  # noqa: PLR2004  ordinals have one or two digits
         previous = _BEFORE.search(text[max(start, before.start() - 24) : before.start()].rstrip())
         return not (opens in MONTHS or (previous and previous[0].casefold() in BEFORE_ORDINAL))
-    if plain in MAY_BE_LAST or _is_initial(word):
+    if names & MAY_BE_LAST or _is_initial(word):
         return opens in OPENS_A_SENTENCE
     return True
 

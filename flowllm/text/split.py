@@ -6,6 +6,10 @@ empty; blanks before the first unit belong to the first part. Units are sentence
 by blank lines) or words; with ``max_tokens`` whole units are packed into a part while they fit, and
 a unit that is too long alone is split into smaller ones: paragraph, sentence, word, character.
 With ``overlap`` a part begins with the last units of the part before, up to so many tokens.
+
+`sentences_of_prose` gives sentences alone, for where they are chosen from: headings, rows of tables and
+fenced code are gaps, and what stands before the first sentence is left out. A text of nothing else is
+split as without.
 """
 
 import re
@@ -29,6 +33,14 @@ class Parts:
 
     parts: list[str]
     gaps: list[str]
+
+
+def sentences_of_prose(text: str) -> Parts:
+    """The sentences without headings, tables and code; all of it where there are none."""
+    parts, gaps = split_sentences(text, prose=True)
+    if parts and not parts[0]:
+        parts, gaps = parts[1:], gaps[1:]
+    return Parts(parts, gaps) if parts else split(text, "sentences")
 
 
 def split(text: str, by: By, max_tokens: int | None = None, overlap: int = 0, counter: Counter = ESTIMATE) -> Parts:

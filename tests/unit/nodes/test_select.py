@@ -12,6 +12,7 @@ from flowllm.core.scope import Scope
 from flowllm.nodes.select import Select
 from flowllm.text.lexical import vectors
 from flowllm.text.sentences import split_sentences
+from flowllm.text.words import count_words, prose
 
 FOLDER = Path(__file__).parent / "articles"
 ARTICLES = {path.stem: path.read_text("utf-8") for path in sorted(FOLDER.glob("*.txt"))}
@@ -141,6 +142,17 @@ async def test_order_input_keeps_the_order_of_the_items():
 )
 async def test_how_many(node, budget, count):
     assert len((await take(node, DOCS, budget))["items"]) == count
+
+
+ARTICLE = "図書館は夜も開く。利用者は夜の図書館を望む。費用は年に八億円と見込まれる。職員は百二十人増える。雨が降った。"
+
+
+@pytest.mark.parametrize("budget", [20, 30, 40])
+async def test_a_script_without_blanks_keeps_the_budget(budget):
+    chosen = await summary(sentences(ARTICLE), budget)
+    assert abs(sum(map(count_words, chosen)) - budget) <= 0.15 * budget
+    assert prose(chosen) in ARTICLE or len(chosen) > 1
+    assert " " not in prose(chosen)
 
 
 async def test_tokens_are_counted_by_the_counter():

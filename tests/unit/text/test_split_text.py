@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowllm.text.split import split
+from flowllm.text.split import sentences_of_prose, split
 
 
 class Characters:
@@ -71,6 +71,20 @@ def test_split(by, limit, overlap, text, parts, gaps):
     assert found.parts == parts
     if not overlap:
         assert found.gaps == gaps
+
+
+@pytest.mark.parametrize(
+    ("text", "parts", "gaps"),
+    [
+        ("# T\n\nOne. Two.\n", ["One.", "Two."], [" ", "\n"]),
+        ("One.\n```\nCode.\n```", ["One."], ["\n```\nCode.\n```"]),
+        ("```\nCode. More.\n```", ["```\nCode. More.\n```"], [""]),
+        ("", [], []),
+    ],
+)
+def test_sentences_of_prose_or_all_where_there_are_none(text, parts, gaps):
+    found = sentences_of_prose(text)
+    assert (found.parts, found.gaps) == (parts, gaps)
 
 
 @pytest.mark.parametrize("by", ["sentences", "paragraphs", "tokens"])
