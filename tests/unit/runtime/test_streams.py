@@ -7,7 +7,7 @@ import pytest
 from flowllm.api import Flow
 from flowllm.core.delta import Finish, Restart, Text
 from flowllm.core.errors import ProviderFailure
-from flowllm.core.event import StreamHeld
+from flowllm.core.event import DeltaReceived, StreamHeld
 from flowllm.core.kinds import Kinds
 from flowllm.runtime import Engine, Options, bind
 from flowllm.runtime.streams import Follower
@@ -156,3 +156,15 @@ async def test_what_came_of_a_failed_step_is_taken_back(nodes, output):
     async with bind(plan, Engine(Kinds(), breaking)).stream({}, ["o"]) as stream:
         shown = [delta async for _, delta in stream]
     assert shown == [Text("half a "), Restart("when_failed"), Text("whole")]
+
+
+@pytest.mark.parametrize(("reads", "times"), [({StreamHeld}, 0), ({DeltaReceived}, len(WORDS) + 1)])
+async def test_deltas_become_events_only_where_somebody_reads_them(monkeypatch, reads, times):
+    class Reader(list):
+        __call__ = list.append
+
+    made, reader = [], Reader()
+    reader.reads = reads
+    monkeypatch.setattr("flowllm.nodes.call.DeltaReceived", lambda *given: made.append(given) or DeltaReceived(*given))
+    await bind(PLAN, Engine(Kinds(), answering(100))).run({}, Options(readers=[reader]))
+    assert (len(made), len(reader)) == (times, times)
