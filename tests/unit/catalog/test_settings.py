@@ -131,6 +131,7 @@ def test_an_override_gives_a_setting_that_the_file_knows(tmp_path):
         ("https://acme.example/x", True),
         ("https://stream.acme.example:443/x", True),
         ("http://stream.acme.example/x", False),
+        ("http://stream.acme.example:443/x", False),
         ("https://acme.example.evil.example/x", False),
         ("https://acme.example@evil.example/x", False),
     ],

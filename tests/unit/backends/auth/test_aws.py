@@ -1,5 +1,6 @@
 """Signatures of AWS by its published examples, and credentials from every place of its chain."""
 
+import asyncio
 import hashlib
 import hmac
 import logging
@@ -12,7 +13,7 @@ import httpx
 import orjson
 import pytest
 
-from flowllm.backends.auth.aws import AwsSigner, Keys, signature
+from flowllm.backends.auth.aws import RECHECK, AwsSigner, Keys, signature
 from flowllm.backends.auth.keys import KeySource, KeyStore
 from flowllm.backends.http import HttpClient, HttpRequest, HttpxTransport
 from flowllm.backends.provider import backend_for
@@ -193,6 +194,20 @@ async def test_credentials_come_from_every_place_of_the_chain(
     assert CANARY in registered()
     assert CANARY not in str(signed) + repr(signed) + caplog.text
     assert signed.headers.get("x-amz-security-token", SESSION) == SESSION
+
+
+async def test_credentials_that_end_are_asked_for_again_in_time(server, clock, monkeypatch):
+    monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", f"{server.url}/container")
+    monkeypatch.setattr("time.monotonic", clock)
+    soon = (datetime.now(UTC) + timedelta(minutes=5)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    server.answer = lambda asked: (200, temporary(f"AKID{len(server.asked)}") | {"Expiration": soon})
+    signer, used = AwsSigner(card(), lambda auth: None), []
+    for seconds in (0, RECHECK / 2, RECHECK):
+        clock.time += seconds
+        signed = await asyncio.gather(*(signer.sign(HttpRequest("POST", BEDROCK, {}, b"{}")) for _ in range(50)))
+        (key,) = {keys_of(one) for one in signed}
+        used.append(key)
+    assert used[0] == used[1] != used[2]
 
 
 async def test_a_profile_that_is_named_goes_before_the_environment(nowhere, monkeypatch):
