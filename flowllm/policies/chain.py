@@ -8,7 +8,7 @@ lower ranks further out, and `chain` folds once. Always on: ``retry``, ``meter``
 
 import functools
 import importlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -127,7 +127,14 @@ def _active(policies: Mapping[str, Any]) -> list[Policy]:
     parsed = {name: parse_policy(name, raw) for name, raw in {**ALWAYS, **written, "meter": True}.items()}
     cache, fallback = (parsed.get("cache") if "cache" in written else None), parsed.get("fallback")
     if cache is not None:
-        parsed.setdefault(WITH_CACHE, parse_policy(WITH_CACHE, raw=True))
+        parsed[WITH_CACHE] = parse_policy(WITH_CACHE, {"inside": _inside(parsed.values())})
         if fallback is not None:
             parsed["cache"] = cache.model_copy(update={"models": getattr(fallback, "models", ())})
     return [policy for policy in parsed.values() if policy is not None]
+
+
+def _inside(policies: Iterable[Policy | None]) -> str:
+    """How a shared request is made: equal texts for policies that would make it alike."""
+    shared = policy_model(WITH_CACHE)
+    assert shared is not None
+    return " ".join(sorted(repr(policy) for policy in policies if policy and policy.rank > shared.rank))

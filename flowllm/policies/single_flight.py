@@ -2,12 +2,15 @@
 
 Each caller reads the whole answer. One that leaves takes nothing from the others; when the last one
 leaves, the request is cancelled and its connection closed at once. A failure is given to those who
-wait for it and kept for nobody. Callers of different event loops do not share.
+wait for it and kept for nobody. Only callers share that would have been answered alike: with the same
+policies inside this one, on one event loop, and with no more time than the request has. It has a little
+more than its first caller, who still leaves in time: the executor ends each caller at its own deadline.
 """
 
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from dataclasses import replace
 from typing import ClassVar
 
 from flowllm.core.delta import Delta
@@ -17,20 +20,28 @@ from flowllm.core.request import Request, digest
 from flowllm.core.scope import Call, Scope
 
 
+SPARE = 1.0
+"""Seconds that a request may take beyond its first caller's time, so that who calls soon after can share it."""
+
+
 class SingleFlight(Policy):
-    """One request for many callers."""
+    """One request for many callers who would make it alike."""
 
     rank: ClassVar[int] = 30
+    inside: str = ""
+    """How the request is made: the policies inside, as text."""
 
     def wrap(self, inner: Call, services: Services) -> Call:
         """A call that joins the same call under way, if there is one."""
 
         async def call(request: Request, scope: Scope) -> AsyncGenerator[Delta, None]:
-            key = f"{id(asyncio.get_running_loop())}:{scope.refresh}:{digest(request, scope.salt)}"
+            loop = asyncio.get_running_loop()
+            key = f"{id(loop)}:{scope.refresh}:{digest(request, scope.salt)}:{self.inside}"
             flight: _Flight | None = services.flights.get(key)
-            if flight is None:
-                flight = _Flight(services, key)
-                flight.start(inner(request, scope))
+            if flight is None or not flight.lasts(scope.deadline):
+                deadline = None if scope.deadline is None else scope.deadline + SPARE
+                flight = _Flight(services, key, deadline)
+                flight.start(inner(request, replace(scope, deadline=deadline)))
             flight.readers += 1
             try:
                 position = 0
@@ -46,10 +57,10 @@ class SingleFlight(Policy):
 class _Flight:
     """One request under way: what came so far, and who reads it."""
 
-    __slots__ = ("_done", "_key", "_news", "_services", "_task", "deltas", "error", "readers")
+    __slots__ = ("_deadline", "_done", "_key", "_news", "_services", "_task", "deltas", "error", "readers")
 
-    def __init__(self, services: Services, key: str) -> None:
-        self._services, self._key = services, key
+    def __init__(self, services: Services, key: str, deadline: float | None) -> None:
+        self._services, self._key, self._deadline = services, key, deadline
         self.deltas: list[Delta] = []
         self.error: Exception | None = None
         self.readers = 0
@@ -60,6 +71,10 @@ class _Flight:
     def start(self, answer: AsyncGenerator[Delta, None]) -> None:
         self._task = asyncio.get_running_loop().create_task(self._fly(answer))
         self._services.flights[self._key] = self
+
+    def lasts(self, deadline: float | None) -> bool:
+        """Whether the request has as much time as one who waits until ``deadline``."""
+        return self._deadline is None or (deadline is not None and deadline <= self._deadline)
 
     async def _fly(self, answer: AsyncGenerator[Delta, None]) -> None:
         try:

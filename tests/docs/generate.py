@@ -24,6 +24,7 @@ from flowllm.config import load_yaml
 from flowllm.core.errors import CODES
 from flowllm.core.kinds import Kinds
 from flowllm.core.node import Holds
+from flowllm.policies import SETTABLE
 from flowllm.policies.chain import order, policy_model
 from tests.docs.blocks import ROOT
 from tests.docs.failures import read_examples, shown

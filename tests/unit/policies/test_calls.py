@@ -124,6 +124,66 @@ async def test_different_requests_fly_apart(world):
     assert len(script.requests) == 4
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "requests"),
+    [
+        (None, None, 1),
+        (None, 145.0, 1),
+        (145.0, 130.0, 1),
+        (145.0, 145.5, 1),
+        (145.0, 147.0, 2),
+        (145.0, None, 2),
+    ],
+)
+async def test_a_request_with_less_time_is_not_joined(world, first, second, requests):
+    script = world.script(GOOD)
+    script.gate = asyncio.Event()
+    call = SingleFlight().wrap(script, world.services)
+    tasks = [*await together(call, world, 2, deadline=first), *await together(call, world, 2, deadline=second)]
+    script.gate.set()
+    assert await asyncio.gather(*tasks) == [list(GOOD)] * 4
+    assert len(script.requests) == requests
+    assert [scope.deadline for scope in script.scopes] == [first and first + 1.0, second and second + 1.0][:requests]
+
+
+@pytest.mark.parametrize(
+    ("other", "requests"),
+    [
+        ({}, 1),
+        ({"timeout": 30, "cache": {"ttl": 60}}, 1),
+        ({"retry": {"attempts": 4}}, 1),
+        ({"retry": False}, 2),
+        ({"fallback": ["b/x"]}, 2),
+        ({"attempt_timeout": 20}, 2),
+    ],
+)
+async def test_those_share_whose_requests_are_made_alike(world, other, requests):
+    script = world.script(GOOD)
+    script.gate = asyncio.Event()
+    calls = [chain({"cache": True, **more}, script, world.services) for more in ({}, other)]
+    tasks = [task for call in calls for task in await together(call, world, 1)]
+    script.gate.set()
+    assert await asyncio.gather(*tasks) == [list(GOOD)] * 2
+    assert len(script.requests) == requests
+
+
+async def test_callers_of_another_loop_send_their_own(world):
+    here, gate = asyncio.get_running_loop(), asyncio.Event()
+
+    async def backend(request, scope):
+        if asyncio.get_running_loop() is here:
+            await gate.wait()
+        for delta in GOOD:
+            yield delta
+
+    call = SingleFlight().wrap(backend, world.services)
+    (task,) = await together(call, world, 1)
+    there = await asyncio.to_thread(lambda: asyncio.run(collect(call, chat(), world.scope())))
+    assert (there, task.done()) == (list(GOOD), False)
+    gate.set()
+    assert await task == list(GOOD)
+
+
 async def test_one_who_leaves_takes_nothing_from_the_others(world):
     script = world.script(GOOD)
     script.gate = asyncio.Event()
