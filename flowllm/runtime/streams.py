@@ -74,7 +74,7 @@ class Shown:
         self._name = name
         self._deltas: defaultdict[str, deque[Delta]] = defaultdict(deque)
         self._waiter: asyncio.Future[None] | None = None
-        self._begun = self._ended = False
+        self._begun = self._told = self._ended = False
 
     def take(self, address: str, delta: Delta) -> None:
         """A delta came from the call at ``address``."""
@@ -118,10 +118,10 @@ class Shown:
 
     def _rest(self, frame: "Frame", way: "Sequence[Stage]") -> Sequence[Delta]:
         rescued = any(stage.rescued for stage in way)
-        if self._begun and not rescued:
+        if self._told or (self._begun and not rescued):
             return ()
+        self._told = True
         restart = (Restart("when_failed"),) if self._begun else ()
-        self._begun = True
         text = written(frame.output(self._name))
         return (*restart, Text(text)) if text else restart
 

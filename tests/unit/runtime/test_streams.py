@@ -63,6 +63,7 @@ async def test_what_is_no_text_streams_as_json(slot, shown):
     plan = Flow.of({"nodes": nodes, "outputs": {"o": slot}}).plan
     async with bind(plan, Engine(Kinds(), answering(1))).stream({}, ["o"]) as stream:
         assert "".join([delta.text async for _, delta in stream]) == shown
+        assert [delta async for _, delta in stream] == []
 
 
 HELD = {
@@ -155,6 +156,7 @@ async def test_what_came_of_a_failed_step_is_taken_back(nodes, output):
     plan = Flow.of({"nodes": nodes, "outputs": {"o": output}}).plan
     async with bind(plan, Engine(Kinds(), breaking)).stream({}, ["o"]) as stream:
         shown = [delta async for _, delta in stream]
+        assert [delta async for _, delta in stream] == []
     assert shown == [Text("half a "), Restart("when_failed"), Text("whole")]
 
 
