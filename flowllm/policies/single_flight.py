@@ -19,7 +19,6 @@ from flowllm.core.policy import Policy, Services
 from flowllm.core.request import Request, digest
 from flowllm.core.scope import Call, Scope
 
-
 SPARE = 1.0
 """Seconds that a request may take beyond its first caller's time, so that who calls soon after can share it."""
 
