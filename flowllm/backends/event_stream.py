@@ -25,13 +25,14 @@ _LEAST = _PRELUDE.size + _CHECKSUM
 _SIZES = {0: 0, 1: 0, 2: 1, 3: 2, 4: 4, 5: 8, 8: 8, 9: 16}
 _COUNTED = frozenset({6, 7})
 _TEXT = 7
+_MOST_KNOWN = 16
 _RAW = "application/octet-stream"
 
 
 class EventStream(Counted):
     """Messages to frames; ``event`` is the message's type of event."""
 
-    __slots__ = ("_body", "_buffer", "_failure", "_need")
+    __slots__ = ("_body", "_buffer", "_failure", "_known", "_need")
 
     def __init__(self, limits: Limits | None = None, json: JsonForm = "whole") -> None:
         super().__init__(limits)
@@ -39,6 +40,7 @@ class EventStream(Counted):
         self._need = _PRELUDE.size
         self._body = Sniffed(limits, json, binary=False)
         self._failure: ProviderFailure | None = None
+        self._known: dict[bytes, dict[str, str]] = {}
 
     def feed(self, chunk: bytes) -> Sequence[Frame]:
         """The frames of the messages that ``chunk`` completes; what is damaged behind them is raised after them."""
@@ -92,7 +94,7 @@ class EventStream(Counted):
             raise _damaged("the checksum of a message does not hold")
         (end,) = struct.unpack_from(">I", message, 4)
         end += _PRELUDE.size
-        headers = dict(_headers(message[_PRELUDE.size : end]))
+        headers = self._headers(message[_PRELUDE.size : end])
         payload = message[end:-_CHECKSUM]
         self.beats += 1
         if headers.get(":message-type", "event") != "event":
@@ -101,6 +103,15 @@ class EventStream(Counted):
             return self._body.feed(payload)
         check_text(payload)
         return (Frame(payload, headers.get(":event-type", "")),) if payload else ()
+
+    def _headers(self, block: bytes) -> dict[str, str]:
+        """The headers; a stream repeats a few blocks of them over and over."""
+        found = self._known.get(block)
+        if found is None:
+            found = dict(_headers(block))
+            if len(self._known) < _MOST_KNOWN:
+                self._known[block] = found
+        return found
 
 
 def _headers(block: bytes) -> Iterator[tuple[str, str]]:

@@ -318,12 +318,13 @@ class Decoder(AnswerDecoder):
             self._citations += len(cited.get("citations") or ())
 
     def _delta(self, delta: dict[str, Any], index: Any, deltas: list[Delta]) -> None:
-        self._say(delta.get("text"), deltas)
-        if call := delta.get("toolUse"):
+        if text := delta.get("text"):
+            self._say(text, deltas)
+        elif call := delta.get("toolUse"):
             self._more(call.get("input"), index, deltas)
-        if thought := delta.get("reasoningContent"):
+        elif thought := delta.get("reasoningContent"):
             self._think(thought, deltas)
-        if "citation" in delta:
+        elif "citation" in delta:
             self._citations += 1
 
     def _start(self, call: dict[str, Any] | None, index: Any, deltas: list[Delta]) -> None:
