@@ -6,6 +6,7 @@ events; the whole of an answer that does not stream. Comments of the server coun
 """
 
 import asyncio
+import threading
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
@@ -63,6 +64,7 @@ class _Provider:
         self._card = card
         self._find_key = key
         self._signer: Signer | None = None
+        self._lock = threading.Lock()
         self._client = client
         self._timeouts = timeouts
         self._limits = limits
@@ -131,9 +133,15 @@ class _Provider:
         except TimeoutError:
             raise waiting.failure() from None
 
+    def _choose_signer(self) -> Signer:
+        """One for all threads, so that a token is minted once."""
+        with self._lock:
+            self._signer = self._signer or signer_for(self._card, self._find_key, self._client)
+            return self._signer
+
     async def _send(self, request: HttpRequest) -> HttpResponse:
         """The answer to a signed request; where its proof had ended, to one that is signed anew, once."""
-        self._signer = signer = self._signer or signer_for(self._card, self._find_key, self._client)
+        signer = self._signer or self._choose_signer()
         signed = await signer.sign(request)
         response = await self._client.open(signed, connect_timeout=self._timeouts.connect)
         if response.status not in _REFUSED:

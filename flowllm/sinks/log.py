@@ -30,7 +30,9 @@ from flowllm.core.event import (
 )  # fmt: skip
 
 Clean = Callable[[str], str]
-LOUD = ("aiohttp", "asyncio", "azure", "botocore", "google", "httpcore", "httpx", "hydra", "msal", "urllib3")
+LOUD = ("aiohttp", "asyncio", "httpcore", "httpx", "hydra", "urllib3")
+LOUDER = ("azure", "botocore", "google", "msal")
+"""Libraries that warn of what is then an error of ours, or of nothing."""
 LEVELS = ("debug", "info", "warning", "error")
 _FIRST = ("timestamp", "level", "logger", "event")
 """What a line begins with."""
@@ -162,8 +164,9 @@ def _install(formatter: logging.Formatter, level: str, clean: Clean, stream: Tex
         root.removeHandler(old)
     root.addHandler(handler)
     root.setLevel(level.upper())
-    for name in LOUD:
-        logging.getLogger(name).setLevel(logging.WARNING)
+    for names, least in ((LOUD, logging.WARNING), (LOUDER, logging.ERROR)):
+        for name in names:
+            logging.getLogger(name).setLevel(least)
 
 
 class EventLog:

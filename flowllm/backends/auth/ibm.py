@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from flowllm.backends.http import HttpClient
 
 TOKEN_URL = "https://iam.cloud.ibm.com/identity/token"  # noqa: S105  an address
+HINT = "`auth: {token_url: ...}` of the provider's file says where tokens come from"
 _GRANT = "urn:ibm:params:oauth:grant-type:apikey"
 _HEADERS = {"content-type": "application/x-www-form-urlencoded", "accept": "application/json"}
 
@@ -29,7 +30,12 @@ def ibm_tokens(auth: Auth, key: str, client: "HttpClient") -> Tokens[Mapping[str
         from flowllm.backends.http import HttpRequest
 
         body = urlencode({"grant_type": _GRANT, "apikey": key}).encode()
-        return _token(await exchange(client, HttpRequest("POST", url, _HEADERS, body)))
+        try:
+            answer = await exchange(client, HttpRequest("POST", url, _HEADERS, body))
+        except ProviderFailure as failure:
+            message = f"no token of IBM Cloud was fetched: {failure.message}"
+            raise ProviderFailure(failure.code, message, facts=failure.facts, hint=HINT) from None
+        return _token(answer)
 
     return Tokens(mint)
 

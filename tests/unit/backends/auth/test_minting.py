@@ -89,6 +89,7 @@ async def test_an_identity_service_that_is_not_there_may_be_asked_again(client):
     with pytest.raises(ProviderFailure) as caught:
         await ibm_tokens(auth, KEY, client).get()
     assert (caught.value.code, caught.value.retryable) == ("connect_error", True)
+    assert "token_url" in caught.value.hint
 
 
 async def chats(handler, auth, clock, monkeypatch, *, pause=60.0):
