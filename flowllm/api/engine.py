@@ -21,7 +21,7 @@ class RunOptions:
     ``readers`` are told every event. ``refresh`` are addresses whose cached answers are asked for
     again. ``timeout`` in seconds for the whole run. ``read_cache`` and ``write_cache`` switch the
     cache. ``max_cost`` in US dollars ends the run before it is passed; a ``budget`` takes its place and
-    is one for all runs that are given it, on one event loop. ``rehearse`` asks no model: answers are
+    is one for all runs that are given it, in whatever thread. ``rehearse`` asks no model: answers are
     made up, so that calls, tokens and costs can be counted before they are paid.
     """
 
