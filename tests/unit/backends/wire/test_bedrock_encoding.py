@@ -223,6 +223,11 @@ def test_nova_is_asked_in_the_format_of_converse():
                     "reasoningConfig": {"type": "enabled", "maxReasoningEffort": "low"}}  # fmt: skip
 
 
+def test_words_of_a_model_are_those_of_this_format():
+    told = invoke(NOVA, schema=OPEN, model_quirks={"structured": "json_schema"})
+    assert told["toolConfig"]["toolChoice"] == {"tool": {"name": "answer"}}
+
+
 TALK = (said("system", "S"), said("user", "A"), said("assistant", "B"), said("user", "C"), said("user", "D"))
 DRAWN = Sampling(0.5, 0.9, 99, ("x",), 7)
 
@@ -317,6 +322,7 @@ def test_titan_embeds_one_text_a_request_and_goes_on_with_the_next():
     assert sent == [{"inputText": text, "dimensions": 2} for text in "abc"]
     reply = fold([*deltas, *decoder.finish()])
     assert (reply.vectors, reply.usage.input) == ([[1, 0], [2, 0], [3, 0]], 9)
+    assert [type(delta).__name__ for delta in deltas] == ["Vectors", "Usage"]
 
 
 @pytest.mark.parametrize(
