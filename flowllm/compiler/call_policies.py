@@ -5,7 +5,6 @@ from typing import Any
 
 from flowllm.compiler.findings import Findings, did_you_mean
 from flowllm.compiler.frames import Unit
-from flowllm.compiler.policy_values import wrong_parts
 from flowllm.core.origin import Origin
 from flowllm.core.spec import PipelineSpec
 from flowllm.policies import SETTABLE
@@ -64,6 +63,8 @@ class Policies:
         if name not in SETTABLE:
             self._findings.report("unknown_field", *_no_policy(name, where, place))
             return False
+        from flowllm.compiler.policy_values import wrong_parts
+
         found = list(wrong_parts(name, raw))
         for part in found:
             way = ".".join(map(str, part.steps))
