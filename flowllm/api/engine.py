@@ -5,6 +5,8 @@ from decimal import Decimal
 
 from flowllm.api.environment import Environment
 from flowllm.backends.router import Backends
+from flowllm.core.durations import seconds
+from flowllm.core.errors import UsageError
 from flowllm.core.policy import Services
 from flowllm.core.record import record
 from flowllm.core.store import Deferred
@@ -19,20 +21,31 @@ class RunOptions:
     """How a run is made.
 
     ``readers`` are told every event. ``refresh`` are addresses whose cached answers are asked for
-    again. ``timeout`` in seconds for the whole run. ``read_cache`` and ``write_cache`` switch the
-    cache. ``max_cost`` in US dollars ends the run before it is passed; a ``budget`` takes its place and
-    is one for all runs that are given it, in whatever thread. ``rehearse`` asks no model: answers are
-    made up, so that calls, tokens and costs can be counted before they are paid.
+    again. ``timeout`` for the whole run is in seconds, or text such as ``"5m"``. ``read_cache`` and
+    ``write_cache`` switch the cache. ``max_cost`` in US dollars ends the run before it is passed; a
+    ``budget`` takes its place and is one for all runs that are given it, in whatever thread.
+    ``rehearse`` asks no model: answers are made up, so that calls, tokens and costs can be counted before
+    they are paid.
     """
 
     readers: Sequence[Reader] = ()
     refresh: Sequence[str] = ()
-    timeout: float | None = None
+    timeout: float | str | None = None
     read_cache: bool = True
     write_cache: bool = True
     max_cost: Decimal | None = None
     rehearse: bool = False
     budget: Budget | None = None
+
+
+def time_limit(options: RunOptions) -> float | None:
+    """The seconds that a run may take; `UsageError` for what is no length of time."""
+    if options.timeout is None:
+        return None
+    try:
+        return seconds(options.timeout)
+    except ValueError as error:
+        raise UsageError("bad_value", f"`timeout` of RunOptions: {error}", hint='timeout="90s"') from None
 
 
 def build_engine(environment: Environment, backends: Backends, options: RunOptions) -> Engine:

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 from flowllm.api.modules import kind_name, project_classes
 from flowllm.config import load_yaml, packaged, read_text_file
 from flowllm.core.card import Catalog
+from flowllm.core.errors import UsageError
 from flowllm.core.kinds import Kinds
 from flowllm.core.origin import Origin
+from flowllm.text.wording import shortened
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -23,6 +25,14 @@ if TYPE_CHECKING:
     from flowllm.text.misfits import Part, Steps
 
 __all__ = ["Environment", "kind_name"]
+
+
+_SHAPES = (
+    ("mock", Sequence, '[{"match": "(?i)hello", "reply": "Hi there"}]'),
+    ("providers", Mapping, '{"openai": {"base_url": "https://..."}}'),
+    ("registered", Mapping, '{"shout": shout}'),
+    ("schemas", Mapping, '{"reply": Reply}'),
+)
 
 
 @dataclass(frozen=True)
@@ -48,6 +58,12 @@ class Environment:
         object.__setattr__(self, "project", Path(self.project))
         if self.cache_folder is not None:
             object.__setattr__(self, "cache_folder", Path(self.cache_folder))
+        for name, kind, hint in _SHAPES:
+            given = getattr(self, name)
+            if not isinstance(given, kind) or (kind is Sequence and isinstance(given, str)):
+                shape = "list" if kind is Sequence else "mapping"
+                message = f"`{name}` of an Environment is a {shape}, not `{shortened(repr(given))}`"
+                raise UsageError("bad_value", message, hint=f"{name}={hint}")
 
     @cached_property
     def kinds(self) -> Kinds:
@@ -124,5 +140,5 @@ def _own_kind(name: str, kind: object) -> "type[Node]":
         return kind
     if not callable(kind) or isinstance(kind, type):
         message = f"the kind `{name}` is registered with {kind!r}; it takes a function or a subclass of Node"
-        raise TypeError(message)
+        raise UsageError("bad_value", message, hint=f'registered={{"{name}": a_function}}')
     return node_from_function(kind, name)

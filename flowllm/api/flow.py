@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from flowllm.api.environment import Environment
+from flowllm.api.finding import find_pipeline
 from flowllm.compiler import Compiled, compile_spec
 from flowllm.config import load, parse_inputs, parse_mapping, project_of, provider_settings, split_overrides
-from flowllm.core.errors import PipelineInvalid, Problem
+from flowllm.core.errors import PipelineInvalid, Problem, UsageError
 from flowllm.core.plan import Plan
 from flowllm.core.spec import PipelineSpec
+from flowllm.text.wording import shortened
 
 if TYPE_CHECKING:
     from flowllm.api.engine import RunOptions
@@ -39,9 +41,13 @@ class Flow:
 
     @classmethod
     def load(cls, file: str | Path, overrides: Sequence[str] = (), *, environment: Environment | None = None) -> "Flow":
-        """Load a YAML file. ``overrides`` are words as on the command line (``nodes.ask.temperature=0``)."""
+        """Load a YAML file, or by its name a pipeline that came with flowllm.
+
+        ``overrides`` are words as on the command line (``nodes.ask.temperature=0``).
+        """
+        file = find_pipeline(file)
         words = split_overrides([overrides] if isinstance(overrides, str) else overrides)
-        environment = environment or Environment(project=project_of(Path(file).resolve()))
+        environment = environment or Environment(project=project_of(file.resolve()))
         if words.providers:
             settings = {**environment.providers, **provider_settings(words.providers)}
             environment = replace(environment, providers=settings, provider_words=tuple(words.providers))
@@ -58,6 +64,7 @@ class Flow:
     ) -> "Flow":
         """A pipeline written as a Python mapping; ``pipelines`` gives its sub-pipelines by their ``use``."""
         environment = environment or Environment()
+        _must_map(mapping, "a pipeline is a mapping", "a file is loaded by Flow.load(FILE)")
         name, folder = str(mapping.get("name", "")), str(environment.project)
         return cls(
             parse_mapping(mapping, kinds=environment.kinds, name=name, folder=folder, pipelines=pipelines), environment
@@ -106,14 +113,23 @@ class Flow:
         return await Running(self, self._backends, options).result(self._inputs(inputs))
 
     def stream(self, inputs: Inputs | None = None, options: "RunOptions | None" = None) -> "Iterator[Text | Restart]":
-        """The shown output's text as it comes; a `Restart` says: forget what came before."""
+        """The shown output's text as it comes; a `Restart` says: forget what came before.
+
+        Where no text comes, `FlowResult.text` comes as one piece: other values and several outputs as JSON.
+        """
+        given = self._inputs(inputs)
         from flowllm.api.sync import iterate_sync
+        from flowllm.core.delta import Text
 
         async def deltas() -> "AsyncGenerator[Text | Restart, None]":
-            async with self.astream(inputs, options) as stream:
+            came = False
+            async with self.astream(given, options) as stream:
                 async for delta in stream:
+                    came = True
                     yield delta
-                await stream.result()
+                result = await stream.result()
+            if not came and result.text:
+                yield Text(result.text)
 
         return iterate_sync(deltas)
 
@@ -146,11 +162,36 @@ class Flow:
             return True
 
     def _inputs(self, inputs: Inputs | None) -> Inputs:
-        """What a run is given wins over what the pipeline was loaded with."""
-        return {**self.given, **(inputs or {})}
+        """What a run is given wins over what the pipeline was loaded with; tuples are lists."""
+        inputs = {} if inputs is None else inputs
+        first = next(iter(self.spec.inputs), "name")
+        _must_map(inputs, "inputs are a mapping from names to values", f'run({{"{first}": ...}})')
+        return {**self.given, **{name: _listed(value) for name, value in inputs.items()}}
+
+    def __repr__(self) -> str:
+        spec = self.spec
+        return f"<Flow {spec.name or 'pipeline'}: {', '.join(spec.inputs)} -> {', '.join(spec.outputs)}>"
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
         """What a notebook shows: the graph."""
         from flowllm.compiler.draw import mermaid, tree
 
         return {"text/plain": tree(self.plan), "text/markdown": f"```mermaid\n{mermaid(self.plan)}\n```"}
+
+
+def _must_map(given: object, must: str, hint: str) -> None:
+    if not isinstance(given, Mapping):
+        raise UsageError("bad_value", f"{must}, not `{shortened(repr(given))}`", hint=hint)
+
+
+def _listed(value: Any) -> Any:
+    """The value with lists for tuples, itself where it holds none."""
+    if isinstance(value, tuple):
+        return [_listed(item) for item in value]
+    if isinstance(value, dict):
+        found = {name: _listed(item) for name, item in value.items()}
+        return found if any(found[name] is not item for name, item in value.items()) else value
+    if isinstance(value, list):
+        items = [_listed(item) for item in value]
+        return items if any(new is not old for new, old in zip(items, value, strict=True)) else value
+    return value

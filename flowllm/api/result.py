@@ -33,6 +33,13 @@ class FlowResult:
         """From what the runtime and the ledger say."""
         return cls(result.run, plain(result.outputs), result.seconds, ledger.summary(), shown_output(plan))
 
+    def __str__(self) -> str:
+        return self.text
+
+    def __repr__(self) -> str:
+        said = self.summary.text() or "no calls"
+        return f"<FlowResult {self.run}: {', '.join(self.outputs)}; {said}, {self.seconds:.1f} s>"
+
     def __getitem__(self, output: str) -> Any:
         """One output."""
         return self.outputs[output]

@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-from flowllm.api.engine import RunOptions, build_engine
+from flowllm.api.engine import RunOptions, build_engine, time_limit
 from flowllm.api.result import FlowResult, shown_output
 from flowllm.api.stream import FlowStream
 from flowllm.runtime import Bound, BoundFrame, Engine, Options, RunStream, bind_frame
@@ -23,7 +23,7 @@ class Running:
         self._kept = kept
         self._ledger = Ledger()
         options = self._asked = options or RunOptions()
-        self._options = Options((self._ledger, *options.readers), options.refresh, options.timeout)
+        self._options = Options((self._ledger, *options.readers), options.refresh, time_limit(options))
 
     async def result(self, inputs: Mapping[str, Any]) -> FlowResult:
         """What the run gives."""

@@ -13,6 +13,8 @@ from concurrent.futures import Future
 from contextlib import aclosing, suppress
 from typing import Any, Generic, TypeVar
 
+from flowllm.core.errors import FlowError
+
 T = TypeVar("T")
 AHEAD = 64
 """Items that a source may be ahead of its reader."""
@@ -23,9 +25,20 @@ LOOK = 0.05
 def run_sync(work: Coroutine[Any, Any, T]) -> T:
     """The result of ``work``; in a thread of its own when this one runs an event loop (notebooks do)."""
     try:
+        return _run_apart(work) if _loop_runs() else asyncio.run(work)
+    except FlowError as error:  # the frames of the engine say nothing to who called; a cause keeps its own
+        raise error.with_traceback(None) from error.__cause__
+
+
+def _loop_runs() -> bool:
+    try:
         asyncio.get_running_loop()
     except RuntimeError:
-        return asyncio.run(work)
+        return False
+    return True
+
+
+def _run_apart(work: Coroutine[Any, Any, T]) -> T:
     ended: queue.SimpleQueue[Future[T]] = queue.SimpleQueue()
     caller, worker = Caller(), Worker(work, ended.put)
     try:

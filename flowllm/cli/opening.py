@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from flowllm.api import Environment, Flow
+from flowllm.api.finding import find_pipeline
 from flowllm.core.errors import PipelineInvalid, UsageError
-from flowllm.core.nearest import did_you_mean
 from flowllm.core.spec import InputSpec
 
 
@@ -30,29 +30,6 @@ def here() -> Environment:
     from flowllm.config import project_of
 
     return Environment(project=project_of(Path.cwd() / "pipeline.yaml"))
-
-
-def find_pipeline(name: str) -> Path:
-    """The file that ``name`` means: a file as typed, else one of those that came with flowllm."""
-    path = Path(name).expanduser()
-    if path.exists():
-        return path
-    from flowllm.config import packaged
-
-    inside = packaged("pipelines")
-    word = name.removeprefix("pipelines/").removesuffix(".yaml")
-    shipped = inside / f"{word}.yaml"
-    if word.isidentifier() and shipped.is_file():
-        return shipped
-    raise UsageError("file_refused", f"`{name}` was not read: there is no such file", hint=_near(path, inside))
-
-
-def _near(path: Path, shipped: Path) -> str:
-    here = path.parent.glob("*.yaml") if path.parent.is_dir() else ()
-    candidates = [str(file) for file in here if not file.name.endswith(".test.yaml")]
-    names = sorted(file.stem for file in shipped.glob("*.yaml") if not file.name.endswith(".test.yaml"))
-    shipped_ones = f"with flowllm come {', '.join(names)}" if names else "flowllm init DIRECTORY writes one"
-    return did_you_mean(str(path), candidates, shipped_ones)
 
 
 def usable_model(environment: Environment) -> str:

@@ -10,9 +10,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from flowllm.api import Budget, Environment, Flow, FlowResult, RunOptions
+from flowllm.api.finding import find_pipeline
 from flowllm.cli.formats import as_data
 from flowllm.cli.interrupts import run_async
-from flowllm.cli.opening import environment_of, find_pipeline
+from flowllm.cli.opening import environment_of
 from flowllm.cli.render import problems_of
 from flowllm.cli.tables import table
 from flowllm.core.errors import FlowError, UsageError

@@ -199,6 +199,10 @@ class FlowError(Exception):
         self.hint = hint
         self.origin = origin
 
+    @property
+    def __notes__(self) -> list[str]:  # type: ignore[override]  # printed below a traceback
+        return [f"{word}: {said}" for word, said in (("at", str(self.origin)), ("hint", self.hint)) if said]
+
 
 class PipelineInvalid(FlowError):
     """What was written cannot run; ``problems`` holds every finding, errors first."""
@@ -209,6 +213,19 @@ class PipelineInvalid(FlowError):
         self.problems = tuple(problems)
         first = self.problems[0]
         super().__init__(first.code, "\n".join(map(str, self.problems)), hint=first.hint, origin=first.origin)
+
+    def __str__(self) -> str:
+        return "\n".join(map(_told, self.problems))
+
+    @property
+    def __notes__(self) -> list[str]:  # type: ignore[override]  # each problem says its own
+        return []
+
+
+def _told(problem: Problem) -> str:
+    """A problem with its place in front and its hint behind."""
+    place = str(problem.origin)
+    return (f"{place}: " if place else "") + str(problem) + (f" (hint: {problem.hint})" if problem.hint else "")
 
 
 class UsageError(FlowError):

@@ -24,10 +24,12 @@ import typing
 from collections.abc import Callable, Mapping
 from enum import Enum
 from functools import cache, partial
+from numbers import Integral, Real
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, create_model
 
+from flowllm.core.errors import NodeFailure
 from flowllm.core.record import record
 from flowllm.core.spec import Schema
 
@@ -164,11 +166,26 @@ def node_from_function(function: Callable[..., Any], name: str | None = None) ->
     return kind
 
 
+_RETURNED: Mapping[Any, Any] = {
+    bool: bool, int: Integral, float: Real, str: str, list: list | tuple, dict: Mapping
+}  # fmt: skip
+
+
+def _held(function: Callable[..., Any], returned: Any, value: Any) -> Any:
+    """The value, which is of the type that the function is annotated to return; items are not looked at."""
+    annotated = typing.get_origin(returned) or returned
+    expected = _RETURNED.get(annotated)
+    if expected and (not isinstance(value, expected) or (isinstance(value, bool) and annotated in (int, float))):
+        message = f"{function.__name__} is annotated to return {annotated.__name__} and returned {value!r}"
+        raise NodeFailure("node_failed", message[:200], hint=f"-> {type(value).__name__}")
+    return value
+
+
 def _ports_function(function: Callable[..., Any], returned: Any) -> Callable[..., Any]:
     if typing.is_typeddict(returned):
         return function
     if inspect.iscoroutinefunction(function):
         raise TypeError(f"the async function {function.__name__} must return a TypedDict: its keys are the ports")
-    run: Any = lambda **ports: {"value": function(**ports)}  # noqa: E731  carries the function's own signature
+    run: Any = lambda **ports: {"value": _held(function, returned, function(**ports))}  # noqa: E731  has a signature set
     run.__signature__, run.__annotations__ = inspect.signature(function), typing.get_type_hints(function)
     return run  # type: ignore[no-any-return]

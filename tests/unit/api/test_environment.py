@@ -256,7 +256,7 @@ def test_folders_may_be_text_and_kinds_functions(project, monkeypatch):
 
 
 def test_what_is_no_kind_is_said_to_be_none():
-    with pytest.raises(TypeError, match="`k` is registered with 3"):
+    with pytest.raises(UsageError, match="`k` is registered with 3"):
         _ = Environment(registered={"k": 3}).kinds
 
 
@@ -377,3 +377,19 @@ def test_a_model_that_json_cannot_say_is_refused_before_a_run(project):
 
     with pytest.raises(PipelineInvalid, match="the schema of the pydantic model `parcel` cannot be used"):
         Flow.of(parcels(), environment=Environment(project=project, schemas={"parcel": Odd})).check()
+
+
+@pytest.mark.parametrize(
+    ("field", "given", "must", "hint"),
+    [
+        ("mock", "rules.yaml", "a list, not `'rules.yaml'`", 'mock=[{"match"'),
+        ("mock", {"reply": "x"}, "a list, not", 'mock=[{"match"'),
+        ("registered", [len], "a mapping, not", 'registered={"shout": shout}'),
+        ("providers", ["x"], "a mapping, not", 'providers={"openai"'),
+        ("schemas", [1], "a mapping, not", 'schemas={"reply": Reply}'),
+    ],
+)
+def test_what_is_given_in_another_shape_is_refused_at_once(field, given, must, hint):
+    with pytest.raises(UsageError, match=f"`{field}` of an Environment is {must}") as caught:
+        Environment(**{field: given})
+    assert caught.value.hint.startswith(hint)

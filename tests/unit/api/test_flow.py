@@ -4,6 +4,7 @@ import asyncio
 import importlib
 import json
 import threading
+import traceback
 from decimal import Decimal
 
 import pytest
@@ -12,7 +13,7 @@ from flowllm.api import Budget, Environment, Flow, RunOptions
 from flowllm.api import flow as module
 from flowllm.api.sync import iterate_sync
 from flowllm.core.delta import Text
-from flowllm.core.errors import BudgetExceeded, NodeFailure, PipelineInvalid
+from flowllm.core.errors import BudgetExceeded, NodeFailure, PipelineInvalid, UsageError
 
 binding = importlib.import_module("flowllm.runtime.bind")
 
@@ -279,3 +280,104 @@ def test_a_stream_that_is_not_begun_starts_nothing():
         raise AssertionError
 
     iterate_sync(source).close()
+
+
+@pytest.mark.parametrize(
+    ("work", "message", "hint"),
+    [
+        (lambda flow: Flow.of([]), "a pipeline is a mapping, not `[]`", "a file is loaded by Flow.load(FILE)"),
+        (lambda flow: flow.run("hello"), "from names to values, not `'hello'`", 'run({"n": ...})'),
+        (lambda flow: flow.stream(["x"]), "from names to values, not", 'run({"n": ...})'),
+        (lambda flow: flow.run({"n": 1}, RunOptions(timeout="5 parsecs")), "no length of time", 'timeout="90s"'),
+        (lambda flow: Flow.load("sumarize"), "there is no such file", "with flowllm come answer"),
+    ],
+)
+def test_what_is_given_in_another_shape_is_refused_in_plain_words(tmp_path, work, message, hint):
+    with pytest.raises(UsageError) as caught:
+        work(flow_of(ECHO, tmp_path))
+    assert message in str(caught.value)
+    assert caught.value.hint.startswith(hint)
+
+
+def test_a_run_s_time_may_be_text(tmp_path):
+    assert flow_of(ECHO, tmp_path).run({"n": 1}, RunOptions(timeout="5s")).text == "1 none"
+
+
+def test_a_pipeline_that_came_with_flowllm_is_loaded_by_its_name(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert Flow.load("summarize").run({"text": "One. Two."}).text == "One. Two."
+
+
+def test_a_traceback_begins_with_the_error_and_shows_no_engine(tmp_path):
+    with pytest.raises(UsageError) as caught:
+        flow_of(ECHO, tmp_path).run({"m": 1})
+    told = "".join(traceback.format_exception(caught.value))
+    assert "RuntimeError" not in told
+    assert "asyncio" not in told
+    assert told.endswith("the pipeline has no input `m`\nhint: its inputs are: n, word\n")
+
+
+def test_an_invalid_pipeline_says_where_and_what_to_write(tmp_path):
+    file = tmp_path / "lost.yaml"
+    file.write_text("nodes:\n  say: {kind: prompt, text: x}\noutputs: {said: sai.text}\n")
+    with pytest.raises(PipelineInvalid) as caught:
+        Flow.load(file).check()
+    assert str(caught.value) == (
+        f"{file}:3:17: unknown_reference outputs.said: unknown reference `sai.text` (hint: did you mean `say.text`?)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("outputs", "pieces"),
+    [({"n": "inputs.n", "said": "say.text"}, ['{\n  "n": 1,\n  "said": "1 none"\n}']), ({"n": "inputs.n"}, ["1"])],
+)
+def test_a_stream_without_text_gives_what_the_command_prints(tmp_path, outputs, pieces):
+    flow = flow_of({**ECHO, "outputs": outputs}, tmp_path)
+    assert [piece.text for piece in flow.stream({"n": 1})] == pieces
+
+
+def test_a_flow_and_a_result_are_shown_on_one_line(tmp_path):
+    flow = flow_of(ECHO, tmp_path)
+    result = flow.run({"n": 1})
+    assert repr(flow) == "<Flow echo: n, word -> said>"
+    assert repr(result).startswith(f"<FlowResult {result.run}: said; 1 call, 2 + 2 tokens, $0.00, ")
+    assert str(result) == "1 none"
+
+
+def test_tuples_are_lists(tmp_path):
+    pipeline = {"inputs": {"all": "array"}, "nodes": {}, "outputs": {"all": "inputs.all"}}
+    given = [{"deep": (1, [(2,)])}]
+    assert flow_of(pipeline, tmp_path).run({"all": ("a", given)}).outputs == {"all": ["a", [{"deep": [1, [[2]]]}]]}
+    assert given == [{"deep": (1, [(2,)])}]
+
+
+def typed(hint, value):
+    def own() -> hint:
+        return value
+
+    return own
+
+
+@pytest.mark.parametrize(
+    ("hint", "value", "fits"),
+    [
+        (int, "notint", False),
+        (int, True, False),
+        (int, 3, True),
+        (float, 3, True),
+        (str, 3, False),
+        (bool, 0, False),
+        (list[str], "x", False),
+        (list[str], ("x",), True),
+        (dict[str, int], [], False),
+        (int | None, None, True),
+    ],
+)
+def test_a_function_gives_what_it_is_annotated_to_give(tmp_path, hint, value, fits):
+    pipeline = {"nodes": {"a": {"kind": "own"}}, "outputs": {"value": "a.value"}}
+    flow = flow_of(pipeline, tmp_path, registered={"own": typed(hint, value)})
+    if fits:
+        assert flow.run().outputs["value"] == (list(value) if isinstance(value, tuple) else value)
+    else:
+        with pytest.raises(NodeFailure, match="own is annotated to return"):
+            flow.run()
