@@ -56,6 +56,13 @@ class StepFailed(Event):
 
 
 @record
+class StepCancelled(Event):
+    """A step was ended before it gave its ports: another one failed, or the run was stopped."""
+
+    kind: str
+
+
+@record
 class StepRescued(Event):
     """A step failed and its ``when_failed`` takes over; sent before what that needs starts."""
 

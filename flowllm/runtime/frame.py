@@ -14,13 +14,15 @@ from heapq import heappop, heappush
 from typing import Any
 
 from flowllm.core.errors import Failure, FlowError, NodeFailure
-from flowllm.core.event import CaseChosen, Event, StepFailed, StepFinished, StepRescued, StepStarted
+from flowllm.core.event import CaseChosen, Event, StepCancelled, StepFailed, StepFinished, StepRescued, StepStarted
 from flowllm.runtime.bind import BoundFrame, BoundStep
 from flowllm.runtime.context import Place, Run
 from flowllm.runtime.values import case_of, run_step
-from flowllm.runtime.work import begin, ports_of
+from flowllm.runtime.work import begin, left, ports_of
 
-IDLE, WAITING, WORKING, CHOSEN, RESCUED, DONE = range(6)
+IDLE, WAITING, WORKING, CHOSEN, RESCUED, DONE, FAILED = range(7)
+BEGUN = frozenset({WORKING, CHOSEN, RESCUED})
+"""States of a step that has started and not ended."""
 INLINE_AT_ONCE = 256
 """Sync steps carried out before the event loop gets its turn."""
 
@@ -101,10 +103,21 @@ class Frame:
             await self._done
 
     async def _end_tasks(self) -> None:
+        """End what is under way. Who is cancelled while it waits here has cancelled the tasks once more."""
+        if not self._tasks and not self.missing_roots:
+            return
         for task in self._tasks:
             task.cancel()
-        if self._tasks:
+        try:
             await asyncio.gather(*self._tasks, return_exceptions=True)
+        finally:
+            if self.run.observed:
+                self._tell_cancelled()
+
+    def _tell_cancelled(self) -> None:
+        for bound, progress in zip(self.bound.steps, self.progress, strict=True):
+            if progress.state in BEGUN:
+                self._emit(StepCancelled(self.address(bound), self.run.clock.now(), bound.step.kind))
 
     def _wake(self) -> None:
         if self._done is not None and not self._done.done():
@@ -184,6 +197,12 @@ class Frame:
             ports = await run_step(self, index)
         except Exception as error:  # noqa: BLE001  kinds may raise anything
             self._step_failed(index, error)
+        except asyncio.CancelledError as error:
+            if self._ended:
+                raise
+            self._step_failed(index, left(self.bound.steps[index], error))
+        except BaseException as error:  # noqa: BLE001  what no step can fail with ends the frame
+            self._fail(error)
         else:
             self._finish(index, ports)
         self._pump()
@@ -226,6 +245,7 @@ class Frame:
             if bound.rescue is not None and own and not self.run.is_final(error):
                 self._rescue(index, error)
                 return
+        progress.state = FAILED
         if self.run.observed:
             self._emit(
                 StepFailed(self.address(bound), self.run.clock.now(), bound.step.kind, error.code, error.message)

@@ -1,5 +1,6 @@
 """A kind's ``run``, and what comes of it: ports that are what it declares, or a failure of its node."""
 
+import asyncio
 import typing
 from collections.abc import Mapping
 from functools import cache
@@ -20,14 +21,18 @@ def begin(bound: BoundStep, arguments: Mapping[str, Any]) -> Any:
     assert bound.run is not None
     try:
         return bound.run(**arguments)
-    except SystemExit as error:
+    except (SystemExit, asyncio.CancelledError) as error:
         raise left(bound, error) from error
 
 
-def left(bound: BoundStep, error: SystemExit) -> NodeFailure:
-    """The failure of a kind that tried to end the program."""
-    message = f"the kind `{bound.step.kind}` tried to end the program (SystemExit: {error.code})"
-    return NodeFailure("node_failed", message, hint="raise an error that says what is wrong")
+def left(bound: BoundStep, error: SystemExit | asyncio.CancelledError) -> NodeFailure:
+    """The failure of a kind that tried to end the program, or says that it was cancelled, which nobody did."""
+    did = "was cancelled from within"
+    if isinstance(error, SystemExit):
+        did = f"tried to end the program (SystemExit: {error.code})"
+    failure = NodeFailure("node_failed", f"the kind `{bound.step.kind}` {did}", hint="raise an error that says why")
+    failure.__cause__ = error
+    return failure
 
 
 def ports_of(bound: BoundStep, given: Any) -> Mapping[str, Any]:

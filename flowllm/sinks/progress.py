@@ -21,6 +21,7 @@ from flowllm.core.event import (
     CaseChosen,
     Event,
     ModelChosen,
+    StepCancelled,
     StepFailed,
     StepFinished,
     StepRescued,
@@ -39,8 +40,8 @@ OFTEN = 10
 """How often plain lines say the same of one node before they only count it."""
 OWN = "builtin/"
 """Models that are functions of this process."""
-_MARKS = {"running": "…", "done": "✓", "failed": "✗"}
-_STYLES = {"running": "cyan", "done": "green", "failed": "red"}
+_MARKS = {"running": "…", "done": "✓", "failed": "✗", "stopped": "-"}
+_STYLES = {"running": "cyan", "done": "green", "failed": "red", "stopped": "dim"}
 
 
 def lines_for(event: Event) -> Iterator[str]:
@@ -120,6 +121,7 @@ class _Row:
     began: int = 0
     ended: int = 0
     failed: int = 0
+    stopped: int = 0
     hits: int = 0
     first: float = 0.0
     last: float = 0.0
@@ -128,9 +130,9 @@ class _Row:
 
     @property
     def state(self) -> str:
-        if self.failed and self.ended + self.failed >= self.began:
-            return "failed"
-        return "running" if self.ended + self.failed < self.began else "done"
+        if self.ended + self.failed + self.stopped < self.began:
+            return "running"
+        return "failed" if self.failed else "stopped" if self.stopped else "done"
 
 
 class LiveProgress:
@@ -220,6 +222,11 @@ def _fail(row: _Row, event: StepFailed) -> None:
     row.last, row.note = event.at, event.code
 
 
+def _stop(row: _Row, event: StepCancelled) -> None:
+    row.stopped += 1
+    row.last = event.at
+
+
 def _hit(row: _Row, _: CacheHit) -> None:
     row.hits += 1
 
@@ -236,7 +243,8 @@ _NOTES: Mapping[type[Event], Callable[[Any], str]] = {
     AttemptEnded: lambda e: f"attempt {e.attempt}: {_first(e.problem, 60)}" if e.problem else "",
 }
 _TAKE: Mapping[type[Event], Callable[[_Row, Any], None]] = {
-    StepStarted: _begin, StepFinished: _end, StepFailed: _fail, CacheHit: _hit, **dict.fromkeys(_NOTES, _note)
+    StepStarted: _begin, StepFinished: _end, StepFailed: _fail, StepCancelled: _stop, CacheHit: _hit,
+    **dict.fromkeys(_NOTES, _note),
 }  # fmt: skip
 
 

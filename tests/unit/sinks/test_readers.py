@@ -28,6 +28,7 @@ from flowllm.core.event import (
     ModelChosen,
     RunFinished,
     RunStarted,
+    StepCancelled,
     StepFailed,
     StepFinished,
     StepStarted,
@@ -313,6 +314,15 @@ STORY = [
     ModelChosen("docs[1]/ask", 3.0, "b/x", f"a/x: {SECRET}"),
     Warned("", 3.0, "internal", "careful"),
 ]
+
+
+def test_a_step_that_was_ended_is_not_shown_as_running():
+    from flowllm.sinks.progress import _TAKE, _Row, label_of
+
+    row = _Row("ask")
+    for event in (StepStarted("ask", 0.0, "call"), StepCancelled("ask", 2.0, "call")):
+        _TAKE[type(event)](row, event)
+    assert label_of(row, 9.0) == "-  ask  2.0 s"
 
 
 def test_plain_lines():
