@@ -52,6 +52,10 @@ CASES = {
         events({"model": "", "choices": [], "prompt_filter_results": [{}]}, piece(content="a"), piece("stop")),
         {"text": "a", "model": "m"},
     ),
+    "a refusal beside text is left out": (
+        events(piece(content="a"), piece(refusal="no"), piece("stop")),
+        {"text": "a"},
+    ),
     "other choices are left out": (
         events(piece(content="a"), {"choices": [{"index": 1, "delta": {"content": "b"}}]}, piece("stop")),
         {"text": "a"},

@@ -87,7 +87,7 @@ CASES = {
     ),
     "other completions are left out": (
         "openai-completions",
-        body({"choices": [{"text": "a", "index": 0, "finish_reason": "length"}, {"text": "b", "index": 1}]}),
+        sse(completion("a", "length"), {"choices": [{"text": "b", "index": 1, "finish_reason": "stop"}]}),
         {"text": "a", "finish": "length"},
     ),
     "text of a prediction, blank lines and all": (
@@ -153,6 +153,12 @@ def test_vectors(protocol, data, usage):
 def test_ranks(protocol, data, usage):
     expected = {"indexes": [1, 0], "scores": [0.5, 0.1], **usage}
     assert differences(case_of(protocol, expected, "rerank"), [body(data)]) == {}
+
+
+def test_counts_of_each_text_are_added():
+    rows = [{"embeddings": {"values": [1, 2], "statistics": {"token_count": count}}} for count in (3, 4)]
+    expected = {"count": 2, "usage.input": 7}
+    assert differences(case_of("vertex-predict", expected, "embeddings"), [body({"predictions": rows})]) == {}
 
 
 IBM = {"trace": "t", "status_code": 400}

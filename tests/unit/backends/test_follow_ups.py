@@ -54,7 +54,7 @@ class Server:
 
 
 async def test_a_prediction_is_asked_after_until_its_end():
-    server = Server().on(PREDICTIONS, prediction("starting"))
+    server = Server().on(PREDICTIONS, prediction("starting", f"{STREAM}/s"))
     server.on(f"{API}/predictions/p", prediction("processing"), prediction("succeeded", output=["a", "b"]))
     reply = fold(await server.deltas(stream=False))
     assert (reply.text, reply.finish, reply.model, reply.simulated) == ("ab", "stop", "a/b", False)

@@ -194,6 +194,13 @@ def test_what_is_unsaid_is_left_out_and_what_is_said_is_not_read_again():
     assert told["messages"][0]["content"] == "{model} {endpoint}"
 
 
+def test_tools_that_a_template_has_no_place_for_are_refused():
+    quirks = {"templates": {"chat": {"path": "/", "body": {"turns": "{messages}"}, "text": "answer"}}}
+    assert body("http_template", quirks=quirks) == {"turns": [{"role": "user", "content": "hi"}]}
+    with pytest.raises(ProviderFailure, match="no place for tools"):
+        parts("http_template", quirks=quirks, tools=(Tool("f"),))
+
+
 def test_a_template_that_streams():
     stream = {
         "path": "/stream",
