@@ -60,7 +60,7 @@ _MESSAGES = (
         "context_too_long",
         (
             r"(maximum|max|available|model'?s?) context|context (length|window|limit|size)"
-            r"|(prompt|input|request) is too long|prompt too long|too many (input )?tokens"
+            r"|(prompt|input|request) is too long|prompt too long|too many (input )?tokens(?!.{0,20}please wait)"
             r"|maximum prompt length|input token count.*exceeds|reduce the length of"
             r"|tokens.{0,40}must be <=|exceeds? the (maximum|limit).{0,30}tokens"
         ),

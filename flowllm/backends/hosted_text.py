@@ -1,7 +1,8 @@
 """Bodies of the text models on Amazon Bedrock that have formats of their own: Titan, Llama, Cohere, AI21, Mistral.
 
 `BODIES` makes the body of a chat, one function a family; the models take text alone. `TOLD` tells an
-answer, or a piece of one, as a chat completion: each family names the same few facts otherwise.
+answer, or a piece of one, as a chat completion: each family names the same few facts otherwise. Claude
+alone tells messages.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,6 +14,7 @@ from flowllm.backends.content import prompt_of, require_text, wanted_shape
 from flowllm.core.request import Chat
 
 Body = dict[str, Any]
+Tell = Callable[[Body], Body]
 
 _METRICS = "amazon-bedrock-invocationMetrics"
 _ACTION = "amazon-bedrock-guardrailAction"
@@ -148,40 +150,77 @@ def _llama_told(told: Body) -> Body:
 def _cohere_told(told: Body) -> Body:
     kind = told.get("event_type", "")
     result = (told.get("generations") or [told])[0]
-    text = "" if kind not in ("", "text-generation") else result.get("text")
-    if not kind and text is None and not result.get("finish_reason"):
+    calls = [{"function": {"name": c["name"], "arguments": c.get("parameters")}} for c in told.get("tool_calls") or ()]
+    text = result.get("text") if kind in ("", "text-generation") else ""
+    if not kind and text is None and not calls and not result.get("finish_reason"):
         raise KeyError
-    return _completion(text or "", result.get("finish_reason"), None, result.get("index") or 0)
+    answer = _completion(text or "", result.get("finish_reason"), None, result.get("index") or 0, calls)
+    return answer | ({} if kind else {"citations": told.get("citations")})
+
+
+def _chat_told(told: Body) -> Body:
+    """Chat completions, but for the name of the end mark; older models tell bare text."""
+    for choice in told.get("choices") or ():
+        choice.setdefault("finish_reason", choice.get("stop_reason"))
+        if "text" in choice:
+            choice["message"] = choice["delta"] = {"content": choice["text"]}
+    return told
 
 
 def _ai21_told(told: Body) -> Body:
     if "choices" in told:
-        return told
+        return _chat_told(told)
     (first, *_) = told["completions"]
     return _completion(first["data"]["text"], (first.get("finishReason") or {}).get("reason"), None)
 
 
 def _mistral_told(told: Body) -> Body:
     if "choices" in told:
-        choices = [{"finish_reason": choice.get("stop_reason"), **choice} for choice in told["choices"]]
-        return {**told, "choices": choices}
+        return _chat_told(told)
     (first, *_) = told["outputs"]
     return _completion(first["text"], first.get("stop_reason"), None)
 
 
-TOLD: Mapping[str, Callable[[Body], Body]] = {
-    "titan": _titan_told,
-    "llama": _llama_told,
-    "cohere": _cohere_told,
-    "ai21": _ai21_told,
-    "mistral": _mistral_told,
+def _claude_told(told: Body) -> Body:
+    """Messages as they are; the completions that Claude gave before messages as the beginning of one."""
+    if "completion" not in told:
+        return told
+    counted = metrics_of(told) or {}
+    usage = {"input_tokens": counted.get("prompt_tokens"), "output_tokens": counted.get("completion_tokens")}
+    content = [{"type": "text", "text": told["completion"]}]
+    message = {"content": content, "stop_reason": told.get("stop_reason"), "usage": usage if counted else None}
+    return {"type": "message_start", "message": message}
+
+
+def _counted(tell: Tell) -> Tell:
+    """With the counts that stand beside an answer, where it has none inside."""
+
+    def told(body: Body) -> Body:
+        completion = tell(body)
+        if not completion.get("usage") and (counted := metrics_of(body)):
+            completion["usage"] = counted
+        return completion
+
+    return told
+
+
+TOLD: Mapping[str, Tell] = {
+    "anthropic": _claude_told,
+    "titan": _counted(_titan_told),
+    "llama": _counted(_llama_told),
+    "cohere": _counted(_cohere_told),
+    "ai21": _counted(_ai21_told),
+    "mistral": _counted(_mistral_told),
+    "openai": _counted(_chat_told),
 }
-"""An answer or a piece of one to a chat completion, by family; KeyError and the like for what is none."""
+"""An answer, or a piece, to what the decoder of the family's wire reads; KeyError and the like for what is none."""
 
 
-def _completion(text: str, raw: str | None, usage: Body | None, index: int = 0) -> Body:
+def _completion(
+    text: str, raw: str | None, usage: Body | None, index: int = 0, calls: list[Body] | None = None
+) -> Body:
     """Both as a whole and as a piece: a decoder takes what it waits for."""
-    said = {"content": text}
+    said = {"content": text, "tool_calls": calls} if calls else {"content": text}
     told = {"choices": [{"index": index, "message": said, "delta": said, "finish_reason": raw}]}
     return told | ({"usage": usage} if usage else {})
 

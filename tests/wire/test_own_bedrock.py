@@ -112,6 +112,14 @@ ANTHROPIC = {
         {"tool_calls": [tool("f", {}, "x")], "finish": "tool_calls", **FIVE_THREE},
     ),
 }  # fmt: skip
+ANTHROPIC["completions from before messages, in pieces"] = (
+    chunks({"completion": " Hé", "stop_reason": None}, {"completion": "llo", "stop_reason": "max_tokens", **METRICS}),
+    {"text": " Héllo", "finish": "length", "finish_raw": "max_tokens", **FIVE_THREE},
+)
+ANTHROPIC["a completion from before messages"] = (
+    body({"completion": " a", "stop_reason": "stop_sequence", "stop": "x"}),
+    {"text": " a", "finish": "stop", "finish_raw": "stop_sequence", "usage": None},
+)
 NOVA = {
     "events under their names": (
         chunks({"messageStart": {}}, {"contentBlockDelta": {"contentBlockIndex": 0, "delta": {"text": "Hé"}}},
@@ -165,6 +173,16 @@ COHERE = {
                {"finish_reason": "MAX_TOKENS", "is_finished": True, **METRICS}),
         {"text": "a", "finish": "length", **FIVE_THREE},
     ),
+    "calls and citations of Command R": (
+        body({"text": "I look.", "finish_reason": "COMPLETE", "citations": [{}, {}],
+              "tool_calls": [{"name": "f", "parameters": {"a": 1}}, {"name": "g", "parameters": {}}]}),
+        {"text": "I look.", "tool_calls": [tool("f", {"a": 1}), tool("g", {})], "finish": "tool_calls", "citations": 2},
+    ),
+    "calls of Command R in an event": (
+        chunks({"event_type": "tool-calls-generation", "tool_calls": [{"name": "f", "parameters": {"a": 1}}]},
+               {"event_type": "stream-end", "finish_reason": "COMPLETE", "is_finished": True}),
+        {"tool_calls": [tool("f", {"a": 1})], "finish": "tool_calls"},
+    ),
     "generations": (
         body({"generations": [{"text": "a", "finish_reason": "COMPLETE"}, {"text": "b"}]}),
         {"text": "a", "finish": "stop", "usage": None},
@@ -202,6 +220,9 @@ OPENAI = {
         {"text": "a", "reasoning": "hm", "model": "m", "finish": "length", **FIVE_THREE},
     ),
 }  # fmt: skip
+OPENAI["choices of bare text"] = (
+    body({"choices": [{"text": "a", "stop_reason": "length"}]}), {"text": "a", "finish": "length"},
+)
 FAMILIES = {"anthropic": ANTHROPIC, "nova": NOVA, "titan": TITAN, "llama": LLAMA, "cohere": COHERE, "ai21": AI21,
             "mistral": MISTRAL, "openai": OPENAI}  # fmt: skip
 CHATS = {"bedrock-converse": CONVERSE} | {f"bedrock-invoke-{name}": cases for name, cases in FAMILIES.items()}
@@ -315,6 +336,8 @@ ERRORS = [
     (500, "InternalServerException", "oh", "server_error", True),
     (503, "ServiceUnavailableException", "busy", "server_error", True),
     (503, "", "busy", "server_error", True),
+    (429, "", "Too many tokens, please wait before trying again.", "rate_limited", True),
+    (400, "", "Too many input tokens: 9 > 8", "context_too_long", False),
 ]
 
 

@@ -288,7 +288,7 @@ class Decoder(AnswerDecoder):
         if kind == "contentBlockDelta":
             self._delta(data["delta"], data.get("contentBlockIndex"), deltas)
         elif kind == "contentBlockStart":
-            self._start(data["start"].get("toolUse"), data.get("contentBlockIndex"), deltas)
+            self._start((data.get("start") or {}).get("toolUse"), data.get("contentBlockIndex"), deltas)
         elif kind == "messageStop":
             self._end(data.get("stopReason"))
             self.complete = True

@@ -7,7 +7,7 @@ comes as pieces wrapped in the binary event stream. Titan embeds one text a requ
 """
 
 import base64
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Literal
 from urllib.parse import quote
@@ -20,7 +20,7 @@ from flowllm.backends.content import QuirksByModel, merged
 from flowllm.backends.failures import failure_of
 from flowllm.backends.framing import Frame
 from flowllm.backends.hosted import family_of
-from flowllm.backends.hosted_text import BODIES, TOLD, metrics_of
+from flowllm.backends.hosted_text import BODIES, TOLD, Tell
 from flowllm.backends.vectors import VectorsDecoder
 from flowllm.backends.wire import Decoder, HttpParts, find_wire, model_of
 from flowllm.backends.wire import Wire as AnyWire
@@ -35,7 +35,6 @@ _WIRES = {"anthropic": "anthropic_messages", "nova": "bedrock_converse"}
 _CHATTING = {"ai21": ("jamba",), "mistral": ("2407", "pixtral", "ministral", "magistral", "devstral", "large-3")}
 _UNSAID = ("model", "stream", "stream_options")
 _CHUNK = "chunk"
-Told = Callable[[dict[str, Any]], dict[str, Any]]
 
 
 class Quirks(BaseModel):
@@ -83,8 +82,7 @@ class Wire:
             one_by_one = family != "cohere" and len(request.texts) > 1
             return OneByOne(self._each(request)) if one_by_one else VectorsDecoder(_vectors, len(request.texts))
         inner = self._wire(request.model, family).decoder(request)
-        told = None if family in _WIRES else TOLD.get(family, _as_it_is)
-        return Unwrapped(inner, told, f"an answer of the family {family}")
+        return Unwrapped(inner, TOLD.get(family), f"an answer of the family {family}")
 
     def decode_error(self, status: int, headers: Mapping[str, str], body: bytes) -> ProviderFailure:
         """What an error status means."""
@@ -170,10 +168,6 @@ class OneByOne(VectorsDecoder):
         return () if self.follow else (Vectors(self._rows), *told)
 
 
-def _as_it_is(told: dict[str, Any]) -> dict[str, Any]:
-    return told
-
-
 class Unwrapped:
     """What stands inside the pieces of a streamed answer, for the decoder of the family's own format.
 
@@ -183,7 +177,7 @@ class Unwrapped:
 
     __slots__ = ("_decoder", "_kind", "_told")
 
-    def __init__(self, decoder: Decoder, told: Told | None = None, kind: str = "an answer") -> None:
+    def __init__(self, decoder: Decoder, told: Tell | None = None, kind: str = "an answer") -> None:
         self._decoder = decoder
         self._told = told
         self._kind = kind
@@ -233,7 +227,5 @@ class Unwrapped:
         if self._told is None:
             return frame
         body = object_of(frame)
-        told, counted = self._told(body), metrics_of(body)
-        if counted and not told.get("usage"):
-            told = {**told, "usage": counted}
-        return Frame(orjson.dumps(told), whole=frame.whole)
+        told = self._told(body)
+        return frame if told is body and "choices" not in body else Frame(orjson.dumps(told), whole=frame.whole)
