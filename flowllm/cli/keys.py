@@ -2,6 +2,7 @@
 
 import re
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,6 +11,8 @@ from flowllm.cli.options import Command
 from flowllm.core.record import record
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from flowllm.cli.render import Screen
     from flowllm.core.errors import UsageError
 
@@ -29,6 +32,7 @@ class SetKey(Command):
         """Read the key and keep it; 2 for a bad name or an empty key."""
         from flowllm.backends.auth.keys import KeyStore
 
+        check_provider(self.name)
         check_name(self.name)
         key = self._read().strip()
         if not key:
@@ -39,6 +43,8 @@ class SetKey(Command):
         if self.as_json:
             screen.json({"name": self.name, "path": str(store.path)})
         screen.note(f"{self.name} is kept in {store.path}")
+        if meant := _meant(self.name):
+            screen.note(f"no provider reads {self.name}; did you mean `{meant}`?")
         return 0
 
     def _read(self) -> str:
@@ -47,6 +53,37 @@ class SetKey(Command):
 
             return getpass.getpass(f"{self.name}: ")
         return sys.stdin.readline(16 * 1024).strip() if sys.stdin is not None else ""
+
+
+def check_provider(word: str) -> None:
+    """Refuse a provider's name: nothing would read a key that is kept by it."""
+    read = _read_by_providers().get(word.casefold().replace("-", "_"))
+    if read:
+        hint = f"flowllm keys set {read[0]}"
+        raise refused(f"`{word}` is a provider; its key is kept by the name of its variable", hint)
+
+
+def _read_by_providers() -> "Mapping[str, Sequence[str]]":
+    """Of each provider the names of keys that it reads; a broken one reads none."""
+    from flowllm.cli.opening import here
+    from flowllm.core.errors import FlowError
+
+    found: dict[str, Sequence[str]] = {}
+    with suppress(FlowError):
+        providers = here().catalog.providers
+        for name in providers:
+            with suppress(FlowError):
+                found[name.casefold().replace("-", "_")] = providers[name].auth.env
+    return found
+
+
+def _meant(name: str) -> str:
+    """The name that is read and near to one that is not; an empty text for others."""
+    from flowllm.core.nearest import nearest
+
+    read = {variable for names in _read_by_providers().values() for variable in names}
+    near = "" if name in read else nearest(name, read)
+    return near if near.partition("_")[0] == name.partition("_")[0] else ""
 
 
 def check_name(word: str) -> None:

@@ -117,11 +117,9 @@ def main(words: Sequence[str] | None = None) -> int:
         _last_word(f"stdout could not be written: {error.strerror}")
         return 1
     except KeyboardInterrupt:
-        _last_word("interrupted")
-        return 130
+        return _stopped(words, "interrupted", 130)
     except Stopped:
-        _last_word("terminated")
-        return 143
+        return _stopped(words, "terminated", 143)
     finally:
         if before is not None:
             signal.signal(signal.SIGTERM, before)
@@ -188,6 +186,20 @@ def _catch_termination() -> Any:
         return signal.signal(signal.SIGTERM, stop)
     except ValueError:
         return None  # only the main thread may; another one leaves the signal to it
+
+
+def _stopped(words: list[str], word: str, status: int) -> int:
+    """Ended by a signal; with ``--json`` this too is one object."""
+    _last_word(word)
+    if Manner.guessed(words).as_json:
+        from flowllm.cli.formats import as_data
+        from flowllm.cli.render import Screen
+        from flowllm.core.errors import Problem
+
+        with suppress(OSError):
+            problem = Problem("interrupted", f"the run was {word}", hint="run it again")
+            Screen(Manner(as_json=True)).json({"errors": [as_data(problem)], "exit": status})
+    return status
 
 
 def _last_word(line: str) -> None:

@@ -40,7 +40,7 @@ class Combination:
     seconds: float
 
     def to_data(self) -> dict[str, Any]:
-        """One item of the list that ``--json`` prints."""
+        """One item of ``runs``, which ``--json`` prints."""
         row: dict[str, Any] = {"overrides": list(self.words), "seconds": round(self.seconds, 3)}
         if self.result is not None:
             return row | self.result.to_data()
@@ -61,7 +61,7 @@ def sweep(command: "Run", screen: "Screen") -> int:
     varying = _varying(combinations)
     rows = run_async(_run_all(command, combinations, varying, screen))
     if command.as_json:
-        screen.json([row.to_data() for row in rows])
+        screen.json({"runs": [row.to_data() for row in rows]})
     else:
         screen.text(_table(rows))
     for row in rows:

@@ -114,6 +114,30 @@ def test_a_key_that_cannot_be_kept_is_not_repeated(flowllm, monkeypatch, words, 
     assert flowllm("keys", "list", "--json").data == {"keys": []}
 
 
+@pytest.mark.parametrize(("word", "variable"), [("openai", "OPENAI_API_KEY"), ("Anthropic", "ANTHROPIC_API_KEY")])
+def test_a_key_is_not_kept_by_a_provider_s_name(flowllm, monkeypatch, word, variable):
+    import io
+
+    monkeypatch.setattr("sys.stdin", io.StringIO("x\n"))
+    outcome = flowllm("keys", "set", word)
+    assert outcome.status == 2
+    assert f"hint: flowllm keys set {variable}" in outcome.err
+    assert flowllm("keys", "list", "--json").data == {"keys": []}
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"), [("OPENAI_KEY", "OPENAI_API_KEY"), ("OPENAI_API_KEY", ""), ("MY_OWN_KEY", "")]
+)
+def test_a_name_that_nothing_reads_is_kept_and_said(flowllm, monkeypatch, name, meant):
+    import io
+
+    monkeypatch.setattr("sys.stdin", io.StringIO("x\n"))
+    outcome = flowllm("keys", "set", name)
+    assert outcome.status == 0
+    assert ("did you mean" in outcome.err) == bool(meant)
+    assert meant in outcome.err
+
+
 def test_a_key_that_is_found_names_a_model_and_chooses_none(flowllm, echo, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", REAL)
     outcome = flowllm("run", echo, "-i", "text=x", "model=null")

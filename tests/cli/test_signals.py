@@ -49,6 +49,22 @@ async def test_a_signal_in_mid_run(tmp_path: Path, number, status, word):
         os.kill(process.pid, 0)
 
 
+@pytest.mark.parametrize(("end", "status"), [(KeyboardInterrupt, 130), (Stopped, 143)])
+@pytest.mark.parametrize("as_json", [True, False])
+def test_with_json_a_run_that_was_ended_is_one_object(flowllm, echo, monkeypatch, as_json, end, status):
+    def ended_at_once(*words):
+        raise end
+
+    monkeypatch.setattr("flowllm.cli.opening.open_flow", ended_at_once)
+    outcome = flowllm("run", echo, "-i", "text=x", *(["--json"] if as_json else []))
+    assert outcome.status == status
+    if as_json:
+        assert outcome.data["exit"] == status
+        assert [problem["code"] for problem in outcome.data["errors"]] == ["interrupted"]
+    else:
+        assert outcome.out == ""
+
+
 def test_sigterm_cancels_the_work_in_order():
     """The loop takes the signal: nothing is torn down in the middle of a line."""
     came, done = [], []

@@ -57,9 +57,9 @@ def test_a_cost_limit_is_one_for_the_sweep(flowllm, echo, limit, status, reached
     values = ",".join(f"w{number}" for number in range(40))
     outcome = flowllm("run", echo, "model=acme/m", "-m", f"input.text={values}", "--max-cost", limit, "--json")
     assert outcome.status == status
-    codes = {error["code"] for row in outcome.data for error in row.get("errors", ())}
+    codes = {error["code"] for row in outcome.data["runs"] for error in row.get("errors", ())}
     assert codes == ({"over_budget"} if reached else set())
-    paid = [row for row in outcome.data if "cost" in row]
+    paid = [row for row in outcome.data["runs"] if "cost" in row]
     assert (len(paid) < 40) == reached
     assert len(paid) >= 10
 
@@ -81,12 +81,12 @@ def test_a_long_sweep_needs_few_files(folder):
         env=environment(), cwd=folder, capture_output=True, text=True, timeout=PATIENCE, check=False,
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
-    assert len(json.loads(done.stdout)) == 70
+    assert len(json.loads(done.stdout)["runs"]) == 70
 
 
 @pytest.mark.parametrize("words", [["input.text=a,b", "-i", "text=z"], ["-i", "text=z", "input.text=a,b"]])
 def test_what_is_swept_wins_over_what_is_given_for_all(flowllm, echo, words):
-    rows = flowllm("run", echo, "-m", *words, "--json").data
+    rows = flowllm("run", echo, "-m", *words, "--json").data["runs"]
     assert [row["outputs"]["said"] for row in rows] == ["a", "b"]
 
 
