@@ -51,6 +51,8 @@ def arguments_of(call: ToolUse) -> dict[str, Any]:
 
 def sealed_for(message: Message, form: str) -> list[Thought]:
     """The thoughts whose seal the wire ``form`` can read; another provider would refuse them."""
+    if not message.thoughts:
+        return []
     return [thought for thought in message.thoughts if thought.signature and thought.format in ("", form)]
 
 

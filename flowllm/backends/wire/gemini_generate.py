@@ -161,13 +161,12 @@ def _response(text: str) -> dict[str, Any]:
 
 
 def _turn(message: Message) -> list[dict[str, Any]]:
+    thoughts = sealed_for(message, _FORMAT)
     parts: list[dict[str, Any]] = [
-        {"text": t.text, "thought": True, "thoughtSignature": t.signature}
-        for t in sealed_for(message, _FORMAT)
-        if t.id != _OF_TEXT
+        {"text": t.text, "thought": True, "thoughtSignature": t.signature} for t in thoughts if t.id != _OF_TEXT
     ]
     parts += _parts(message.parts)
-    for thought in sealed_for(message, _FORMAT):
+    for thought in thoughts:
         if thought.id == _OF_TEXT:
             if not parts or "text" not in parts[-1]:
                 parts.append({"text": ""})

@@ -119,9 +119,9 @@ def _items(message: Message, quirks: Quirks) -> Iterable[dict[str, Any]]:
         return
     # Nothing is kept on the server: a thought that is not sealed means nothing there.
     yield from map(_thought, sealed_for(message, _FORMAT))
-    if message.parts and (message.text or message.role != "assistant"):
-        role = quirks.system_role if message.role == "system" else message.role
-        yield {"role": role, "content": message.text if role == "assistant" else _content(message.parts)}
+    content = message.text if message.role == "assistant" else _content(message.parts)
+    if message.parts and (content or message.role != "assistant"):
+        yield {"role": quirks.system_role if message.role == "system" else message.role, "content": content}
     for call in message.tool_calls:
         known = {"call_id": call.id, "name": call.name, "arguments": call.arguments or "{}"}
         yield {"type": "function_call", **known}
@@ -134,6 +134,8 @@ def _thought(thought: Thought) -> dict[str, Any]:
 
 
 def _content(parts: tuple[Part, ...]) -> Any:
+    if len(parts) == 1 and not isinstance(parts[0], Image):
+        return parts[0].text
     if any(isinstance(part, Image) for part in parts):
         return [_part(part) for part in parts]
     return "".join(part.text for part in parts if not isinstance(part, Image))
