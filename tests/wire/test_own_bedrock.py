@@ -142,6 +142,11 @@ TITAN = {
         {"text": "a", "finish": "content_filter", **FIVE_THREE},
     ),
 }  # fmt: skip
+TITAN["an input that a guardrail blocked has no other end"] = (
+    chunks({"outputText": "Input blocked", "index": 0.0, "totalOutputTextTokenCount": 3.0, "inputTextTokenCount": 5.0,
+            "amazon-bedrock-guardrailAction": "INTERVENED"}),
+    {"text": "Input blocked", "finish": "content_filter", "finish_raw": "INTERVENED", **FIVE_THREE},
+)  # fmt: skip
 LLAMA = {
     "pieces": (
         chunks({"generation": "Hé", "prompt_token_count": 5, "generation_token_count": 1, "stop_reason": None},
@@ -269,6 +274,12 @@ def test_seals_of_thoughts_are_kept_for_the_next_turn():
     (data, _) = CONVERSE["thinking with its seal, then text"]
     reply = replay(case_of("bedrock-converse", {}), [data])
     assert reply.thoughts == (Thought("hm", "S", format="bedrock_converse"),)
+    turn = Message("assistant", (Text(reply.text),), thoughts=reply.thoughts)
+    sent = orjson.loads(find_wire("bedrock_converse", ProviderCard("p")).encode(Chat("p/m", (turn,))).body)
+    assert sent["messages"][0]["content"] == [
+        {"reasoningContent": {"reasoningText": {"text": "hm", "signature": "S"}}}, {"text": "Héllo"}]  # fmt: skip
+    for other in ("anthropic_messages", "openai_responses", "gemini_generate"):
+        assert b'"S"' not in find_wire(other, ProviderCard("p")).encode(Chat("p/m", (turn,))).body
 
 
 CLOSED = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"], "additionalProperties": False}
