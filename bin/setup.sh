@@ -39,18 +39,28 @@ add_extras() { # appends the locks of FLOWLLM_EXTRAS (separated by commas or bla
     set +f
 }
 
-is_ready() { # true when .venv was completed here and holds every wanted lock
+is_ready() { # true when .venv was completed here, by the interpreter asked for, and holds every wanted lock
     [ -x "$venv/bin/python" ] && [ -r "$stamp/root" ] || return 1
+    if [ -n "${FLOWLLM_PYTHON:-}" ]; then
+        [ -r "$stamp/python" ] && IFS= read -r built <"$stamp/python" && [ "$built" = "$FLOWLLM_PYTHON" ] || return 1
+    fi
     IFS= read -r built <"$stamp/root" && [ "$built" = "$root" ] || return 1
     for lock in $wanted; do
         cmp -s "$locks/$lock.txt" "$stamp/$lock.txt" || return 1
     done
 }
 
-find_python() { # sets python to one that is new enough
-    for name in "${FLOWLLM_PYTHON:-python3}" python3.13 python3.12 python3.11 python3.14 python; do
-        python=$(command -v "$name") || continue
-        "$python" -I -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && return
+is_new_enough() { # whether $python runs and is 3.11 or newer
+    "$python" -I -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1
+}
+
+find_python() { # sets python to one that is new enough: the one asked for and no other, else any
+    if [ -n "${FLOWLLM_PYTHON:-}" ]; then
+        python=$(command -v "$FLOWLLM_PYTHON") && is_new_enough && return
+        fail 3 "needs Python 3.11 or newer; FLOWLLM_PYTHON=$FLOWLLM_PYTHON is none"
+    fi
+    for name in python3 python3.13 python3.12 python3.11 python3.14 python; do
+        python=$(command -v "$name") && is_new_enough && return
     done
     fail 3 'needs Python 3.11 or newer; none was found (set FLOWLLM_PYTHON=/path/to/python3)'
 }
@@ -128,6 +138,14 @@ install_locks() { # LOCK-OPTION...: the exact locked versions; uv first, else pi
         run_pip install -q --require-hashes --no-build-isolation "$@"
 }
 
+why_not() { # LOG: why packages were not installed, in one line
+    if grep -qiE 'name resolution|name or service|connection (broken|refused|error|reset)|timed out|unreachable' "$1"; then
+        printf 'the package index was not reached'
+    else
+        grep -i error "$1" | tail -n 1
+    fi
+}
+
 build() { # .venv from nothing; an environment that had the development packages keeps them
     [ -w "$root" ] || fail 3 "$root is read-only, so .venv cannot be made; copy the checkout or use pip install"
     unset PIP_USER PIP_TARGET PIP_PREFIX PIP_REQUIRE_VIRTUALENV PYTHONHOME VIRTUAL_ENV
@@ -137,13 +155,14 @@ build() { # .venv from nothing; an environment that had the development packages
     set --
     for lock in $wanted; do set -- "$@" -r "$locks/$lock.txt"; done
     install_locks "$@" >"$venv/setup.log" 2>&1 </dev/null ||
-        fail 3 "could not install the locked packages: $(grep -i error "$venv/setup.log" | tail -n 1) (all of it: $venv/setup.log)"
+        fail 3 "could not install the locked packages: $(why_not "$venv/setup.log") (all of it: $venv/setup.log)"
     "$venv/bin/python" -I -c '
 import pathlib, sys, sysconfig
 pathlib.Path(sysconfig.get_path("purelib"), "flowllm_checkout.pth").write_text(sys.argv[1] + "\n", "utf-8")
 ' "$root" || fail 3 "cannot write into $venv"
     mkdir "$stamp" || fail 3 "cannot write into $venv"
     for lock in $wanted; do cp "$locks/$lock.txt" "$stamp/" || fail 3 "cannot write into $stamp"; done
+    printf '%s\n' "${FLOWLLM_PYTHON:-}" >"$stamp/python"
     printf '%s\n' "$root" >"$stamp/root"
 }
 

@@ -93,6 +93,23 @@ def test_development_packages_satisfy_the_command_and_outlive_its_lock(checkout)
     assert checkout.built() == 0
 
 
+def test_another_interpreter_builds_anew_and_one_that_is_not_there_is_an_error(checkout, tmp_path):
+    checkout.run()
+    shutil.copy(STUB, tmp_path / "other")
+    checkout.run(FLOWLLM_PYTHON=str(tmp_path / "other"))
+    assert checkout.built() == 1
+    checkout.run(FLOWLLM_PYTHON="")
+    assert checkout.built() == 0
+    done = checkout.run(FLOWLLM_PYTHON="/nowhere/python3")
+    assert (done.returncode, done.stdout, checkout.built()) == (3, "", 0)
+
+
+def test_an_index_that_is_not_reached_is_said_in_one_line(checkout):
+    done = checkout.run(FAKE="offline")
+    assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (3, "", 2)
+    assert "could not install the locked packages: the package index was not reached (all of it: " in done.stderr
+
+
 def test_a_moved_checkout_builds_anew(checkout, tmp_path):
     checkout.run()
     checkout.root = checkout.root.rename(tmp_path / "elsewhere")
@@ -161,7 +178,9 @@ PLAIN_LINES = [
     ),
     ({"FLOWLLM_EXTRAS": "count,*"}, 2, "unknown extra '*'"),
     ({"FLOWLLM_EXTRAS": "gpu"}, 3, "extra gpu has no lock yet; install it with pip install 'flowllm-pipelines[gpu]'"),
-    ({"FAKE": "old"}, 3, "needs Python 3.11 or newer"),
+    ({"FAKE": "old"}, 3, "needs Python 3.11 or newer; FLOWLLM_PYTHON="),
+    ({"FAKE": "old", "FLOWLLM_PYTHON": ""}, 3, "needs Python 3.11 or newer; none was found"),
+    ({"FLOWLLM_PYTHON": "/nowhere/python3"}, 3, "newer; FLOWLLM_PYTHON=/nowhere/python3 is none"),
     ({"FAKE": "no-pip"}, 3, "apt install python3-venv"),
 ]
 
