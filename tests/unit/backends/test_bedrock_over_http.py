@@ -19,7 +19,7 @@ from flowllm.core.scope import Scope
 from tests.wire.amazon import events, exception, message
 
 CLAUDE = "us.anthropic.claude-sonnet-4-5-20250929-v1:0"
-KEYS = {"AWS_ACCESS_KEY_ID": "AKIDEXAMPLE", "AWS_SECRET_ACCESS_KEY": "secret-of-aws", "AWS_SESSION_TOKEN": "session"}
+KEYS = {"AWS_ACCESS_KEY_ID": "AKIDEXAMPLE", "AWS_SECRET_ACCESS_KEY": "secret-of-aws", "AWS_SESSION_TOKEN": "a-token-of-tests"}
 BEARER = {"AWS_BEARER_TOKEN_BEDROCK": "bedrock-key"}
 PIECE = "contentBlockDelta", {"contentBlockIndex": 0, "delta": {"text": "Hé"}}
 SAID = events(PIECE, ("messageStop", {"stopReason": "end_turn"}))
@@ -158,6 +158,6 @@ async def test_a_stream_that_fails_says_what_came(answer, code, text):
 
 async def test_an_error_names_the_provider_and_no_key():
     headers = {"x-amzn-errortype": "AccessDeniedException:http://internal.amazon.com/"}
-    with pytest.raises(ProviderFailure, match=r"^bedrock answered 403: no access with \*\*\*$") as caught:
+    with pytest.raises(ProviderFailure, match=r"^bedrock answered 403: no access with \*\*\*") as caught:
         await asked("bedrock", chat(), b'{"message": "no access with bedrock-key"}', status=403, headers=headers)
     assert caught.value.code == "permission"
