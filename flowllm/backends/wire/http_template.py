@@ -1,7 +1,8 @@
 """Servers with formats of their own: a request template and response paths, written in the provider's file.
 
 A template is data. ``{name}`` in it is a part of the request or a setting of the provider; a string that
-is nothing but one takes the value as it is, and what is unsaid is left out. Paths are those of the
+is nothing but one takes the value as it is, and what is unsaid is left out; an item of a list that names
+``{text}`` or ``{document}`` stands there for each of them. Paths are those of the
 language and begin with ``answer``, the JSON that came back. What a template does not name is not sent;
 images and tools that it has no place for are refused.
 """
@@ -36,9 +37,10 @@ _CHAT = Dialect(stream_usage="always")
 _SLOTS = {
     "chat": ("model", "prompt", "messages", "tools", "temperature", "top_p", "max_tokens", "stop", "seed", "stream",
              "response_format", "reasoning_effort"),
-    "embed": ("model", "texts", "dimensions"),
-    "rerank": ("model", "query", "documents", "k"),
+    "embed": ("model", "text", "texts", "dimensions"),
+    "rerank": ("model", "query", "document", "documents", "k"),
 }  # fmt: skip
+_EACH = {"text": "texts", "document": "documents"}
 _WITHOUT_TOOLS = "this provider's format has no place for tools"
 
 
@@ -212,8 +214,16 @@ def _filled(template: Any, values: Mapping[str, Any]) -> Any:
         pairs = ((name, _filled(part, values)) for name, part in template.items())
         return {name: value for name, value in pairs if value is not None}
     if isinstance(template, list):
-        return [value for part in template if (value := _filled(part, values)) is not None]
+        filled_parts = (_filled(part, named) for part in template for named in _repeated(part, values))
+        return [value for value in filled_parts if value is not None]
     return template
+
+
+def _repeated(part: Any, values: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The values for an item of a list: once, or for every text where it names one of them."""
+    names = _names(part)
+    one = next((name for name in _EACH if name in names and values.get(_EACH[name]) is not None), None)
+    return [values] if one is None else [{**values, one: text} for text in values[_EACH[one]]]
 
 
 def _found(path: Path | None, data: Any) -> Any:
