@@ -37,10 +37,9 @@ class Running:
 
     @asynccontextmanager
     async def _streamed(self, inputs: Mapping[str, Any]) -> AsyncGenerator[RunStream, None]:
-        async with self._bound() as bound:
-            shown = shown_output(self._flow.plan)
-            async with bound.stream(inputs, () if shown is None else (shown,), self._options) as stream:
-                yield stream
+        shown = shown_output(self._flow.plan)
+        async with self._bound() as bound, bound.stream(inputs, shown, self._options) as stream:
+            yield stream
 
     @asynccontextmanager
     async def _bound(self) -> AsyncGenerator[Bound, None]:

@@ -1,18 +1,19 @@
 """A run whose text is read as it comes."""
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Self
 
 from flowllm.api.result import FlowResult
-from flowllm.core.delta import Restart, Text
 from flowllm.runtime import Result, RunStream
+from flowllm.runtime.streams import Deltas
 
 
 class FlowStream:
     """Iterate for `Text` and `Restart` (forget what came before); ``await result()`` afterwards.
 
-    It is an async context manager: leaving it ends the run and closes its connections.
+    A run that fails before its text is complete raises its failure in the iteration too. It is an async
+    context manager: leaving it ends the run and closes its connections.
     """
 
     def __init__(self, opening: AbstractAsyncContextManager[RunStream], finish: Callable[[Result], FlowResult]) -> None:
@@ -27,10 +28,8 @@ class FlowStream:
     async def __aexit__(self, *error: object) -> None:
         await self._opening.__aexit__(None, None, None)
 
-    async def __aiter__(self) -> AsyncGenerator[Text | Restart, None]:
-        async for _, delta in self._entered():
-            if isinstance(delta, Text | Restart):
-                yield delta
+    def __aiter__(self) -> Deltas:
+        return aiter(self._entered())
 
     async def result(self) -> FlowResult:
         """The run's result, or its failure."""

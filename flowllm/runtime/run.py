@@ -1,12 +1,11 @@
-"""A bound plan, run: once with its result, or as a stream of the outputs' deltas."""
+"""A bound plan, run: once with its result, or as a stream of an output's deltas."""
 
 import asyncio
 import secrets
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import aclosing, suppress
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Self
 
-from flowllm.core.delta import Delta
 from flowllm.core.errors import FlowError, NodeFailure, UsageError
 from flowllm.core.event import DeltaReceived, RunFinished, RunStarted
 from flowllm.core.plan import Plan
@@ -16,7 +15,7 @@ from flowllm.runtime.bus import Bus, Reader
 from flowllm.runtime.context import Place, Run, node_of
 from flowllm.runtime.frame import Frame
 from flowllm.runtime.inputs import complete_inputs
-from flowllm.runtime.streams import Follower
+from flowllm.runtime.streams import Deltas, Follower
 from flowllm.runtime.values import models_of
 
 
@@ -62,12 +61,12 @@ class Bound:
         started = self._start(inputs, options or Options())
         return await started.complete()
 
-    def stream(self, inputs: Mapping[str, Any], outputs: Sequence[str], options: Options | None = None) -> "RunStream":
-        """Run once and show ``outputs`` as they grow; use it as an async context manager."""
+    def stream(self, inputs: Mapping[str, Any], output: str | None, options: Options | None = None) -> "RunStream":
+        """Run once and show ``output`` as it grows, None: nothing; use it as an async context manager."""
         options = options or Options()
-        follower = Follower(self.frame, outputs)
+        follower = Follower(self.frame, output)
         readers: tuple[Reader, ...] = (*options.readers, follower)
-        return RunStream(self._start(inputs, Options(readers, options.refresh, options.timeout)), outputs, follower)
+        return RunStream(self._start(inputs, Options(readers, options.refresh, options.timeout)), follower)
 
     def _start(self, inputs: Mapping[str, Any], options: Options) -> "Started":
         names = {"inputs": complete_inputs(self.plan.inputs, inputs)}
@@ -139,17 +138,16 @@ class Started:
 
 
 class RunStream:
-    """Iterate for ``(output, delta)``; ``await result()`` afterwards. Leaving the context ends the run."""
+    """Iterate for the output's deltas; ``await result()`` afterwards. Leaving the context ends the run."""
 
-    def __init__(self, started: Started, outputs: Sequence[str], follower: Follower) -> None:
+    def __init__(self, started: Started, follower: Follower) -> None:
         self._started = started
-        self._outputs = outputs
         self._follower = follower
         self._task: asyncio.Task[Result] | None = None
 
     async def __aenter__(self) -> Self:
         self._task = asyncio.create_task(self._started.complete())
-        self._task.add_done_callback(lambda _: self._follower.end())
+        self._task.add_done_callback(self._follower.end)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -158,10 +156,8 @@ class RunStream:
             with suppress(asyncio.CancelledError, FlowError):
                 await self._task
 
-    def __aiter__(self) -> AsyncIterator[tuple[str, Delta]]:
-        if len(self._outputs) == 1:  # a queue would cost as much as all the rest
-            return self._follower.output(self._started.frame, self._outputs[0])
-        return self._merged()
+    def __aiter__(self) -> Deltas:
+        return self._follower.deltas(self._started.frame)
 
     async def result(self) -> Result:
         """The run's result, or its failure."""
@@ -169,26 +165,6 @@ class RunStream:
             message = "a stream is entered with `async with` before its result is asked for"
             raise NodeFailure("internal", message)
         return await self._task
-
-    async def _merged(self) -> AsyncGenerator[tuple[str, Delta], None]:
-        queue: asyncio.Queue[tuple[str, Delta] | None] = asyncio.Queue(64)
-        readers = [asyncio.create_task(self._read(name, queue)) for name in self._outputs]
-        try:
-            for _ in range(len(readers)):
-                while (news := await queue.get()) is not None:
-                    yield news
-        finally:
-            for reader in readers:
-                reader.cancel()
-            await asyncio.gather(*readers, return_exceptions=True)
-
-    async def _read(self, name: str, queue: asyncio.Queue[tuple[str, Delta] | None]) -> None:
-        try:
-            async with aclosing(self._follower.output(self._started.frame, name)) as deltas:
-                async for news in deltas:
-                    await queue.put(news)
-        finally:
-            await queue.put(None)
 
 
 def bind(plan: Plan, engine: Engine) -> Bound:

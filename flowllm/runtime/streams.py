@@ -1,18 +1,18 @@
-"""A run's outputs as they grow: the deltas of the call that an output shows, while that call still answers.
+"""A run's output as it grows: the deltas of the call that it shows, while that call still answers.
 
 An output shows a call's text where it reads it, also through routes, sub-pipelines and regions; a
 region that may discard or keep what is inside holds the deltas until it has its value. Everything
 else is shown as one text when it is known. Deltas stay until they are read, so whoever begins late
-misses nothing; those of calls that no output shows, and of attempts that were bad, are not kept.
+misses nothing; those of calls that the output does not show, and of attempts that were bad, are not kept.
 """
 
 import asyncio
 import re
 from collections import defaultdict, deque
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from flowllm.core.delta import Delta, Restart, Text
+from flowllm.core.delta import Restart, Text
 from flowllm.core.event import AttemptEnded, CaseChosen, DeltaReceived, Event, StepFinished, StepStarted, StreamHeld
 from flowllm.core.record import record
 from flowllm.core.slot import Path, Slot
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from flowllm.runtime.frame import Frame
 
 _ATTEMPT = re.compile(r"#\d+")
-Deltas = AsyncGenerator[tuple[str, Delta], None]
+Shown = Text | Restart
+Deltas = AsyncGenerator[Shown, None]
 
 
 class RunEnded(Exception):
@@ -31,74 +32,42 @@ class RunEnded(Exception):
 
 
 class Follower:
-    """A reader of a run's events that hands the deltas of its outputs on. One for each run."""
+    """A reader of a run's events that hands on the deltas of one output, of none where it is None. One for each run."""
 
     reads: ClassVar[frozenset[type[Event]]] = frozenset(
         {AttemptEnded, CaseChosen, DeltaReceived, StepFinished, StepStarted}
     )
 
-    def __init__(self, bound: BoundFrame, outputs: Sequence[str]) -> None:
-        self._shown = {name: Shown(name) for name in outputs}
-        self._shown_at: dict[str, list[Shown]] = {}
-        for name, shown in self._shown.items():
-            for address in set(_calls(bound, bound.plan.outputs[name])):
-                self._shown_at.setdefault(address, []).append(shown)
-
-    def __call__(self, event: Event) -> None:
-        """A delta is for the outputs that show it; anything else may be what they wait for."""
-        if type(event) is DeltaReceived:
-            if isinstance(event.delta, Text | Restart):
-                address = event.address
-                for shown in self._shown_at.get(_ATTEMPT.sub("", address) if "#" in address else address, ()):
-                    shown.take(address, event.delta)
-            return
-        for shown in self._shown.values():
-            if type(event) is AttemptEnded and event.problem is not None:
-                shown.forget(f"{event.address}#")
-            shown.wake()
-
-    def end(self) -> None:
-        """No more events will come."""
-        for shown in self._shown.values():
-            shown.end()
-
-    def output(self, frame: "Frame", name: str) -> Deltas:
-        """The name of an output with each of its deltas; ends early when the run fails."""
-        return self._shown[name].deltas(frame)
-
-
-class Shown:
-    """What one output shows: deltas that came and were not read yet."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-        self._deltas: defaultdict[str, deque[Delta]] = defaultdict(deque)
+    def __init__(self, bound: BoundFrame, output: str | None) -> None:
+        self._output = output
+        self._slot = None if output is None else bound.plan.outputs[output]
+        self._shown_at = frozenset(_calls(bound, self._slot))
+        self._deltas: defaultdict[str, deque[Shown]] = defaultdict(deque)
         self._waiter: asyncio.Future[None] | None = None
         self._begun = self._told = self._ended = False
+        self._failure: BaseException | None = None
 
-    def take(self, address: str, delta: Delta) -> None:
-        """A delta came from the call at ``address``."""
-        self._deltas[address].append(delta)
-        self.wake()
+    def __call__(self, event: Event) -> None:
+        """A delta may be one of the output's; anything else may be what it waits for."""
+        if type(event) is DeltaReceived:
+            if isinstance(event.delta, Text | Restart):
+                self._take(event.address, event.delta)
+            return
+        if type(event) is AttemptEnded and event.problem is not None:
+            self._forget(f"{event.address}#")
+        self._wake()
 
-    def forget(self, prefix: str) -> None:
-        """What came from the calls whose addresses begin so will never be shown."""
-        for address in [address for address in self._deltas if address.startswith(prefix)]:
-            self._deltas[address].clear()
-
-    def end(self) -> None:
-        """Nothing more will come."""
+    def end(self, run: "asyncio.Task[Any]") -> None:
+        """No more events will come: the run is over."""
+        self._failure = None if run.cancelled() else run.exception()
         self._ended = True
-        self.wake()
-
-    def wake(self) -> None:
-        """Something happened that the reader may wait for."""
-        waiter, self._waiter = self._waiter, None
-        if waiter is not None and not waiter.done():
-            waiter.set_result(None)
+        self._wake()
 
     async def deltas(self, frame: "Frame") -> Deltas:
-        """What is not read yet: deltas, and the value where none came or `when_failed` gave another one."""
+        """What is not read yet: deltas, and the value where none came or `when_failed` gave another one.
+
+        Raises the run's failure where that came before the value.
+        """
         try:
             way = await self._way(frame)
             came = self._deltas[way[-1].address] if way else deque()
@@ -106,29 +75,49 @@ class Shown:
                 over = any(stage.over for stage in way)
                 while came:
                     self._begun = True
-                    yield self._name, came.popleft()
+                    yield came.popleft()
                 if over:
                     break
                 await self._news()
             await self._until(lambda: way[0].over if way else frame.missing_roots == 0)
             for delta in self._rest(frame, way):
-                yield self._name, delta
+                yield delta
         except RunEnded:
+            pass
+        else:
             return
+        if self._failure is not None:
+            raise self._failure
 
-    def _rest(self, frame: "Frame", way: "Sequence[Stage]") -> Sequence[Delta]:
+    def _take(self, address: str, delta: Shown) -> None:
+        if (_ATTEMPT.sub("", address) if "#" in address else address) in self._shown_at:
+            self._deltas[address].append(delta)
+            self._wake()
+
+    def _forget(self, prefix: str) -> None:
+        """What came from the calls whose addresses begin so will never be shown."""
+        for address in [address for address in self._deltas if address.startswith(prefix)]:
+            self._deltas[address].clear()
+
+    def _wake(self) -> None:
+        """Something happened that the reader may wait for."""
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    def _rest(self, frame: "Frame", way: "Sequence[Stage]") -> Sequence[Shown]:
         rescued = any(stage.rescued for stage in way)
-        if self._told or (self._begun and not rescued):
+        if self._output is None or self._told or (self._begun and not rescued):
             return ()
         self._told = True
         restart = (Restart("when_failed"),) if self._begun else ()
-        text = written(frame.output(self._name))
+        text = written(frame.output(self._output))
         return (*restart, Text(text)) if text else restart
 
     async def _way(self, frame: "Frame") -> "Sequence[Stage]":
         """The step that the output reads and those that it shows inside, as far as deltas are passed on."""
         way: list[Stage] = []
-        slot: Slot | None = frame.bound.plan.outputs[self._name]
+        slot = self._slot
         while (found := _read(frame.bound, slot)) is not None:
             way.append(Stage(frame, frame.bound.index[found[0].step.id], *found))
             inside = await self._inside(way[-1])
@@ -148,7 +137,7 @@ class Shown:
         if output:
             await self._until(lambda: index in frame.children or stage.over)
         if reason and not stage.over:
-            frame.run.emit(StreamHeld(stage.address, frame.run.clock.now(), self._name, reason))
+            frame.run.emit(StreamHeld(stage.address, frame.run.clock.now(), self._output or "", reason))
             await self._until(lambda: stage.over)
         child = None if reason and stage.rescued else frame.children.get(index)
         return (child, child.bound.plan.outputs.get(output)) if child and output else None

@@ -191,13 +191,10 @@ class World:
             return f"FAILED {failure.address}: {failure.message}", seen.ran
         return dict(result.outputs), seen.ran
 
-    async def stream(self, given: Mapping, outputs) -> dict[str, list[str]]:
-        """The text deltas of each output."""
+    async def stream(self, given: Mapping, output: str) -> list[str]:
+        """The text deltas of an output."""
         bound = bind(compiled(self.case).plan, self.engine())
-        found: dict[str, list[str]] = {name: [] for name in outputs}
-        async with bound.stream(given, tuple(outputs)) as stream:
-            async for output, delta in stream:
-                if isinstance(delta, Text):
-                    found[output].append(delta.text.strip())
+        async with bound.stream(given, output) as stream:
+            found = [delta.text.strip() async for delta in stream if isinstance(delta, Text)]
             await stream.result()
         return found

@@ -34,18 +34,17 @@ def answering(burst):
     return call
 
 
-@pytest.mark.parametrize("outputs", [["text"], ["text", "again"]])
 @pytest.mark.parametrize("burst", [1, 7, 100, 500])
 @pytest.mark.parametrize("slowness", [0, 1, 3])
-async def test_no_delta_is_lost(outputs, burst, slowness):
-    seen = {name: [] for name in outputs}
-    async with bind(PLAN, Engine(Kinds(), answering(burst))).stream({}, outputs) as stream:
-        async for name, delta in stream:
-            seen[name].append(delta.text)
+async def test_no_delta_is_lost(burst, slowness):
+    seen = []
+    async with bind(PLAN, Engine(Kinds(), answering(burst))).stream({}, "again") as stream:
+        async for delta in stream:
+            seen.append(delta.text)
             for _ in range(slowness):
                 await asyncio.sleep(0)
         result = await stream.result()
-    assert seen == dict.fromkeys(outputs, WORDS)
+    assert seen == WORDS
     assert result.outputs == {"text": "".join(WORDS), "again": "".join(WORDS)}
 
 
@@ -61,9 +60,9 @@ async def test_no_delta_is_lost(outputs, burst, slowness):
 async def test_what_is_no_text_streams_as_json(slot, shown):
     nodes = {"ask": {"kind": "call", "model": "mock/m", "prompt": "hello"}}
     plan = Flow.of({"nodes": nodes, "outputs": {"o": slot}}).plan
-    async with bind(plan, Engine(Kinds(), answering(1))).stream({}, ["o"]) as stream:
-        assert "".join([delta.text async for _, delta in stream]) == shown
-        assert [delta async for _, delta in stream] == []
+    async with bind(plan, Engine(Kinds(), answering(1))).stream({}, "o") as stream:
+        assert "".join([delta.text async for delta in stream]) == shown
+        assert [delta async for delta in stream] == []
 
 
 HELD = {
@@ -93,8 +92,8 @@ async def test_what_holds_a_stream_says_so_once(nodes, output, holder):
     plan = Flow.of({"nodes": {name: HELD[name] for name in nodes}, "outputs": {"o": output}}).plan
     events = []
     bound = bind(plan, Engine(Kinds(), answering(1)))
-    async with bound.stream({}, ["o"], Options(readers=[events.append])) as stream:
-        assert "".join([delta.text async for _, delta in stream]) == "".join(WORDS)
+    async with bound.stream({}, "o", Options(readers=[events.append])) as stream:
+        assert "".join([delta.text async for delta in stream]) == "".join(WORDS)
     assert [event.address for event in events if isinstance(event, StreamHeld)] == ([holder] if holder else [])
 
 
@@ -102,22 +101,22 @@ async def test_a_cache_hit_holds_nothing():
     plan = Flow.of({"nodes": {name: HELD[name] for name in ("other", "kept")}, "outputs": {"o": "kept.value"}}).plan
     bound, events = bind(plan, Engine(Kinds(), answering(1))), []
     await bound.run({})
-    async with bound.stream({}, ["o"], Options(readers=[events.append])) as stream:
-        assert "".join([delta.text async for _, delta in stream]) == "".join(WORDS)
+    async with bound.stream({}, "o", Options(readers=[events.append])) as stream:
+        assert "".join([delta.text async for delta in stream]) == "".join(WORDS)
     assert not any(isinstance(event, StreamHeld) for event in events)
 
 
 async def test_who_comes_late_or_again_reads_each_delta_once():
-    async with bind(PLAN, Engine(Kinds(), answering(1))).stream({}, ["text"]) as stream:
+    async with bind(PLAN, Engine(Kinds(), answering(1))).stream({}, "text") as stream:
         await stream.result()
         seen = []
-        async for _, delta in stream:
+        async for delta in stream:
             seen.append(delta.text)
             if len(seen) == 3:
                 break
-        seen += [delta.text async for _, delta in stream]
+        seen += [delta.text async for delta in stream]
         assert seen == WORDS
-        assert [delta async for _, delta in stream] == []
+        assert [delta async for delta in stream] == []
 
 
 BATCH = {
@@ -132,9 +131,9 @@ BATCH = {
 async def test_only_deltas_that_will_be_shown_are_kept():
     plan = Flow.of({"nodes": BATCH, "outputs": {"o": "sure.value", "all": "many.items"}}).plan
     bound = bind(plan, Engine(Kinds(), answering(100)))
-    follower = Follower(bound.frame, ["o"])
+    follower = Follower(bound.frame, "o")
     result = await bound.run({}, Options(readers=[follower]))
-    kept = {address: len(deltas) for address, deltas in follower._shown["o"]._deltas.items() if deltas}
+    kept = {address: len(deltas) for address, deltas in follower._deltas.items() if deltas}
     assert result.outputs["o"] == "".join(WORDS)
     assert kept == {"sure#2/ask": len(WORDS)}
 
@@ -154,9 +153,9 @@ async def breaking(request, scope):
 )
 async def test_what_came_of_a_failed_step_is_taken_back(nodes, output):
     plan = Flow.of({"nodes": nodes, "outputs": {"o": output}}).plan
-    async with bind(plan, Engine(Kinds(), breaking)).stream({}, ["o"]) as stream:
-        shown = [delta async for _, delta in stream]
-        assert [delta async for _, delta in stream] == []
+    async with bind(plan, Engine(Kinds(), breaking)).stream({}, "o") as stream:
+        shown = [delta async for delta in stream]
+        assert [delta async for delta in stream] == []
     assert shown == [Text("half a "), Restart("when_failed"), Text("whole")]
 
 
@@ -170,3 +169,47 @@ async def test_deltas_become_events_only_where_somebody_reads_them(monkeypatch, 
     monkeypatch.setattr("flowllm.nodes.call.DeltaReceived", lambda *given: made.append(given) or DeltaReceived(*given))
     await bind(PLAN, Engine(Kinds(), answering(100))).run({}, Options(readers=[reader]))
     assert (len(made), len(reader)) == (times, times)
+
+
+async def read_all(stream, read):
+    async for delta in stream:
+        read.append(delta)
+
+
+@pytest.mark.parametrize(
+    ("outputs", "shown", "before"),
+    [
+        ({"o": "ask.text"}, "o", [Text("half a ")]),
+        ({"o": "ask.messages"}, "o", []),
+        ({"o": "ask.text", "p": "ask.usage"}, None, []),
+    ],
+)
+async def test_a_run_that_fails_does_not_end_as_if_all_was_read(outputs, shown, before):
+    plan = Flow.of({"nodes": {"ask": HELD["ask"] | {"retry": False}}, "outputs": outputs}).plan
+    read = []
+    async with bind(plan, Engine(Kinds(), breaking)).stream({}, shown) as stream:
+        for _ in range(2):
+            with pytest.raises(ProviderFailure, match="it broke off"):
+                await read_all(stream, read)
+        with pytest.raises(ProviderFailure, match="it broke off"):
+            await stream.result()
+    assert read == before
+
+
+async def test_a_run_that_shows_nothing_streams_nothing():
+    async with bind(PLAN, Engine(Kinds(), answering(1))).stream({}, None) as stream:
+        assert [delta async for delta in stream] == []
+        assert (await stream.result()).outputs["text"] == "".join(WORDS)
+
+
+@pytest.mark.parametrize("read", [0, 1, 3])
+async def test_who_leaves_early_ends_the_run(read):
+    before = asyncio.all_tasks()
+    async with asyncio.timeout(20):
+        async with bind(PLAN, Engine(Kinds(), answering(1))).stream({}, "text") as stream:
+            deltas = aiter(stream)
+            for _ in range(read):
+                await anext(deltas)
+            await asyncio.sleep(0)
+        await deltas.aclose()
+    assert asyncio.all_tasks() == before
