@@ -1,4 +1,7 @@
-"""One stream of events with many readers. A reader that fails is dropped with one warning; it never stops a run."""
+"""One stream of events with many readers. A reader that fails is dropped with one warning; it never stops a run.
+
+Readers are called on the run's own thread, which waits for them: one with slow work has a thread for it.
+"""
 
 from collections.abc import Callable, Iterable
 
