@@ -30,6 +30,7 @@ from tests.docs.blocks import ROOT
 from tests.docs.failures import read_examples, shown
 
 NO_DEFINITIONS: Mapping = {}
+CLOUDS = {"aws": "AWS", "azure": "Azure", "google": "Google Cloud"}
 HEAD = "<!-- Written by `python -m tests.docs.generate`; a test compares it with the code. -->\n\n"
 HELD = {Holds.SLOT: "slot", Holds.TEMPLATE: "template", Holds.PROMPT: "prompt", Holds.LATE: "mapping of slots"}
 ANYWHERE = {
@@ -190,11 +191,15 @@ def providers():
     shipped = []
     for file in sorted((ROOT / "providers").glob("*.yaml")):
         data, _ = load_yaml(file.read_text("utf-8"), file.name)
-        env = (data.get("auth") or {}).get("env") or []
-        key = ", ".join(f"`{name}`" for name in ([env] if isinstance(env, str) else env)) or "none"
+        auth = data.get("auth") or {}
+        minted = f"credentials of {CLOUDS[auth['scheme']]}" if auth.get("scheme") in CLOUDS else ""
+        key = ", ".join(filter(None, (_variables(auth), minted))) or "none"
+        said = {"base_url": {"env": data.get("base_url_env")}} if data.get("base_url_env") else {}
+        said |= data.get("settings") or {}
+        settings = "; ".join(": ".join(filter(None, (f"`{name}`", _variables(one)))) for name, one in said.items())
         models = ", ".join(f"`{name}`" for name in data.get("models") or ()) or "any name"
-        shipped.append((f"`{file.stem}`", data.get("base_url") or "", key, models))
-    text += rows(("provider", "address", "key", "listed models"), shipped)
+        shipped.append((f"`{file.stem}`", data.get("base_url") or "", key, settings, models))
+    text += rows(("provider", "address", "key", "settings", "listed models"), shipped)
     text += "\nA model that is not listed works where the provider allows it; its price and window are then "
     text += "unknown. Prices are US dollars per million tokens.\n"
     for title, model in (
@@ -213,6 +218,12 @@ def providers():
         text += f"\n### {title}\n\n{prose(model)}\n\n"
         text += rows(("field", "type", "default"), [row[:3] for row in _fields(model)])
     return text
+
+
+def _variables(said):
+    """The variables that a part of a provider file names."""
+    env = (said or {}).get("env") or []
+    return ", ".join(f"`{name}`" for name in ([env] if isinstance(env, str) else env))
 
 
 def _wires():
