@@ -19,7 +19,7 @@ from flowllm.core.scope import Scope
 from tests.wire.amazon import events, exception, message
 
 CLAUDE = "us.anthropic.claude-sonnet-4-5-20250929-v1:0"
-KEYS = {"AWS_ACCESS_KEY_ID": "AKIDEXAMPLE", "AWS_SECRET_ACCESS_KEY": "secret-of-aws", "AWS_SESSION_TOKEN": "a-token-of-tests"}
+KEYS = {"AWS_ACCESS_KEY_ID": "AKIDEXAMPLE", "AWS_SECRET_ACCESS_KEY": "aws-secret", "AWS_SESSION_TOKEN": "tests-token"}
 BEARER = {"AWS_BEARER_TOKEN_BEDROCK": "bedrock-key"}
 PIECE = "contentBlockDelta", {"contentBlockIndex": 0, "delta": {"text": "Hé"}}
 SAID = events(PIECE, ("messageStop", {"stopReason": "end_turn"}))

@@ -75,7 +75,8 @@ def test_any_bytes_give_frames_or_a_typed_failure(chunks):
         try:
             whole = data(make(), b"".join(chunks))
         except ProviderFailure as failure:
-            assert failure.code == "decode_error"  # noqa: PT017
+            # What begins with a zero is taken for the binary stream of Amazon.
+            assert failure.code in {"decode_error", "invalid_response"}  # noqa: PT017
             continue
         assert data(make(), *chunks) == whole
 
