@@ -42,7 +42,7 @@ async def asked(wire, answer, request=CHAT, quirks=None, status=200, query=None)
                         Auth("header", ("K",), "x-key"), query=query or {}, quirks=quirks or {})  # fmt: skip
     client = HttpClient(transport=HttpxTransport(httpx.MockTransport(handler)))
     fold = Fold()
-    async for delta in backend_for(card, lambda _: "secret", client)(request, Scope()):
+    async for delta in backend_for(card, lambda _: "a-key", client)(request, Scope()):
         fold.add(delta)
     return fold.reply(), sent[0]
 
@@ -121,7 +121,7 @@ async def test_streams_of_every_form(wire, quirks, answer, url):
     reply, got = await asked(wire, answer, quirks=quirks)
     assert (reply.text, reply.finish) == ("ab", "stop")
     assert str(got.url) == url
-    assert got.headers["x-key"] == "secret"
+    assert got.headers["x-key"] == "a-key"
 
 
 async def test_words_of_the_address_join_those_of_the_path():
