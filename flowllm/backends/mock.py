@@ -26,6 +26,7 @@ from flowllm.backends.mock_bytes import answer_bytes, embeddings_bytes, error_by
 from flowllm.backends.wire import Wire, find_wire
 from flowllm.core.card import ProviderCard
 from flowllm.core.delta import Delta, Finish, Meta, Scores
+from flowllm.core.durations import Duration
 from flowllm.core.errors import PipelineInvalid, Problem, ProviderFacts, ProviderFailure
 from flowllm.core.origin import UNKNOWN, Origin
 from flowllm.core.request import Chat, Embed, Message, Request, Rerank
@@ -44,7 +45,7 @@ _EXAMPLES = {
     "error": "{status: 429, retry_after: 2}",
     "status": "429",
     "retry_after": "2",
-    "latency": "0.5",
+    "latency": "200ms",
     "cut": "40",
     "path": '"$.messages[0].content"',
 }
@@ -78,8 +79,8 @@ class MockRule(BaseModel):
     ``match`` is a regular expression searched in the prompt, every message as ``role: text`` on
     lines of their own (``^`` and ``$`` mean lines); absent, it always matches. The last of
     ``replies`` is repeated. A reply is text, or any JSON value, or a mapping with ``text`` or
-    ``tool_calls`` and ``usage``, ``finish``, ``reasoning``. ``latency`` is seconds, ``cut`` a number
-    of bytes.
+    ``tool_calls`` and ``usage``, ``finish``, ``reasoning``. ``latency`` is seconds, or a time
+    such as ``200ms``, ``cut`` a number of bytes.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -89,7 +90,7 @@ class MockRule(BaseModel):
     reply: Any = None
     replies: tuple[Any, ...] | None = None
     error: MockError | None = None
-    latency: float = 0
+    latency: Duration = 0.0
     cut: int | None = None
 
     @model_validator(mode="after")

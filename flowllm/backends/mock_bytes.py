@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 
 from flowllm.core.request import Chat, Embed
+from flowllm.text.tokens import count
 
 DIMENSIONS = 64
 _PIECE = re.compile(r"\s*\S+\s*$|\s*\S+|\s+")
@@ -68,14 +69,19 @@ def _call(position: int, call: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _usage(request: Chat, full: Mapping[str, Any]) -> dict[str, Any]:
-    """Counts words; what the reply says of its usage wins."""
+    """Counts words, and of JSON tokens; what the reply says of its usage wins."""
     said = full.get("usage") or {}
     prompt = said.get("input", sum(len(m.text.split()) for m in request.messages))
-    answer = said.get("output", len(str(full.get("text") or "").split()))
+    answer = said.get("output", _counted(str(full.get("text") or "")))
     usage: dict[str, Any] = {"prompt_tokens": prompt, "completion_tokens": answer, "total_tokens": prompt + answer}
     if "cached_input" in said:
         usage["prompt_tokens_details"] = {"cached_tokens": said["cached_input"]}
     return usage
+
+
+def _counted(text: str) -> int:
+    """JSON has few blanks: its words are no measure."""
+    return count(text) if text[:1] in ("{", "[") else len(text.split())
 
 
 def _chunk(model: str, choices: list[Any], kind: str = "chat.completion.chunk") -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Values of inputs as typed: ``name=value``, ``name=@file``, ``name=@-``, ``@row.json``.
+"""Values of inputs as typed: ``name=value``, ``name=@file``, ``name=@-``, ``name=@@text``, ``@row.json``.
 
 A string input takes its text as it is; other types read strict JSON. Files and standard input have the
 user's rights; they are UTF-8, with line ends kept and a byte order mark dropped.
@@ -57,9 +57,11 @@ def parse_inputs(
     """
     found: dict[str, Any] = {}
     asking = [text for text in texts if text == "@-" or text.partition("=")[2] == "@-"]
+    names = [text.partition("=")[0] for text in texts if "=" in text and not text.startswith("@")]
     for text in texts:
         try:
             _read_once(text, asking)
+            _given_once(text, names)
             found.update(_given(text, spec_inputs, stdin))
         except UsageError as error:
             if error.origin == UNKNOWN:
@@ -74,6 +76,13 @@ def _read_once(text: str, asking: Sequence[str]) -> None:
         raise UsageError("bad_usage", message, hint="save it in a file and give each input as -i name=@file")
 
 
+def _given_once(text: str, names: list[str]) -> None:
+    name = text.partition("=")[0]
+    if names.count(name) > 1 and not text.startswith("@"):
+        message = f"the input `{_short(name)}` is given more than once"
+        raise UsageError("bad_usage", message, hint="give it once; input.NAME=a,b with -m runs once for each value")
+
+
 def _given(text: str, spec_inputs: Mapping[str, InputSpec], stdin: BinaryIO | None) -> dict[str, Any]:
     """What one text gives."""
     if text.startswith("@"):
@@ -83,7 +92,14 @@ def _given(text: str, spec_inputs: Mapping[str, InputSpec], stdin: BinaryIO | No
         hint = f"-i {shlex.quote(f'{name}=...')} gives an input; -i @row.json gives a whole row"
         raise UsageError("bad_usage", f"`{_short(text)}` is not `name=value`", hint=hint)
     spec = _known(name, spec_inputs)
-    return {name: _typed(spec, _source(value[1:], stdin) if value.startswith("@") else value, value)}
+    return {name: _typed(spec, _text(value, stdin), value)}
+
+
+def _text(value: str, stdin: BinaryIO | None) -> str:
+    """What stands behind the equals sign: itself, a file's text, or after ``@@`` a text that begins with ``@``."""
+    if value.startswith("@@"):
+        return value[1:]
+    return _source(value[1:], stdin) if value.startswith("@") else value
 
 
 def check_values(spec_inputs: Mapping[str, InputSpec], row: Mapping[str, Any]) -> None:

@@ -14,6 +14,8 @@ from flowllm.core.policy import Policy, Services
 from flowllm.core.request import Request
 from flowllm.core.scope import Call, Scope
 
+_ANY = Usage(input=1, output=1)
+
 
 class Meter(Policy):
     """Events and cost of every request."""
@@ -24,7 +26,8 @@ class Meter(Policy):
         """A call that is observed and paid for."""
 
         async def call(request: Request, scope: Scope) -> AsyncGenerator[Delta, None]:
-            services.may_spend()
+            if services.price(request.model, _ANY).total != 0:  # what is free is never over a limit
+                services.may_spend()
             reading = _Reading(request.model, scope, services)
             first = False
             try:

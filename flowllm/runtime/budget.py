@@ -22,7 +22,7 @@ class Budget:
     def may_spend(self) -> None:
         """Raise `BudgetExceeded` when nothing is left."""
         if self.limit is not None and self.spent >= self.limit:
-            message = f"the limit of {self.limit} USD is reached: {self.spent} USD are spent"
+            message = f"the limit of {self.limit:f} USD is reached: {self.spent:f} USD are spent"
             raise BudgetExceeded("over_budget", message, hint="raise it with --max-cost")
 
     def spend(self, cost: Decimal | None) -> None:

@@ -96,8 +96,10 @@ class Summary:
             if total.cache_hits
             else []
         )
-        unknown = f", the price of {_count(total.unpriced, 'call')} is not known" if total.unpriced else ""
-        return ", ".join([*parts, f"${_money(total.cost)}{unknown}"])
+        known = f"${_money(total.cost)}"
+        unknown = f"the price of {_count(total.unpriced, 'call')} is not known"
+        costs = [known] if not total.unpriced else [f"at least {known}", unknown] if total.cost else [unknown]
+        return ", ".join([*parts, *costs])
 
 
 def _count(number: int, word: str) -> str:

@@ -86,11 +86,11 @@ async def test_replies_follow_each_other_and_the_last_stays():
     ("reply", "text", "calls", "usage"),
     [
         ("plain words", "plain words", 0, (2, 2)),
-        ({"score": 1}, '{"score":1}', 0, (2, 1)),
-        ([1, 2], "[1,2]", 0, (2, 1)),
+        ({"score": 1}, '{"score":1}', 0, (2, 5)),
+        ([1, 2], "[1,2]", 0, (2, 3)),
         ({"text": "t", "usage": {"input": 7, "output": 9}}, "t", 0, (7, 9)),
         ({"tool_calls": [{"name": "f", "arguments": {"a": 1}}]}, "", 1, (2, 0)),
-        ({"text": "x", "extra": 1}, '{"text":"x","extra":1}', 0, (2, 1)),
+        ({"text": "x", "extra": 1}, '{"text":"x","extra":1}', 0, (2, 9)),
     ],
 )
 async def test_a_reply_is_text_json_or_a_whole_answer(stream, reply, text, calls, usage):
@@ -145,7 +145,8 @@ async def test_latency_is_slept_on_the_scope_s_clock():
 
     clock = Clock()
     await ask([{"reply": "x", "latency": 12.5}], chat(), Scope(clock=clock))
-    assert clock.slept == 12.5
+    await ask([{"reply": "x", "latency": "500ms"}], chat(), Scope(clock=clock))
+    assert clock.slept == 13.0
 
 
 @pytest.mark.parametrize(("options", "capture"), [({}, False), ({"capture": True}, True)])
@@ -184,7 +185,7 @@ async def test_reranking_puts_shared_words_first():
         ({"replies": []}, "bad_value", "exactly one"),
         ({"match": "(", "reply": "x"}, "bad_value", "no regular expression"),
         ({"replly": "x"}, "unknown_field", "a mock rule has no `replly`"),
-        ({"reply": "x", "latency": "soon"}, "bad_value", "`latency` is a number, not `soon`"),
+        ({"reply": "x", "latency": "soon"}, "bad_value", "`soon` is no length of time such as 500ms"),
         ({"error": {"status": "soon"}}, "bad_value", "`status` is a whole number, not `soon`"),
         ({"error": {"statu": 1}}, "missing_field", "`error` needs `status`"),
         ({"match": {"pth": "x"}, "reply": "x"}, "unknown_field", "`match` has no `pth`"),

@@ -204,6 +204,23 @@ def test_a_pipe_is_refused_and_does_not_hang(tmp_path):
         parse_inputs(SPEC, [f"s=@{tmp_path}/pipe"])
 
 
+def test_two_signs_stand_for_a_text_that_begins_with_one():
+    assert parse_inputs(SPEC, ["s=@@ada"]) == {"s": "@ada"}
+    assert parse_inputs(SPEC, ["s=@@"]) == {"s": "@"}
+
+
+@pytest.mark.parametrize("texts", [["s=a", "s=b"], ["s=a", "i=1", "s=a"], ["s=a", "s=@/no/such"]])
+def test_an_input_is_given_once(texts):
+    with pytest.raises(UsageError, match="the input `s` is given more than once") as caught:
+        parse_inputs(SPEC, texts)
+    assert str(caught.value.origin) == "command line: -i s=a"
+
+
+def test_an_input_given_by_name_wins_over_the_row_beside_it(tmp_path):
+    (tmp_path / "row.json").write_text('{"s": "row", "i": 1}')
+    assert parse_inputs(SPEC, [f"@{tmp_path}/row.json", "s=own"]) == {"s": "own", "i": 1}
+
+
 @given(st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="\0")))
 def test_a_string_input_is_what_was_typed(text):
     if not text.startswith("@"):

@@ -346,6 +346,16 @@ async def test_a_run_without_money_sends_nothing(world):
     assert world.events == []
 
 
+async def test_what_is_free_is_sent_without_money_too(world):
+    def refuse():
+        raise BudgetExceeded("over_budget", "no money")
+
+    services = Services(price=lambda model, usage: Cost(Decimal(0)), may_spend=refuse)
+    script = world.script(GOOD)
+    await collect(Meter().wrap(script, services), chat(), world.scope())
+    assert len(script.requests) == 1
+
+
 async def test_spending_too_much_ends_the_run_after_the_answer(world):
     def refuse(amount):
         raise BudgetExceeded("over_budget", "no money")

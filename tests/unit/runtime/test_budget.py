@@ -25,6 +25,13 @@ def test_a_request_is_refused_once_the_limit_is_reached():
         budget.may_spend()
 
 
+def test_amounts_are_written_in_plain_decimals():
+    budget = Budget(Decimal("1E-7"))
+    budget.spend(Decimal("2E-7"))
+    with pytest.raises(BudgetExceeded, match=r"limit of 0\.0000001 USD is reached: 0\.0000002 USD"):
+        budget.may_spend()
+
+
 def test_an_unknown_price_ends_a_run_with_a_limit():
     with pytest.raises(BudgetExceeded, match="not known"):
         Budget(Decimal(1)).spend(None)

@@ -89,7 +89,7 @@ def test_ledger_counts():
     assert json.loads(json.dumps(summary.to_data()))["cost"] == {"total": None, "known": "0.005", "unpriced_calls": 1}
     assert summary.text() == (
         "3 calls, 2 failed requests, 1 retry, 207 + 41 tokens, 1 from the cache (saved $0.0040), "
-        "$0.0050, the price of 1 call is not known"
+        "at least $0.0050, the price of 1 call is not known"
     )
 
 
@@ -97,6 +97,7 @@ def test_ledger_counts():
     ("seen", "text"),
     [
         ([], ""),
+        ([finished(cost=None)], "1 call, 100 + 20 tokens, the price of 1 call is not known"),
         ([finished()], "1 call, 100 + 20 tokens, $0.0020"),
         ([finished(cost="0")], "1 call, 100 + 20 tokens, $0.00"),
         ([finished(cost="12.345")], "1 call, 100 + 20 tokens, $12.34"),
