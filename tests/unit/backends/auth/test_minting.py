@@ -137,6 +137,27 @@ async def test_a_token_that_ended_early_is_renewed_once_and_the_request_repeated
     assert await chats(refused, IAM, clock, monkeypatch) == (told, asked, minted)
 
 
+async def test_fifty_chats_at_once_share_one_token(monkeypatch):
+    minted = []
+
+    async def answer(request):
+        await asyncio.sleep(0)
+        if request.url.host == "iam.example":
+            minted.append(request)
+            return httpx.Response(200, json={"access_token": TOKEN, "expires_in": 3600})
+        assert request.headers["authorization"] == f"Bearer {TOKEN}"
+        return httpx.Response(200, json=GOOD)
+
+    card = ProviderCard("acme", "https://acme.example/v1", {"chat": "openai_chat"}, IAM)
+    call = backend_for(card, lambda _: KEY, mocked(answer))
+
+    async def chat():
+        return [delta async for delta in call(CHAT, Scope())]
+
+    told = await asyncio.gather(*(chat() for _ in range(50)))
+    assert (len(told), len({str(deltas) for deltas in told}), len(minted)) == (50, 1, 1)
+
+
 async def test_tokens_go_to_the_provider_alone(server, client):
     server.answer = lambda asked: (200, {"access_token": TOKEN, "expires_in": 3600})
     card = ProviderCard("acme", "https://acme.example/v1", auth=ibm(server))
