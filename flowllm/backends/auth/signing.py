@@ -72,10 +72,13 @@ def require_library(card: ProviderCard, module: str, extra: str) -> None:
         return
     message = f"the provider `{card.name}` needs {module} to sign requests, and it is not installed"
     hint = f"pip install 'flowllm-pipelines[{extra}]', or in a checkout FLOWLLM_EXTRAS={extra} bin/flowllm ..."
-    if card.auth.env:
-        message += f", nor is ${card.auth.env[0]} set"
-        hint = f"flowllm keys set {card.auth.env[0]}, or {hint}"
-    raise SetupError("missing_extra", message, hint=hint)
+    message += f", nor is ${card.auth.env[0]} set" if card.auth.env else ""
+    raise SetupError("missing_extra", message, hint=_or_key(card.auth, hint))
+
+
+def _or_key(auth: Auth, hint: str) -> str:
+    """What helps, after the key that would make it needless."""
+    return f"flowllm keys set {auth.env[0]}, or {hint}" if auth.env else hint
 
 
 def _choose(card: ProviderCard, key: str | None, find_key: FindKey, client: "HttpClient") -> Signer:
@@ -111,7 +114,10 @@ class _Own:
         if request.url != self._last:
             require_own(self._card, request.url)
             self._last = request.url
-        return await self._signer.sign(request)
+        try:
+            return await self._signer.sign(request)
+        except SetupError as error:
+            raise SetupError(error.code, error.message, hint=_or_key(self._card.auth, error.hint)) from None
 
     async def renew(self, request: "HttpRequest", status: int, headers: Mapping[str, str]) -> bool:
         return await self._signer.renew(request, status, headers)

@@ -17,7 +17,7 @@ from flowllm.backends.http import HttpClient, HttpRequest, HttpxTransport
 from flowllm.backends.provider import backend_for
 from flowllm.core.card import Auth, ProviderCard
 from flowllm.core.delta import Fold
-from flowllm.core.errors import FlowError, ProviderFailure, SetupError
+from flowllm.core.errors import ProviderFailure, SetupError
 from flowllm.core.request import Chat, Message, Text
 from flowllm.core.scope import Scope
 from flowllm.core.secrets import registered
@@ -269,11 +269,12 @@ async def test_an_identity_of_azure_gets_a_token_for_its_scope(server, monkeypat
     assert TOKEN in registered()
 
 
-async def test_what_azure_may_say_instead(server, monkeypatch):
+async def test_what_azure_may_say_instead(server, client, monkeypatch):
     entra(server, monkeypatch)
     server.answer = lambda asked: (400, {"error": KEY})
-    with pytest.raises(FlowError) as caught:
-        await azure_tokens(Auth("azure")).get()
-    assert caught.value.code in ("auth", "missing_key")
-    assert "az login" in caught.value.hint
+    card = ProviderCard("acme", "https://acme.example/v1", auth=Auth("azure", ("ACME_KEY",)))
+    with pytest.raises(SetupError) as caught:
+        await signer_for(card, lambda auth: None, client).sign(HttpRequest("GET", "https://acme.example/v1", {}))
+    assert caught.value.code == "missing_key"
+    assert caught.value.hint.startswith("flowllm keys set ACME_KEY, or az login")
     assert KEY not in caught.value.message
