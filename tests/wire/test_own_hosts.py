@@ -200,6 +200,13 @@ def test_a_limit_of_predictions_says_when_it_ends():
     assert differences(case_of("replicate-predictions", gone, "error", 404, **limit), [body({"detail": "no"})]) == {}
 
 
+@pytest.mark.parametrize(("told", "seconds"), [(20.5, 20.5), (20, 20.0), (-1, None), ("soon", None), (True, None)])
+def test_a_model_that_is_still_loaded_says_for_how_long(told, seconds):
+    expected = {"class": "server_error", "retry_after": seconds}
+    data = body({"error": "Model x is currently loading", "estimated_time": told})
+    assert differences(case_of("hf-inference", expected, "error", 503), [data]) == {}
+
+
 INSIDE = [
     ("watsonx-generation", sse(piece("a")) + sse({"errors": [{"code": "x", "message": "busy"}]}, named="error"),
      "server_error"),

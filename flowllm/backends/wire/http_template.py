@@ -155,8 +155,8 @@ class Wire:
         return _Answer(template, template.stream if _streams(request) else None)
 
     def decode_error(self, status: int, headers: Mapping[str, str], body: bytes) -> ProviderFailure:
-        """What an error status means."""
-        return failure_of(status, headers, body)
+        """What an error status means; a server that still loads its model may say for how long in the body."""
+        return failure_of(status, {**_loading(body), **headers}, body)
 
     def _template(self, request: Request) -> tuple[str, ChatTemplate | EmbedTemplate | RerankTemplate]:
         task = "chat" if isinstance(request, Chat) else "embed" if isinstance(request, Embed) else "rerank"
@@ -174,6 +174,17 @@ class Wire:
             raise SetupError("missing_setting", message, hint=did_you_mean(name, known, "settings: {...}"))
         values = _chat(request, used, stream=stream) if isinstance(request, Chat) else _fields(request)
         return {**self._card.settings, **values, "model": model_of(self._card, request.model)[0]}
+
+
+def _loading(body: bytes) -> dict[str, str]:
+    """Seconds until a model is loaded, as a header."""
+    try:
+        data = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return {}
+    seconds = data.get("estimated_time") if isinstance(data, dict) else None
+    known = isinstance(seconds, int | float) and not isinstance(seconds, bool) and seconds >= 0
+    return {"retry-after": f"{seconds:.3f}"} if known else {}
 
 
 def _streams(request: Request) -> bool:
