@@ -15,7 +15,7 @@ from flowllm.core.card import Catalog, ModelCard
 from flowllm.core.delta import Delta, Finish, Meta, Scores, Text, Usage, Vectors
 from flowllm.core.request import Chat, Embed, Request, Rerank
 from flowllm.core.scope import Call, Scope
-from flowllm.text.tokens import count
+from flowllm.text.tokens import count_request
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class Rehearsal:
             yield delta
 
     def _made_up(self, request: Request, scope: Scope) -> Iterator[Delta]:
-        tokens = sum(map(count, _texts(request)))
+        tokens = count_request(request)
         bound = self._bound(request)
         self.requests.append(Rehearsed(scope.address, request.model, tokens, bound))
         yield Meta(model=request.model)
@@ -72,16 +72,6 @@ class Rehearsal:
         provider, _, name = model.partition("/")
         card = self.catalog.providers.get(provider)
         return card.models.get(name) if card else None
-
-
-def _texts(request: Request) -> list[str]:
-    match request:
-        case Chat(messages=messages):
-            return [message.text for message in messages]
-        case Embed(texts=texts):
-            return list(texts)
-        case Rerank(query=query, documents=documents):
-            return [query, *documents]
 
 
 def _answer(request: Request) -> Delta:

@@ -164,7 +164,7 @@ class CallFinished(Event):
 
 @record
 class CallFailed(Event):
-    """A request failed, finally or before a retry. ``usage`` and ``cost`` where tokens were counted."""
+    """A request failed, finally or before a retry. ``usage`` and ``cost`` where an answer had begun."""
 
     model: str
     code: str

@@ -1,18 +1,21 @@
 """Always on, closest to the provider: says when a request left and how it ended, and books its cost.
 
-A request that was cancelled or broke off after the provider had counted tokens is booked as well.
+A request that was cancelled or broke off once an answer had begun is booked as well: at what the provider
+had counted, and at no less than an estimate of the request and of what had come.
 """
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
+from dataclasses import replace
 from typing import ClassVar
 
-from flowllm.core.delta import Delta, Finish, Meta, Text, Usage
+from flowllm.core.delta import Delta, Finish, Meta, Reasoning, Text, ToolCall, Usage
 from flowllm.core.errors import BudgetExceeded, Failure
 from flowllm.core.event import CallFailed, CallFinished, CallStarted
 from flowllm.core.policy import Policy, Services
 from flowllm.core.request import Request
 from flowllm.core.scope import Call, Scope
+from flowllm.text.tokens import count, count_request
 
 _ANY = Usage(input=1, output=1)
 
@@ -28,15 +31,17 @@ class Meter(Policy):
         async def call(request: Request, scope: Scope) -> AsyncGenerator[Delta, None]:
             if services.price(request.model, _ANY).total != 0:  # what is free is never over a limit
                 services.may_spend()
-            reading = _Reading(request.model, scope, services)
-            first = False
+            reading = _Reading(request, scope, services)
+            said, first = reading.said.append, False
             try:
                 async with aclosing(inner(request, scope)) as deltas:
                     async for delta in deltas:
                         if not first:
                             first = True
                             reading.answers()
-                        if type(delta) is not Text:
+                        if type(delta) is Text:
+                            said(delta.text)
+                        else:
                             reading.take(delta)
                         yield delta
             except BaseException as error:
@@ -48,12 +53,25 @@ class Meter(Policy):
 
 
 class _Reading:
-    """What is known of one request so far."""
+    """What is known of one request so far; ``said`` are the texts that came."""
 
-    __slots__ = ("_finish", "_first", "_model", "_scope", "_services", "_simulated", "_started", "_usage")
+    __slots__ = (
+        "_finish",
+        "_first",
+        "_model",
+        "_request",
+        "_scope",
+        "_services",
+        "_simulated",
+        "_started",
+        "_usage",
+        "said",
+    )
 
-    def __init__(self, model: str, scope: Scope, services: Services) -> None:
-        self._model, self._scope, self._services = model, scope, services
+    def __init__(self, request: Request, scope: Scope, services: Services) -> None:
+        self._request, self._scope, self._services = request, scope, services
+        model = self._model = request.model
+        self.said: list[str] = []
         self._started = scope.clock.now()
         self._first: float | None = None
         self._usage: Usage | None = None
@@ -68,6 +86,10 @@ class _Reading:
     def take(self, delta: Delta) -> None:
         if type(delta) is Usage:
             self._usage = delta
+        elif type(delta) is Reasoning:
+            self.said.append(delta.text)
+        elif type(delta) is ToolCall:
+            self.said.append(delta.arguments)
         elif type(delta) is Finish:
             self._finish = delta
         elif type(delta) is Meta:
@@ -89,14 +111,25 @@ class _Reading:
         if isinstance(error, GeneratorExit) and self._finish is not None:
             self.finished()
             return
-        cost = None if self._usage is None else self._services.price(self._model, self._usage)
+        usage = self._broken_usage()
+        cost = None if usage is None else self._services.price(self._model, usage)
         if self._scope.observed:
             code, message = self._reason(error)
             scope, now = self._scope, self._scope.clock.now()
-            scope.emit(CallFailed(scope.address, now, self._model, code, message, self._usage, cost))
+            scope.emit(CallFailed(scope.address, now, self._model, code, message, usage, cost))
         if cost is not None:
             with suppress(BudgetExceeded):  # the next request is refused; this one ends as it did
                 self._services.spend(cost.total)
+
+    def _broken_usage(self) -> Usage | None:
+        """What is booked of an answer that is not complete; None where none had begun."""
+        known, came = self._usage or Usage(), count("".join(self.said))
+        if self._first is None:
+            return None
+        if known.input is not None and known.output is not None and known.output >= came:
+            return known
+        asked = count_request(self._request) if known.input is None else known.input
+        return replace(known, input=asked, output=max(came, known.output or 0), estimated=True)
 
     def _reason(self, error: BaseException) -> tuple[str, str]:
         if isinstance(error, Failure):

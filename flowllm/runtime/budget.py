@@ -17,10 +17,12 @@ class Budget:
     def __init__(self, limit: Decimal | None = None) -> None:
         self.limit = limit
         self.spent = Decimal(0)
+        self._unknown = False
         self._adding = threading.Lock()
 
     def may_spend(self) -> None:
-        """Raise `BudgetExceeded` when nothing is left."""
+        """Raise `BudgetExceeded` when nothing is left, or nobody can tell what is."""
+        self._known()
         if self.limit is not None and self.spent >= self.limit:
             message = f"the limit of {self.limit:f} USD is reached: {self.spent:f} USD are spent"
             raise BudgetExceeded("over_budget", message, hint="raise it with --max-cost")
@@ -30,6 +32,11 @@ class Budget:
         if cost is not None:
             with self._adding:
                 self.spent += cost
-        elif self.limit is not None:
+            return
+        self._unknown = self.limit is not None
+        self._known()
+
+    def _known(self) -> None:
+        if self._unknown:
             message = "an answer's price is not known, so the limit cannot be kept"
             raise BudgetExceeded("over_budget", message, hint="leave --max-cost out, or use a model with a known price")

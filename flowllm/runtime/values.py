@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from flowllm.compiler.candidates import candidates, chosen_by
 from flowllm.core.cases import case_text
 from flowllm.core.errors import NodeFailure, SetupError
-from flowllm.core.event import CallFinished, Event
+from flowllm.core.event import CallFailed, CallFinished, Event
 from flowllm.runtime.bind import BoundStep, Names
 from flowllm.runtime.context import Emit, Place
 from flowllm.runtime.regions import REGIONS
@@ -84,7 +84,7 @@ def models_of(bound: BoundStep, arguments: Mapping[str, Any]) -> tuple[str, ...]
 
 
 class CostWatch:
-    """Passes a step's events on and adds up what its answers cost; None once a price is unknown."""
+    """Passes a step's events on and adds up what its answers cost, broken ones too; None once a price is unknown."""
 
     __slots__ = ("_emit", "total")
 
@@ -94,7 +94,7 @@ class CostWatch:
 
     def emit(self, event: Event) -> None:
         """Take one event."""
-        if type(event) is CallFinished:
+        if isinstance(event, CallFinished | CallFailed) and event.cost is not None:
             cost = event.cost.total
             self.total = None if cost is None or self.total is None else self.total + cost
         self._emit(event)

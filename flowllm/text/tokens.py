@@ -10,6 +10,8 @@ plane; rounded up. English prose comes to about 3.9 characters a token. It grows
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+from flowllm.core.request import Chat, Embed, Request, Rerank
+
 MESSAGE = 4
 """Tokens that a message costs beside its content: its role and its marks."""
 REPLY = 3
@@ -72,6 +74,17 @@ def counter_for(model: str | None) -> Counter:
 def count(text: str) -> int:
     """The estimated tokens of a text."""
     return ESTIMATE.count(text)
+
+
+def count_request(request: Request) -> int:
+    """The estimated tokens of all texts of a request."""
+    match request:
+        case Chat(messages=messages):
+            return sum(count(message.text) for message in messages)
+        case Embed(texts=texts):
+            return sum(map(count, texts))
+        case Rerank(query=query, documents=documents):
+            return sum(map(count, (query, *documents)))
 
 
 def count_message(message: Mapping[str, Any], counter: Counter = ESTIMATE) -> int:

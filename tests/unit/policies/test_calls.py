@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from flowllm.core.delta import Finish, Meta, Restart, Text, Usage
+from flowllm.core.delta import Finish, Meta, Reasoning, Restart, Text, ToolCall, Usage
 from flowllm.core.errors import BudgetExceeded, Interrupted, NodeFailure, ProviderFacts, ProviderFailure
 from flowllm.core.event import CallFailed, CallFinished, CallStarted, Cost, ModelChosen
 from flowllm.core.policy import Services
@@ -297,7 +297,18 @@ async def test_an_answer_that_came_whole_instead_of_as_a_stream(world):
 
 @pytest.mark.parametrize(
     ("answer", "paid", "usage"),
-    [([failing()], [], None), ([Usage(7, 0), Text("a"), failing()], [Decimal(7)], Usage(7, 0))],
+    [
+        ([failing()], [], None),
+        ([Meta("m"), failing()], [Decimal(1)], Usage(1, 0, estimated=True)),
+        ([Text("word " * 40), failing()], [Decimal(51)], Usage(1, 50, estimated=True)),
+        (
+            [Reasoning("word " * 40), ToolCall(0, arguments="word " * 40), failing()],
+            [Decimal(101)],
+            Usage(1, 100, estimated=True),
+        ),
+        ([Usage(7, 1), Text("word " * 40), failing()], [Decimal(57)], Usage(7, 50, estimated=True)),
+        ([Text("word " * 40), Usage(7, 70, 3), failing()], [Decimal(77)], Usage(7, 70, 3)),
+    ],
 )
 async def test_a_failure(world, answer, paid, usage):
     spent = []
@@ -318,12 +329,12 @@ async def test_an_answer_without_usage_costs_what_nobody_knows(world):
 @pytest.mark.parametrize(
     ("read", "names", "paid"),
     [
-        (1, ["CallStarted", "CallFailed"], []),
+        (1, ["CallStarted", "CallFailed"], [Decimal(2)]),
         (2, ["CallStarted", "CallFailed"], [Decimal(15)]),
         (3, ["CallStarted", "CallFinished"], [Decimal(15)]),
     ],
 )
-async def test_a_reader_who_leaves_pays_for_what_was_counted(world, read, names, paid):
+async def test_a_reader_who_leaves_pays_for_what_came(world, read, names, paid):
     spent = []
     script = world.script(GOOD)
     deltas = Meter().wrap(script, paying(spent.append))(chat(), world.scope())

@@ -33,8 +33,10 @@ def test_amounts_are_written_in_plain_decimals():
 
 
 def test_an_unknown_price_ends_a_run_with_a_limit():
-    with pytest.raises(BudgetExceeded, match="not known"):
-        Budget(Decimal(1)).spend(None)
+    budget = Budget(Decimal(1))
+    for further in (lambda: budget.spend(None), budget.may_spend):
+        with pytest.raises(BudgetExceeded, match="not known"):
+            further()
 
 
 class Handing(Decimal):
