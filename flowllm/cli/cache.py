@@ -24,7 +24,7 @@ class Stats(Command):
     def carry_out(self, screen: "Screen") -> int:
         """Print counts and sizes."""
         from flowllm.backends.store import DiskStore
-        from flowllm.cli.tables import size, table
+        from flowllm.cli.tables import size
 
         store = DiskStore(warn=screen.note)
         stats = store.stats()
@@ -38,7 +38,7 @@ class Stats(Command):
             return 0
         rows = [(str(g["kind"]), str(g["model"]), str(g["entries"]), size(int(str(g["bytes"])))) for g in groups]
         total = ("all", "", str(stats.entries), size(stats.size))
-        screen.text(table([("kind", "model", "entries", "size"), *rows, total], right=frozenset({2, 3})))
+        screen.table([("kind", "model", "entries", "size"), *rows, total], right=frozenset({2, 3}))
         screen.note(f"in {stats.folder}")
         return 0
 

@@ -115,9 +115,7 @@ class ListKeys(Command):
         if self.as_json:
             screen.json({"keys": [{"name": name, "key": masked} for name, masked in kept.items()]})
         elif kept:
-            from flowllm.cli.tables import table
-
-            screen.text(table([("name", "key"), *kept.items()]))
+            screen.table([("name", "key"), *kept.items()])
         else:
             screen.note("no keys are kept; `flowllm keys set OPENAI_API_KEY` keeps one")
         return 0

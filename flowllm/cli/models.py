@@ -28,7 +28,6 @@ class ListModels(Command):
     def carry_out(self, screen: "Screen") -> int:
         """Print one row a model."""
         from flowllm.cli.opening import here
-        from flowllm.cli.tables import table
 
         words = [word.lower() for word in self.words or ()]
         rows = [row for row in model_rows(here()) if all(w in row["model"].lower() for w in words)]
@@ -39,7 +38,7 @@ class ListModels(Command):
             screen.note(f"no model's name holds {' and '.join(words)}; `flowllm models list` shows all")
             return 0
         names = ("model", "tasks", "context", "output", "input $", "output $", "supports")
-        screen.text(table([names, *map(_cells, rows)], right=frozenset({2, 3, 4, 5})))
+        screen.table([names, *map(_cells, rows)], right=frozenset({2, 3, 4, 5}))
         return 0
 
 

@@ -1,6 +1,6 @@
 """`flowllm plan`: what will run, in which order, with which models and policies."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from flowllm.cli.options import Command, Overrides, Pipeline
@@ -32,25 +32,25 @@ class ShowPlan(Command):
 
             screen.json(to_json(flow.plan))
         else:
-            from flowllm.cli.tables import table
             from flowllm.compiler.explain import outline
 
             what = outline(flow.plan)
-            screen.text(table([HEAD, *_rows(what.steps, "")]))
+            strike = struck_out if screen.on_terminal else str
+            screen.table([HEAD, *_rows(what.steps, "", strike)])
             screen.note(f"{what.name or 'pipeline'}, digest {what.digest[:12]}, outputs: {', '.join(what.outputs)}")
         if findings and not self.quiet:
             screen.problems(findings)
         return 0
 
 
-def _rows(steps: "tuple[Outlined, ...]", margin: str) -> Iterator[tuple[str, ...]]:
+def _rows(steps: "tuple[Outlined, ...]", margin: str, strike: Callable[[str], str]) -> Iterator[tuple[str, ...]]:
     for step in steps:
         kind = " ".join([step.kind, *step.details])
-        name = struck_out(step.id) if step.runs == "never" else step.id
+        name = strike(step.id) if step.runs == "never" else step.id
         yield margin + name, kind, _reads(step), step.runs, " or ".join(step.models), " > ".join(step.policies)
         for case in step.dropped:
-            yield f"{margin}  {struck_out(case)}", "case", "", "never", "", ""
-        yield from _rows(step.inner, margin + "  ")
+            yield f"{margin}  {strike(case)}", "case", "", "never", "", ""
+        yield from _rows(step.inner, margin + "  ", strike)
 
 
 def _reads(step: "Outlined") -> str:
@@ -59,7 +59,7 @@ def _reads(step: "Outlined") -> str:
 
 
 def struck_out(text: str) -> str:
-    """The text with a line through it."""
+    """The text with a line through it, for eyes: whoever searches a file for it would not find it."""
     return "".join(character + STRUCK for character in text)
 
 

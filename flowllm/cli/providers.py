@@ -21,14 +21,13 @@ class ListProviders(Command):
     def carry_out(self, screen: "Screen") -> int:
         """Print one row a provider."""
         from flowllm.cli.opening import here
-        from flowllm.cli.tables import table
 
         rows = list(provider_rows(here()))
         if self.as_json:
             screen.json({"providers": rows})
             return 0
         cells = [(r["name"], ", ".join(r["tasks"]), str(r["models"]), r["key"], r["base_url"]) for r in rows]
-        screen.text(table([("provider", "tasks", "models", "key", "address"), *cells], right=frozenset({2})))
+        screen.table([("provider", "tasks", "models", "key", "address"), *cells], right=frozenset({2}))
         return 0
 
 

@@ -44,7 +44,7 @@ def rehearse(command: "Run", flow: "Flow", inputs: dict[str, Any], screen: "Scre
     if command.as_json:
         screen.json({"rehearsal": True, "nodes": [row.to_data() for row in rows], "total": total.to_data()})
     else:
-        screen.text(_table([*rows, total]))
+        screen.table(_table([*rows, total]), right=frozenset({2, 3, 4}))
     screen.note("no model was asked; tokens are estimated")
     return 0
 
@@ -81,11 +81,9 @@ def _row(node: str, events: list[CallFinished], times: int, price: Price) -> Est
     )
 
 
-def _table(rows: list[Estimate]) -> str:
-    from flowllm.cli.tables import table
-
+def _table(rows: list[Estimate]) -> list[tuple[str, ...]]:
     head = ("node", "model", "calls", "tokens in", "tokens out up to", "cost")
-    return table([head, *map(_cells, rows)], right=frozenset({2, 3, 4}))
+    return [head, *map(_cells, rows)]
 
 
 def _cells(row: Estimate) -> tuple[str, ...]:

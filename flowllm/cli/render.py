@@ -12,12 +12,14 @@ import traceback
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Any, TextIO
 
 from flowllm.cli.excerpt import Excerpts, coloured, plain
 from flowllm.cli.formats import as_data, github, sarif
 from flowllm.cli.options import Manner, wants_colour
 from flowllm.cli.streams import to_stderr, to_stdout
+from flowllm.cli.tables import table
 from flowllm.core.errors import Failure, FlowError, PipelineInvalid, Problem, ProviderFailure
 from flowllm.core.origin import Origin
 from flowllm.sinks.redact import Redactor
@@ -54,6 +56,10 @@ class Screen:
         """Data as text on stdout, a line end behind it."""
         self._write(self._fit(self.redactor.exact(text)) + ("" if text.endswith("\n") else "\n"))
         self._flush()
+
+    def table(self, rows: Sequence[Sequence[str]], *, right: frozenset[int] = frozenset()) -> None:
+        """Rows as columns on stdout, within the width of a terminal."""
+        self.text(table(rows, right=right, width=get_terminal_size().columns if self.on_terminal else None))
 
     def json(self, value: Any, *, indent: int | None = 2) -> None:
         """Data as strict JSON on stdout."""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from flowllm.api import Flow, FlowResult, RunOptions
     from flowllm.cli.render import Screen
 
-TOLD = frozenset({"StreamHeld", "ModelChosen", "Warned", "CallRetried", "StepRescued"})
+TOLD = frozenset({"AttemptEnded", "StreamHeld", "ModelChosen", "Warned", "CallRetried", "StepRescued"})
 """Events that a person is told of while the live tree or the streamed text goes on."""
 SHORT = 200
 """Characters up to which an output beside the shown one is told on stderr."""
@@ -166,6 +166,7 @@ class Watching:
         self._progress: Any = None
         self._work: asyncio.Task[FlowResult] | None = None
         self._lost: OSError | None = None
+        self._lines: Any = None
         readers: list[Any] = []
         if command.events:
             from flowllm.sinks.events_json import EventLines
@@ -217,12 +218,13 @@ class Watching:
             self._progress.close()
 
     def _tell(self, event: Any) -> None:
-        from flowllm.sinks.progress import lines_for
+        from flowllm.sinks.progress import PlainProgress
 
-        if type(event).__name__ in TOLD:
-            say = self._screen.note if self._progress is None else self._progress.write
-            for line in lines_for(event):
-                say(line)
+        if type(event).__name__ not in TOLD or getattr(event, "problem", None) == "":
+            return
+        if self._lines is None:
+            self._lines = PlainProgress(self._screen.note if self._progress is None else self._progress.write)
+        self._lines(event)
 
 
 def _is_short(value: Any) -> bool:

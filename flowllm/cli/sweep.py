@@ -15,7 +15,6 @@ from flowllm.cli.formats import as_data
 from flowllm.cli.interrupts import run_async
 from flowllm.cli.opening import environment_of
 from flowllm.cli.render import problems_of
-from flowllm.cli.tables import table
 from flowllm.core.errors import FlowError, UsageError
 from flowllm.core.record import record
 
@@ -63,7 +62,8 @@ def sweep(command: "Run", screen: "Screen") -> int:
     if command.as_json:
         screen.json({"runs": [row.to_data() for row in rows]})
     else:
-        screen.text(_table(rows))
+        shown = _table(rows)
+        screen.table(shown, right=frozenset({len(shown[0]) - 3, len(shown[0]) - 2}))
     for row in rows:
         if row.error is not None:
             screen.problems(problems_of(row.error))
@@ -124,12 +124,12 @@ def _varying(combinations: Sequence[list[str]]) -> list[int]:
     return [i for i, column in enumerate(columns) if len(set(column)) > 1]
 
 
-def _table(rows: Sequence[Combination]) -> str:
+def _table(rows: Sequence[Combination]) -> list[list[str]]:
     outputs = list(dict.fromkeys(name for row in rows if row.result for name in row.result.outputs))
     names = [word.partition("=")[0] for word in rows[0].words] if rows else []
     head = [*names, *outputs, "cost", "seconds", "status"]
     body = [[*(word.partition("=")[2] for word in row.words), *_cells(row, outputs)] for row in rows]
-    return table([head, *body], right=frozenset({len(head) - 3, len(head) - 2}))
+    return [head, *body]
 
 
 def _cells(row: Combination, outputs: Sequence[str]) -> list[str]:

@@ -1,13 +1,47 @@
-"""Rows as aligned columns of plain text."""
+"""Rows as aligned columns of plain text, as wide as they need or as a terminal allows."""
 
 from collections.abc import Sequence
+from itertools import zip_longest
+from textwrap import wrap
+
+NARROW = 8
+"""Characters below which no column is made narrower."""
 
 
-def table(rows: Sequence[Sequence[str]], *, right: frozenset[int] = frozenset()) -> str:
-    """Columns two blanks apart, the first row their names; columns of ``right`` are right-aligned."""
+def table(rows: Sequence[Sequence[str]], *, right: frozenset[int] = frozenset(), width: int | None = None) -> str:
+    """Columns two blanks apart, the first row their names; columns of ``right`` are right-aligned.
+
+    Where ``width`` is too little for all, cells of the widest columns go on below, but for those of ``right``.
+    """
     cells = [[_one_line(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    return "\n".join(_line(row, widths, right) for row in cells)
+    if width is not None:
+        _narrow(widths, width, right)
+    return "\n".join(line for row in cells for line in _lines(row, widths, right))
+
+
+def _narrow(widths: list[int], width: int, right: frozenset[int]) -> None:
+    """Take from the widest columns until all fit or none can give more."""
+    movable = [column for column in range(len(widths)) if column not in right]
+    for column in movable:
+        widths[column] = min(widths[column], max(width, NARROW))
+    while movable and sum(widths) + 2 * (len(widths) - 1) > width:
+        widest = max(movable, key=widths.__getitem__)
+        if widths[widest] <= NARROW:
+            break
+        widths[widest] -= 1
+
+
+def _lines(row: Sequence[str], widths: Sequence[int], right: frozenset[int]) -> list[str]:
+    pieces = [_folded(cell, width) for cell, width in zip(row, widths, strict=True)]
+    return [_line(parts, widths, right) for parts in zip_longest(*pieces, fillvalue="")]
+
+
+def _folded(cell: str, width: int) -> list[str]:
+    """A cell in lines of that width."""
+    if len(cell) <= width:
+        return [cell]
+    return wrap(cell, max(1, width), break_on_hyphens=False)
 
 
 def _line(row: Sequence[str], widths: Sequence[int], right: frozenset[int]) -> str:

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 Clean = Callable[[str], str]
 _COUNTERS = re.compile(r"\[\d+\]|#\d+")
+_ATTEMPTS = re.compile(r"#\d+")
 _REFRESH = 8
 OFTEN = 10
 """How often plain lines say the same of one node before they only count it."""
@@ -127,12 +128,14 @@ class _Row:
     last: float = 0.0
     note: str = ""
     rows: dict[str, "_Row"] = field(default_factory=dict)
+    lost: set[str] = field(default_factory=set)
+    """Addresses, without attempts, whose last attempt failed."""
 
     @property
     def state(self) -> str:
         if self.ended + self.failed + self.stopped < self.began:
             return "running"
-        return "failed" if self.failed else "stopped" if self.stopped else "done"
+        return "failed" if self.lost else "stopped" if self.stopped else "done"
 
 
 class LiveProgress:
@@ -150,6 +153,7 @@ class LiveProgress:
         self._live.start()
 
     _offset: float | None
+    _closed = False
 
     @property
     def reads(self) -> frozenset[type[Event]]:
@@ -169,7 +173,8 @@ class LiveProgress:
         self._console.print(self._clean(line), markup=False, highlight=False)
 
     def close(self) -> None:
-        """Take the tree away."""
+        """Take the tree away; of one that is taller than the terminal, a last picture would stay."""
+        self._closed = True
         self._live.stop()
 
     def _row(self, address: str) -> _Row:
@@ -183,7 +188,8 @@ class LiveProgress:
 
         now = time.monotonic() - (self._offset or 0.0)
         tree = Tree("", hide_root=True)
-        self._add(tree, self._root, now)
+        if not self._closed:
+            self._add(tree, self._root, now)
         return tree
 
     def _add(self, tree: "Tree", row: _Row, now: float) -> None:
@@ -215,10 +221,12 @@ def _end(row: _Row, event: StepFinished) -> None:
     row.ended += 1
     row.last = event.at
     row.note = ""
+    row.lost.discard(_ATTEMPTS.sub("", event.address))
 
 
 def _fail(row: _Row, event: StepFailed) -> None:
     row.failed += 1
+    row.lost.add(_ATTEMPTS.sub("", event.address))
     row.last, row.note = event.at, event.code
 
 

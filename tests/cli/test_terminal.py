@@ -13,6 +13,15 @@ TEXT = "flowllm: 1\nmodel: mock/m\nnodes: {a: {kind: call, prompt: hi}}\noutputs
 DATA = (
     "flowllm: 1\nmodel: mock/m\nnodes: {a: {kind: call, prompt: hi, schema: {type: object}}}\noutputs: {o: a.value}\n"
 )
+HELD = """\
+flowllm: 1
+model: mock/m
+nodes:
+  a: {kind: call, prompt: "hi {{ sure.problem }}"}
+  b: {kind: validate, in: {text: a.text}, rules: {too long: "{{ value | length < 3 }}"}}
+  sure: {kind: retry, around: [a, b], of: b.value, attempts: 2}
+outputs: {o: sure.value}
+"""
 
 
 @pytest.fixture
@@ -45,6 +54,20 @@ def test_text_streams_and_the_summary_stands_below(terminal):
     status, shown = terminal(TEXT, "one two three")
     assert status == 0
     assert shown.startswith("one two three\n1 call, ")
+
+
+def test_why_an_attempt_was_refused_stays(terminal):
+    status, shown = terminal(HELD, "long")
+    assert status == 5
+    assert "sure: attempt 1 was not good: too long" in shown
+
+
+@pytest.mark.parametrize("columns", [60, 90])
+def test_tables_keep_to_the_width_of_a_terminal(terminal, columns):
+    _, shown = terminal(TEXT, "x", "-m", "nodes.a.timeout=5s,6s", "--quiet", COLUMNS=str(columns))
+    assert max(map(len, shown.splitlines())) <= columns
+    _, shown = terminal(TEXT, "word " * 60, "-m", "nodes.a.timeout=5s,6s", "--quiet", COLUMNS=str(columns))
+    assert max(map(len, shown.splitlines())) <= columns
 
 
 def test_control_characters_of_an_answer_are_shown_and_not_obeyed(terminal):

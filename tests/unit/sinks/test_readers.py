@@ -326,6 +326,33 @@ def test_a_step_that_was_ended_is_not_shown_as_running():
     assert label_of(row, 9.0) == "-  ask  2.0 s"
 
 
+@pytest.mark.parametrize(
+    ("last", "mark"),
+    [(StepFinished("sure#2/ask", 3.0, "call", 1.0), "✓"), (StepFailed("sure#2/ask", 3.0, "call", "auth", "no"), "✗")],
+)
+def test_what_a_later_attempt_mended_is_not_shown_as_failed(last, mark):
+    from flowllm.sinks.progress import _TAKE, _Row, label_of
+
+    row = _Row("ask")
+    for event in (
+        StepStarted("sure#1/ask", 0.0, "call"),
+        StepFailed("sure#1/ask", 1.0, "call", "auth", "no"),
+        StepStarted("sure#2/ask", 2.0, "call"),
+        last,
+    ):
+        _TAKE[type(event)](row, event)
+    assert label_of(row, 9.0).startswith(f"{mark}  ask  2/2  ")
+
+
+def test_a_tree_that_is_closed_shows_nothing_more():
+    reader = LiveProgress(Terminal(), CLEAN)
+    for number in range(60):
+        reader(StepStarted(f"n{number}", 0.0, "call"))
+    assert len(reader._picture().children) == 60
+    reader.close()
+    assert reader._picture().children == []
+
+
 def test_plain_lines():
     lines = []
     reader = PlainProgress(lines.append, CLEAN)
