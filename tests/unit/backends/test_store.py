@@ -454,7 +454,9 @@ def test_another_version_is_refused_until_cleared(make, tmp_path):
 
 
 def test_erase_goes_on_when_a_closing_database_removes_its_files_first(tmp_path, make, monkeypatch):
-    make().put(KEY, CALL)
+    store = make()
+    store.put(KEY, CALL)
+    store.flush()
     remove, asked = module.shutil.rmtree, []
 
     def race(path):
