@@ -39,7 +39,7 @@ class Check(Command):
         elif self.format != "text":
             screen.problems(problems, as_data_on_stdout=True)
         else:
-            screen.problems(problems)
+            screen.problems([problem for problem in problems if problem.severity == "error" or not self.quiet])
             for file, one in found.items():
                 screen.note("\n".join([f"{file}: {one.verdict()}", *one.unbounded()]))
         return 0 if all(one.ok for one in found.values()) else 2

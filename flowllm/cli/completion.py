@@ -4,7 +4,7 @@ Completion must be quick, so a pipeline's file is not parsed: its keys are read 
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -52,6 +52,31 @@ def overrides(ctx: typer.Context, args: list[str], incomplete: str) -> list[str]
     with suppress(Exception):
         return sorted(_overrides(_outline(ctx), incomplete, ctx.params.get("overrides") or []))
     return []
+
+
+def inputs(ctx: typer.Context, args: list[str], incomplete: str) -> list[str]:
+    """Inputs of the pipeline, as ``-i`` takes them."""
+    with suppress(Exception):
+        return [f"{name}=" for name in _outline(ctx).inputs if name.startswith(incomplete)]
+    return []
+
+
+def kinds(ctx: typer.Context, args: list[str], incomplete: str) -> list[str]:
+    """Kinds of nodes."""
+    with suppress(Exception):
+        from flowllm.core.kinds import Kinds
+
+        return [name for name in Kinds().names() if name.startswith(incomplete)]
+    return []
+
+
+def among(*words: str) -> Callable[[typer.Context, list[str], str], list[str]]:
+    """Those of fixed words that continue what was typed."""
+
+    def offered(ctx: typer.Context, args: list[str], incomplete: str) -> list[str]:
+        return [word for word in words if word.startswith(incomplete)]
+
+    return offered
 
 
 def nodes(ctx: typer.Context, args: list[str], incomplete: str) -> list[str]:
@@ -176,7 +201,7 @@ def _fields(kind: str) -> list[str]:
 
 def _models() -> list[str]:
     catalog = _catalog()
-    return sorted(f"{name}/{model}" for name, card in catalog.items() for model in (card.models or ["..."]))
+    return sorted(f"{name}/{model}" for name, card in catalog.items() for model in (card.models or [""]))
 
 
 def _catalog() -> "Mapping[str, ProviderCard]":

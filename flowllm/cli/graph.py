@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from flowllm.cli import completion
 from flowllm.cli.options import Command, Overrides, Pipeline
 from flowllm.core.record import record
 
@@ -26,7 +27,14 @@ class Graph(Command):
     pipeline: Pipeline
     overrides: Overrides = None
     drawing: Annotated[
-        str, typer.Option("--as", metavar="|".join(DRAWINGS), help="How to draw it.", callback=_known)
+        str,
+        typer.Option(
+            "--as",
+            metavar="|".join(DRAWINGS),
+            help="How to draw it.",
+            callback=_known,
+            autocompletion=completion.among(*DRAWINGS),
+        ),
     ] = "tree"
 
     def carry_out(self, screen: "Screen") -> int:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from flowllm.cli import completion
 from flowllm.cli.options import Command
 from flowllm.core.record import record
 
@@ -30,7 +31,15 @@ class Init(Command):
 
     folder: Annotated[str, typer.Argument(metavar="DIRECTORY", help="Where to write; made when it is not there.")]
     template: Annotated[
-        str, typer.Option("--template", "-t", metavar="|".join(TEMPLATES), help="What to write.", callback=_known)
+        str,
+        typer.Option(
+            "--template",
+            "-t",
+            metavar="|".join(TEMPLATES),
+            help="What to write.",
+            callback=_known,
+            autocompletion=completion.among(*TEMPLATES),
+        ),
     ] = "summarize"
     force: Annotated[bool, typer.Option("--force", help="Write over files that are there.")] = False
 

@@ -103,6 +103,8 @@ def _group(commands: dict[str, type[Command]]) -> typer.Typer:
 def main(words: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status; ``words`` default to the command line."""
     words = list(sys.argv[1:] if words is None else words)
+    if words[:1] == ["help"]:
+        words = [*words[1:], "--help"]
     streams.prepare()
     before = _catch_termination()
     try:

@@ -32,7 +32,11 @@ class Run(Command):
     inputs: Annotated[
         list[str] | None,
         typer.Option(
-            "--input", "-i", metavar="NAME=VALUE", help="An input: name=value, name=@file, name=@-, @row.json."
+            "--input",
+            "-i",
+            metavar="NAME=VALUE",
+            help="An input: name=value, name=@file, name=@-, @row.json.",
+            autocompletion=completion.inputs,
         ),
     ] = None
     events: Annotated[bool, typer.Option("--events", help="Print what happens as JSON lines.")] = False

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from flowllm.cli import completion
 from flowllm.cli.options import Command
 from flowllm.core.record import record
 from flowllm.policies import WRITTEN
@@ -27,7 +28,10 @@ _SCALARS = {"integer", "number", "boolean", "null", "string"}
 class ShowSchema(Command):
     """Print the JSON Schema of pipeline files, or of one kind of node."""
 
-    kind: Annotated[str | None, typer.Option(metavar="KIND", help="Only the node of this kind.")] = None
+    kind: Annotated[
+        str | None,
+        typer.Option(metavar="KIND", help="Only the node of this kind.", autocompletion=completion.kinds),
+    ] = None
 
     def carry_out(self, screen: "Screen") -> int:
         """Print it."""

@@ -10,6 +10,7 @@ from flowllm.backends.store import shared_store
 from flowllm.cli.init import TEMPLATES
 from flowllm.cli.later import NAMES
 from flowllm.cli.main import GROUPS, SINGLE
+from tests.cli.command import Outcome
 
 REAL = "abc123-not-a-real-key-4242"
 
@@ -63,6 +64,22 @@ def test_init_writes_over_nothing(flowllm, folder):
     assert (folder / "blank.yaml").read_text() == "mine"
     assert flowllm("init", ".", "--template", "blank", "--force").status == 0
     assert flowllm("init", ".", "--template", "poem").status == 2
+
+
+@pytest.mark.parametrize("words", [(), ("run",), ("keys", "set")])
+def test_help_is_a_word_too(flowllm, words):
+    asked, meant = flowllm("help", *words), flowllm(*words, "--help")
+    assert (asked.status, asked.out) == (0, meant.out)
+    assert asked.out.startswith("Usage: flowllm " + " ".join(words))
+
+
+def test_a_quiet_check_says_nothing_of_warnings(flowllm, folder):
+    (folder / "idle.yaml").write_text(
+        "nodes:\n  a: {kind: prompt, text: x}\n  b: {kind: prompt, text: x}\noutputs: {o: a.text}\n"
+    )
+    assert "warning[unreachable]" in flowllm("check", "idle.yaml").err
+    assert flowllm("check", "idle.yaml", "-q") == Outcome(0, "", "")
+    assert "[unreachable]" in flowllm("check", "idle.yaml", "-q", "--strict").err
 
 
 def test_keys_are_read_from_stdin_kept_and_never_shown(flowllm, monkeypatch, tmp_path):
