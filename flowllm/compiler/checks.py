@@ -1,6 +1,6 @@
 """Types along the edges: what flows into a port against what the port takes, once the order is known."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from flowllm.compiler.diagnosis import INPUTS
 from flowllm.compiler.examples import conversion, literal_hint
@@ -11,9 +11,9 @@ from flowllm.compiler.types import ANY, NEVER, along, enumerated, fits, listed, 
 from flowllm.core.cases import case_text
 from flowllm.core.errors import Problem
 from flowllm.core.nearest import nearest
-from flowllm.core.node import Port
+from flowllm.core.node import Port, condition
 from flowllm.core.origin import Origin
-from flowllm.core.slot import Evaluable, Expression, Late, ListOf, Literal, MapOf, Path, Slot, Template
+from flowllm.core.slot import UNREADABLE, Evaluable, Expression, Late, ListOf, Literal, MapOf, Path, Slot, Template
 from flowllm.core.spec import PipelineSpec, Schema
 from flowllm.text.paths import parse_path
 from flowllm.text.slots import constant, is_constant, references
@@ -89,6 +89,34 @@ class TypeCheck:
         self._check_ports(unit)
         if unit.control == "route":
             self._check_cases(unit)
+        if unit.kind is not None and not unit.each:
+            self._check_conditions(unit, unit.kind.conditions)
+
+    def _check_conditions(self, unit: Unit, names: Iterable[str]) -> None:
+        """Conditions that look at nothing, or at what is neither true nor false."""
+        frame = unit.body or unit.frame
+        for name in names:
+            field = unit.node.fields.get(name)
+            if isinstance(field, Late):
+                for key, slot in field.slots.items():
+                    self._check_condition(slot, frame, (unit, f"{name}.{key}", field.names))
+            elif field is not None and not (isinstance(field, Literal) and field.value is None):
+                self._check_condition(field, frame, (unit, name, ()))
+
+    def _check_condition(self, slot: Evaluable, frame: Frame, at: tuple[Unit, str, tuple[str, ...]]) -> None:
+        unit, field, names = at
+        where, origin = f"{unit.id}.{field}", unit.node.place(field)
+        read, hint = references(slot), condition(unit.node.fields.get("of", "value"))
+        if not read:
+            if not (isinstance(slot, Literal) and slot.value is UNREADABLE):
+                message = "a condition that reads nothing is the same for every value"
+                self._findings.report("bad_value", message, where, origin, hint)
+            return
+        given = ANY if read[0].path.root in names else self.of(slot, frame)
+        if fits(given, {"type": "boolean"}) is False:
+            hint = conversion(str(slot), given, {"type": "boolean"}) if isinstance(slot, Path) else hint
+            message = f"a condition is true or false, and this is {named(given)}"
+            self._findings.report("type_mismatch", message, where, origin, hint or condition(slot))
 
     def _body(self, unit: Unit) -> None:
         body = unit.body

@@ -1,6 +1,7 @@
 """One node as written to a `NodeSpec`."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from flowllm.config.marks import Marks
@@ -8,8 +9,9 @@ from flowllm.config.parsing import Parsing, shown
 from flowllm.config.prompts import parse_prompt, parse_template
 from flowllm.config.shapes import Shape
 from flowllm.config.words import COMMON, EACH, POLICIES, check_key_name, check_name
+from flowllm.core.errors import Problem
 from flowllm.core.nearest import nearest
-from flowllm.core.node import Holds
+from flowllm.core.node import Holds, condition
 from flowllm.core.origin import Origin
 from flowllm.core.slot import Evaluable, Expression, Late, Slot
 from flowllm.core.spec import NodeSpec
@@ -137,7 +139,17 @@ class _Writer:
         if holds is Holds.LATE:
             names = self._shape.late_names.get(key, ())
             return Late(self._mapping(key, where=lambda inner: f"{where}.{inner}"), names)
+        if key in self._shape.conditions:
+            return parse_slot(raw, marks.place, where, self._report_condition)
         return self._slot(key)
+
+    def _report_condition(self, problem: Problem) -> None:
+        """A literal is no condition: the hint is one."""
+        literal = problem.code == "not_a_path" and problem.hint.startswith("{const:")
+        message = f"{problem.message.partition(';')[0]}; a condition is one expression, which is true or false"
+        hint = condition(self._raw.get("of", "value"))
+        problem = replace(problem, message=message, hint=hint) if literal else problem
+        self._parsing.problems.append(problem)
 
     def _ports(self) -> Mapping[str, Slot]:
         return self._mapping("in", where=lambda _: f"{self._name}.in")
@@ -155,7 +167,7 @@ class _Writer:
             place = f"{self._name}.{key}"
             self._parsing.wrong("bad_value", message, place, marks.text, f"{key}: {{name: inputs.name}}")
             return {}
-        report = self._parsing.problems.append
+        report = self._report_condition if key in self._shape.conditions else self._parsing.problems.append
         return {name: parse_slot(value, marks.at(name).place, where(name), report) for name, value in raw.items()}
 
     def _ids(self, key: str) -> tuple[str, ...]:

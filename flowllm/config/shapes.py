@@ -23,6 +23,7 @@ class Shape:
     fields: Mapping[str, str] = field(default_factory=dict)
     held: Mapping[str, Holds] = field(default_factory=dict)
     late_names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    conditions: frozenset[str] = frozenset()
 
     def own(self, name: str) -> bool:
         """Whether the kind itself has a parameter of this name."""
@@ -61,4 +62,5 @@ def _shape(kind: type[Node]) -> Shape:
         fields={alias: name for name, alias in written.items()},
         held={written[name]: holds for name, holds in kind.held().items()},
         late_names={written.get(name, name): names for name, names in kind.late_names.items()},
+        conditions=kind.conditions,
     )

@@ -12,7 +12,8 @@ how). Fields are marked by what they hold:
     prompt: Prompted = None      a prompt: ``run(prompt=...)`` gets messages (list of {role, content})
     budget: Slotted = None       a slot: ``run(budget=...)`` gets its value
     rules: Lately = None         a mapping of slots that the node evaluates itself: ``run(rules=...)``
-                                 gets a callable from the node's own names to {key: value}
+                                 gets a callable from the node's own names to {key: value};
+                                 a value is worked out, and may fail, when it is read
 
 ``model`` is no port of a kind that ``calls``: its ``run(model=...)`` gets the resolved name. A field
 whose YAML name is no Python name, or one of pydantic's, has that name as its alias (``as``, ``schema``).
@@ -48,6 +49,12 @@ Templated = Annotated[str | None, Holds.TEMPLATE]
 Prompted = Annotated[Any, Holds.PROMPT]
 Lately = Annotated[Any, Holds.LATE]
 
+
+def condition(read: object = "value") -> str:
+    """What a condition looks like that looks at ``read``, for hints."""
+    return f'"{{{{ {read} | length > 0 }}}}"'
+
+
 Control = Literal["", "route", "retry", "cache", "map", "pipeline"]
 LateValues = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 
@@ -72,6 +79,8 @@ class Node(BaseModel):
     """Whether ``in`` may hold any names (they become names in the node's templates)."""
     late_names: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     """For each ``Lately`` field the names that the node adds when it evaluates it."""
+    conditions: ClassVar[frozenset[str]] = frozenset()
+    """Evaluated fields whose values are true or false: a slot, or all slots of a ``Lately`` field."""
     inner_ports: ClassVar[tuple[str, ...]] = ()
     """Ports of a region that are read from inside."""
     must: ClassVar[tuple[str, ...]] = ()

@@ -15,6 +15,7 @@ class Retry(Node):
     control: ClassVar[Control] = "retry"
     inner_ports: ClassVar[tuple[str, ...]] = ("attempt", "last", "problem")
     must: ClassVar[tuple[str, ...]] = ("of",)
+    conditions: ClassVar[frozenset[str]] = frozenset({"until"})
     summary: ClassVar[str] = "Repeat work until its result is good enough."
 
     of: Slotted = Field(default=None, description="The result of an attempt, read inside the region.")

@@ -3,9 +3,11 @@
 A text with a schema is read as JSON first: all of it, or the first value in prose or a fence that
 meets the schema. A schema that a registered pydantic model gave is checked by that model, and the
 value is what the model makes of it. ``errors`` hold one line each, with the exact path; a rule that is false adds its
-own words. Rules are looked at when the schema is met.
+own words, and one that cannot be read on the value, or is neither true nor false on it, says so besides. All rules are
+looked at, when the schema is met.
 """
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, ClassVar, Literal, Self, TypedDict, cast
@@ -18,6 +20,7 @@ from flowllm.core.node import Lately, LateValues, Node
 from flowllm.core.record import record
 from flowllm.core.scope import Scope
 from flowllm.core.spec import Schema
+from flowllm.text.wording import shortened
 
 LARGE_TEXT, LARGE_LIST = 256 * 1024, 1_000
 """Characters of a text and items of a value from which the work is done in a thread."""
@@ -47,6 +50,7 @@ class Validate(Node):
     """Lets a value pass that meets a schema and rules; anything else is bad output."""
 
     must: ClassVar[tuple[str, ...]] = ("value|text",)
+    conditions: ClassVar[frozenset[str]] = frozenset({"rules"})
     late_names: ClassVar[Mapping[str, tuple[str, ...]]] = {"rules": ("value",)}
     summary: ClassVar[str] = "Check a value against a schema and rules."
 
@@ -144,11 +148,20 @@ def _is_large(value: Any, text: str | None) -> bool:
 def _broken_rules(rules: LateValues | None, value: Any) -> list[str]:
     if rules is None:
         return []
+    held = rules({"value": value})
+    return [said for name in held if (said := _broken_rule(name, held))]
+
+
+def _broken_rule(name: str, held: Mapping[str, Any]) -> str:
+    """What is wrong by one rule; empty where it holds. What counts as false (``""``, 0, null) does not hold."""
     try:
-        held = rules({"value": value})
+        truth = held[name]
     except Failure as failure:
-        return [f"a rule cannot be read on this value: {failure.message}"]
-    return [name for name, truth in held.items() if not truth]
+        return f"{name} (the rule cannot be read on this value: {failure.message})"
+    if truth is True or not truth:
+        return "" if truth else name
+    shown = shortened(json.dumps(truth, ensure_ascii=False, default=str))
+    return f"{name} (the rule gives {shown}, which is neither true nor false)"
 
 
 def _mended(text: str) -> Any:

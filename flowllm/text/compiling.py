@@ -1,7 +1,7 @@
 """From a slot, template or prompt to a function of names: what a step is evaluated with."""
 
 from collections import ChainMap
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from flowllm.core.errors import NodeFailure
@@ -33,7 +33,8 @@ def compile_evaluable(evaluable: Evaluable, limits: Limits = DEFAULT) -> Compile
 
     A slot gives its value; a template text; a prompt a list of ``{role, content}`` in which blank
     messages are left out and ``content`` is text, or, with an image, a list of ``{"text": ...}`` and
-    ``{"image": {url} or {media_type, data}}``; a `Late` a function from its own names to values by key.
+    ``{"image": {url} or {media_type, data}}``; a `Late` a function from its own names to values by key,
+    each worked out when it is read.
     Raises `NodeFailure` when the function is called on values that do not fit.
     """
     match evaluable:
@@ -50,7 +51,7 @@ def compile_evaluable(evaluable: Evaluable, limits: Limits = DEFAULT) -> Compile
         case PromptTemplate(messages=messages):
             return _prompt([_message(message, limits) for message in messages])
         case Late(slots=slots):
-            return _late(_mapping({key: compile_evaluable(item, limits) for key, item in slots.items()}))
+            return _late({key: compile_evaluable(item, limits) for key, item in slots.items()})
 
 
 def _list(items: list[Compiled]) -> Compiled:
@@ -62,8 +63,27 @@ def _mapping(items: dict[str, Compiled]) -> Compiled:
     return lambda names: {key: item(names) for key, item in pairs}
 
 
-def _late(values: Compiled) -> Compiled:
-    return lambda names: lambda own: values(ChainMap(own, names))  # type: ignore[arg-type]
+def _late(values: dict[str, Compiled]) -> Compiled:
+    return lambda names: lambda own: _LateValues(values, ChainMap(own, names))  # type: ignore[arg-type]
+
+
+class _LateValues(Mapping[str, Any]):
+    """Values that are worked out when they are read, so that one that fails hides no other."""
+
+    __slots__ = ("_names", "_values")
+
+    def __init__(self, values: Mapping[str, Compiled], names: Names) -> None:
+        self._values = values
+        self._names = names
+
+    def __getitem__(self, key: str) -> Any:
+        return self._values[key](self._names)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
 
 
 def _source(leaf: Expression | Template, limits: Limits) -> Compiled:

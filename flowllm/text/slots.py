@@ -5,6 +5,8 @@ or a list or mapping of slots. Everything here is pure; what fails while it is e
 a `NodeFailure` (``template_failed``, ``template_limit``) at the line where it was written.
 """
 
+import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -37,6 +39,8 @@ __all__ = [
 
 Place = Callable[[str], Origin]
 Report = Callable[[Problem], None]
+
+_OPERATOR = re.compile(r"[<>|]|[=!]=| (?:not|in|is) ")
 
 
 @record
@@ -92,6 +96,10 @@ class _Parser:
         path = parse_path(raw, self.place(at))
         if path is not None:
             return path
+        if _computes(raw):
+            hint = json.dumps(f"{{{{ {raw.strip()} }}}}", ensure_ascii=False)
+            message = f"`{shortened(raw)}` is not a path; an expression is written {shortened(hint)}"
+            return self._wrong("not_a_path", message, at, hint)
         message = f"`{shortened(raw)}` is not a path; a literal is written {{const: {as_yaml(raw)}}}"
         return self._wrong("not_a_path", message, at, f"{{const: {as_yaml(raw)}}}")
 
@@ -111,6 +119,14 @@ class _Parser:
         origin = self.place(at)
         self.report(Problem(code, message, _below(self.where, at), origin, hint))
         return Literal(UNREADABLE, origin)
+
+
+def _computes(raw: str) -> bool:
+    """Whether a text is an expression without its braces: it compares or filters what it reads."""
+    if not _OPERATOR.search(raw):
+        return False
+    source = parsed(raw.strip(), expression=True)
+    return bool(source.seen) and not source.findings
 
 
 def _below(at: str, step: str) -> str:

@@ -300,6 +300,28 @@ ONE = {
         "unknown_field policies.retri: there is no policy `retri`",
     ),
     "bad policy": (nodes(OUT, a={**CALL, "timeout": "soon"}), "bad_value a.timeout: "),
+    **{
+        f"rule {rule}": (nodes(v={"kind": "validate", "in": {"value": "inputs.text"}, "rules": {"no": rule}}), begin)
+        for rule, begin in {
+            "value > 3": "not_a_path v.rules.no: `value > 3` is not a path; an expression is written",
+            "value is short": "not_a_path v.rules.no: `value is short` is not a path; a condition is one expression",
+            "{{ 3 > 2 }}": "bad_value v.rules.no: a condition that reads nothing is the same for every value",
+            True: "bad_value v.rules.no: a condition that reads nothing is the same for every value",
+            "inputs.text": "type_mismatch v.rules.no: a condition is true or false, and this is a string",
+        }.items()
+    },
+    "constant rule": (
+        nodes(v={"kind": "validate", "in": {"value": "inputs.text"}, "rules": {"no": {"const": "value > 3"}}}),
+        "bad_value v.rules.no: a condition that reads nothing is the same for every value",
+    ),
+    "constant until": (
+        nodes(r={"kind": "retry", "around": ["a"], "of": "a.value", "until": {"const": "a.value"}}, a=FAKE),
+        "bad_value r.until: a condition that reads nothing is the same for every value",
+    ),
+    "until a list": (
+        nodes(r={"kind": "retry", "around": ["a"], "of": "a.value", "until": ["a.value"]}, a=FAKE),
+        "type_mismatch r.until: a condition is true or false, and this is a list",
+    ),
     "limit": (nodes(OUT, a={**CALL, "limit": 3}), "not_available_yet a.limit: the policy `limit` is not available yet"),
     "breaker": ({**nodes(OUT, a=CALL), "policies": {"breaker": 3}}, "not_available_yet policies.breaker: "),
     "strategy": (
@@ -379,6 +401,14 @@ FINE = {
             "when_failed": {"value": {"const": 0}},
         }
     ),
+    "rules of all forms": nodes(
+        v={
+            "kind": "validate",
+            "in": {"value": "inputs.any"},
+            "rules": {"a": "{{ value > 3 }}", "b": "value.ok", "c": "inputs.any", "d": "{{ inputs.text == 'x' }}"},
+        }
+    ),
+    "until is absent": nodes(r={"kind": "retry", "around": ["a"], "of": "a.value", "until": None}, a=FAKE),
     "timeout of a region": nodes(r={"kind": "cache", "around": ["a"], "of": "a.value", "timeout": 3}, a=FAKE),
     "index of an each in its when_failed": nodes(
         out("w.items"), w={**CALL, "each": "inputs.xs", "when_failed": {"text": "{{ w.error ~ w.index }}"}}
@@ -397,6 +427,22 @@ HINTS = {
     "bare input": (nodes(a={"kind": "fake", "in": {"v": "text"}}), "did you mean `inputs.text`?"),
     "port": (nodes(out("a.txt"), a=CALL), "did you mean `a.text`?"),
     "field": (nodes(a={**FAKE, "levle": 2}), "did you mean `level`?"),
+    "rule without braces": (
+        nodes(v={"kind": "validate", "in": {"value": "inputs.any"}, "rules": {"no": "value == 'x'"}}),
+        "\"{{ value == 'x' }}\"",
+    ),
+    "rule of words": (
+        nodes(v={"kind": "validate", "in": {"value": "inputs.any"}, "rules": {"no": "is short"}}),
+        '"{{ value | length > 0 }}"',
+    ),
+    "constant until": (
+        nodes(r={"kind": "retry", "around": ["a"], "of": "a.value", "until": False}, a=FAKE),
+        '"{{ a.value | length > 0 }}"',
+    ),
+    "rule of a type": (
+        nodes(v={"kind": "validate", "in": {"value": "inputs.any"}, "rules": {"no": "inputs.xs"}}),
+        '"{{ inputs.xs | length > 0 }}"',
+    ),
     "kind": (nodes(a={"kind": "fak"}), "did you mean `fake`?"),
     "provider": (nodes(OUT, a={**CALL, "model": "acmee/large"}), "did you mean `acme/large`?"),
     "model": (nodes(OUT, a={**CALL, "model": "acme/larg"}), "did you mean `acme/large`?"),

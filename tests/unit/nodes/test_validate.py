@@ -3,10 +3,13 @@
 import pytest
 from pydantic import ValidationError
 
-from flowllm.core.errors import BadOutput, NodeFailure
+from flowllm.core.errors import BadOutput
+from flowllm.core.origin import UNKNOWN
 from flowllm.core.scope import Scope
+from flowllm.core.slot import Late
 from flowllm.nodes import validate
 from flowllm.nodes.validate import Validate
+from flowllm.text.slots import compile_evaluable, parse_slot
 
 SCHEMA = {
     "type": "object",
@@ -61,7 +64,7 @@ def rules(**given):
 
 
 async def test_a_false_rule_adds_its_words():
-    held = rules(short=lambda v: len(v) < 3, named=lambda v: v, upper=lambda v: v.isupper())
+    held = rules(short=lambda v: len(v) < 3, named=lambda v: v != "", upper=lambda v: v.isupper())
     with pytest.raises(BadOutput, match="short; upper") as caught:
         await check(text="abcd", rules=held)
     assert (caught.value.errors, caught.value.value) == (("short", "upper"), "abcd")
@@ -76,12 +79,31 @@ async def test_rules_wait_for_the_schema():
         await check({"schema": SCHEMA}, value=3, rules=never)
 
 
-async def test_a_rule_that_cannot_be_read_is_bad_output():
-    def broken(names):
-        raise NodeFailure("template_failed", "`value.x` is not there")
-
-    with pytest.raises(BadOutput, match="a rule cannot be read on this value"):
-        await check(value={}, rules=broken)
+@pytest.mark.parametrize(
+    ("value", "errors"),
+    [
+        ({"a": 5, "b": [1, 2]}, ()),
+        ({"a": 1, "b": [1]}, ("a is small", "b is long")),
+        ({"a": 1}, ("a is small", "b is long (the rule cannot be read on this value: ")),
+        ({"b": []}, ("a is small (the rule cannot be read on this value: ", "b is long")),
+        (
+            {"a": 5, "b": [1, 2], "c": 3},
+            ("c is there (the rule gives 3, which is neither true nor false)",),
+        ),
+        ({"a": 5, "b": [1, 2], "c": ""}, ("c is there",)),
+    ],
+)
+async def test_every_rule_is_told_of_by_its_name(value, errors):
+    written = {
+        "a is small": "{{ value.a > 3 }}",
+        "b is long": "{{ value.b | length > 1 }}",
+        "c is there": "{{ value.c if 'c' in value else true }}",
+    }
+    slots = {name: parse_slot(source, lambda _: UNKNOWN, "", pytest.fail) for name, source in written.items()}
+    ports = await check({"if_bad": "pass"}, value=value, rules=compile_evaluable(Late(slots, ("value",)))({}))
+    assert len(ports["errors"]) == len(errors)
+    assert all(found.startswith(error) for found, error in zip(ports["errors"], errors, strict=True))
+    assert ports["ok"] == (errors == ())
 
 
 @pytest.mark.parametrize(

@@ -69,6 +69,10 @@ def test_a_slot_is_what_it_looks_like(raw, slot):
     ("raw", "code", "message", "hint"),
     [
         ("hello world", "not_a_path", "`hello world` is not a path; a literal is written {const: hello world}", "{const: hello world}"),
+        ("value > 3", "not_a_path", '`value > 3` is not a path; an expression is written "{{ value > 3 }}"', '"{{ value > 3 }}"'),
+        ("a | sort", "not_a_path", '`a | sort` is not a path; an expression is written "{{ a | sort }}"', '"{{ a | sort }}"'),
+        ("3 > 2", "not_a_path", '`3 > 2` is not a path; a literal is written {const: "3 > 2"}', '{const: "3 > 2"}'),
+        ("this is fine", "not_a_path", "`this is fine` is not a path; a literal is written {const: this is fine}", "{const: this is fine}"),
         ("", "not_a_path", '`` is not a path; a literal is written {const: ""}', '{const: ""}'),
         ("a: b", "not_a_path", '`a: b` is not a path; a literal is written {const: "a: b"}', '{const: "a: b"}'),
         ('say "x"', "not_a_path", '`say "x"` is not a path; a literal is written {const: "say \\"x\\""}', '{const: "say \\"x\\""}'),
