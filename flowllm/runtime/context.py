@@ -6,7 +6,7 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from flowllm.core.errors import BudgetExceeded, Failure, Interrupted
-from flowllm.core.event import Event
+from flowllm.core.event import Event, Warned
 from flowllm.core.policy import Policy, Services
 from flowllm.core.record import record
 from flowllm.core.scope import Call, Clock, Scope, no_call
@@ -24,7 +24,7 @@ class Run:
     """One run. ``observed``: anybody reads events, ``streamed``: also the pieces of answers.
 
     ``refresh`` are the addresses whose cached answers must not be read. ``calls`` are the calls made so
-    far, by their policies.
+    far, by their policies; ``warned`` the messages of warnings.
     """
 
     emit: Emit
@@ -36,6 +36,7 @@ class Run:
     backends: Call
     refresh: frozenset[str] = frozenset()
     calls: dict[int, Call] = field(default_factory=dict)
+    warned: set[str] = field(default_factory=set)
 
     def call(self, policies: tuple[Policy, ...]) -> Call:
         """What asks a model through ``policies``, which the plan keeps; made once in a run."""
@@ -43,6 +44,12 @@ class Run:
         if made is None:
             made = self.calls[id(policies)] = chain(policies, self.backends, self.services)
         return made
+
+    def warn_once(self, code: str, address: str, message: str) -> None:
+        """Warn of what is so at every item and attempt; the first one's address is told."""
+        if message not in self.warned:
+            self.warned.add(message)
+            self.emit(Warned(address, self.clock.now(), code, message))
 
     def is_final(self, failure: Failure) -> bool:
         """Whether no `when_failed` or `keep_going` may hide it."""

@@ -15,7 +15,7 @@ from flowllm.core.event import AttemptEnded, CacheHit, CacheMiss
 from flowllm.runtime.bind import BoundStep
 from flowllm.runtime.context import Place
 from flowllm.runtime.inputs import complete_inputs
-from flowllm.runtime.plain import plain
+from flowllm.runtime.plain import apart, plain
 from flowllm.text.writing import written
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 Ports = Mapping[str, Any]
 Arguments = Mapping[str, Any]
-CACHE_VERSION = 1
+CACHE_VERSION = 2
 
 
 def _inner(frame: "Frame", index: int, place: Place, own: Mapping[str, Any]) -> "Frame":
@@ -82,7 +82,12 @@ async def run_cache(frame: "Frame", index: int, place: Place, arguments: Argumen
     """The body's value, from the store where the body read the same before; as data, kept or not."""
     bound, run = frame.bound.steps[index], frame.run
     address, services = frame.address(bound), run.services
-    key = _region_key(frame, bound, place, arguments)
+    try:
+        key = _region_key(frame, bound, place, arguments)
+    except TypeError as error:
+        said = f"`{bound.step.id}` keeps nothing, for it reads a value of the type {error}; give it a `key` of text"
+        run.warn_once("bad_value", address, said)
+        return {"value": plain(await _cache_body(frame, index, place)), "hit": False}
     refresh = run.refreshes(address)
     kept = services.store.get(key) if services.read_cache and not refresh else None
     if isinstance(kept, Mapping) and kept.get("version") == CACHE_VERSION:
@@ -90,17 +95,21 @@ async def run_cache(frame: "Frame", index: int, place: Place, arguments: Argumen
         return {"value": kept["value"], "hit": True}
     if services.read_cache:
         run.emit(CacheMiss(address, run.clock.now(), key, "refresh" if refresh else "absent"))
-    child = _inner(frame, index, place.inner(f"{address}/"), {})
-    await child.complete()
-    value = plain(child.output("of"))
+    value = plain(await _cache_body(frame, index, place))
     if services.write_cache:
         services.store.put(key, {"version": CACHE_VERSION, "kind": "region", "value": value}, bound.params.ttl)
     return {"value": value, "hit": False}
 
 
+async def _cache_body(frame: "Frame", index: int, place: Place) -> Any:
+    child = _inner(frame, index, place.inner(f"{frame.address(frame.bound.steps[index])}/"), {})
+    await child.complete()
+    return child.output("of")
+
+
 def _region_key(frame: "Frame", bound: BoundStep, place: Place, arguments: Arguments) -> str:
     """All that the value depends on: the body, what stands behind its models here (their servers, the rules of
-    the mock), what it reads from outside or ``key``, and the attempt.
+    the mock), what it reads from outside or ``key``, and the attempt. TypeError for a value that has no key.
 
     json and not orjson: a key must take integers of any size, and keep NaN and null apart.
     """
@@ -109,7 +118,7 @@ def _region_key(frame: "Frame", bound: BoundStep, place: Place, arguments: Argum
     if read is None:
         read = {path: value(frame.names) for path, value in bound.captures}
     behind = [frame.run.services.identity(model) for model in bound.body.asks]
-    text = json.dumps([CACHE_VERSION, bound.body.digest, behind, place.salt, plain(read)], sort_keys=True)
+    text = json.dumps([CACHE_VERSION, bound.body.digest, behind, place.salt, apart(read)], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -4,12 +4,13 @@ import asyncio
 from decimal import Decimal
 from typing import Any, ClassVar
 
+import numpy as np
 import pytest
 
 from flowllm.api import Environment, Flow
 from flowllm.core.delta import Finish, Text, Usage
 from flowllm.core.errors import BadOutput, BudgetExceeded, FlowError, NodeFailure, UsageError
-from flowllm.core.event import CacheHit, CacheMiss, Cost, StepStarted
+from flowllm.core.event import CacheHit, CacheMiss, Cost, StepStarted, Warned
 from flowllm.core.kinds import Kinds
 from flowllm.core.node import Node
 from flowllm.core.policy import Services
@@ -147,11 +148,52 @@ def region(**more):
 
 @pytest.mark.parametrize(
     ("first", "second"),
-    [(1, 2), (2**70, 2**70 + 1), ([1], [[1]]), ("1", 1), (None, "null")],
+    [
+        (1, 2),
+        (2**70, 2**70 + 1),
+        ([1], [[1]]),
+        ("1", 1),
+        (None, "null"),
+        (1, True),
+        (1, 1.0),
+        ({1: "a"}, {"1": "a"}),
+        ({True: "a"}, {"true": "a"}),
+        ({1: "a"}, {"": ["mapping", [[1, "a"]]]}),
+        (Decimal("1.5"), "1.5"),
+        (Decimal("1.5"), 1.5),
+        ((1, 2), [1, 2]),
+        (b"a", "b'a'"),
+        (np.float32([1, 2]), [1.0, 2.0]),
+        (np.float32([1, 2]), np.float64([1, 2])),
+        (np.float32([[1, 2]]), np.float32([1, 2])),
+        (np.float32([1, 2]), np.float32([1, 3])),
+        (np.float64(1.5), 1.5),
+    ],
 )
 async def test_what_differs_has_keys_that_differ(first, second):
     flow = made(region(), {"hit": "c.hit"}, inputs={"x": {}})
     assert [(await flow.run({"x": x})).outputs["hit"] for x in (first, second, first)] == [False, False, True]
+
+
+class Thing:
+    """Says of each of its kind the same."""
+
+    def __repr__(self):
+        return "Thing()"
+
+
+@pytest.mark.parametrize("value", [Thing(), [Thing()], {"a": Thing()}, {Thing(): 1}, np.array([Thing()]), {1, 2}])
+async def test_what_nobody_can_tell_apart_is_not_kept(value):
+    flow = made(
+        {**region(), "m": {"kind": "map", "around": ["c", "p"], "over": {"const": [1, 2]}, "of": "c.hit"}},
+        {"o": "m.items"},
+        inputs={"x": {}},
+    )
+    for _ in range(2):
+        events = []
+        assert (await flow.run({"x": value}, Options(readers=[events.append]))).outputs == {"o": [False, False]}
+        (warning,) = [event for event in events if isinstance(event, Warned)]
+        assert "give it a `key`" in warning.message
 
 
 async def test_a_key_of_null_is_no_key():
