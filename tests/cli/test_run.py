@@ -217,7 +217,7 @@ def test_a_sweep_runs_every_combination_and_goes_on_after_failures(flowllm, echo
     words = ("run", echo, "-m", "input.text=a,b", "model=mock/none,mock/echo,null")
     outcome = flowllm(*words, "--json")
     assert outcome.status == 4, "the worst of all"
-    rows = [(*row["overrides"], row.get("outputs", {}).get("said")) for row in outcome.data]
+    rows = [(*row["overrides"], row.get("outputs", {}).get("said")) for row in outcome.data["runs"]]
     assert rows == [
         ("input.text=a", "model=mock/none", None),
         ("input.text=a", "model=mock/echo", "a"),
@@ -273,10 +273,15 @@ def test_the_repair_loop_tells_what_was_wrong_and_gives_up_with_5(flowllm, folde
     assert flowllm("run", "loop.yaml", "--mock", "bad.yaml").status == 5
 
 
-def test_the_budget_ends_a_run_with_6(flowllm, calls):
-    outcome = flowllm("run", *calls, "--max-cost", "0")
+def test_the_budget_ends_a_run_with_6(flowllm, echo, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "nothing is sent")
+    outcome = flowllm("run", echo, "-i", "text=x", "model=openai/gpt-5-mini", "--max-cost", "0")
     assert outcome.status == 6
     assert "error[over_budget]" in outcome.err
+
+
+def test_what_is_free_keeps_a_budget_of_nothing(flowllm, calls):
+    assert flowllm("run", *calls, "--max-cost", "0").status == 0
 
 
 def test_a_run_that_takes_too_long(flowllm, echo, folder):
