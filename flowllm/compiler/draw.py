@@ -12,7 +12,7 @@ INDENT = "  "
 
 
 def tree(plan: Plan) -> str:
-    """Steps as lines, regions with their steps below them; what never runs is ``~~struck out~~``."""
+    """Steps as lines, regions with their steps below them; what never runs says so."""
     what = outline(plan)
     lines = [f"{what.name or 'pipeline'}  {what.digest[:12]}"]
     lines.extend(_branches(what.steps, ""))
@@ -21,24 +21,23 @@ def tree(plan: Plan) -> str:
 
 
 def _branches(steps: tuple[Outlined, ...], before: str) -> Iterator[str]:
-    width = max((len(step.id) + 4 * (step.runs == "never") for step in steps), default=0)
+    width = max((len(step.id) for step in steps), default=0)
     for step in steps:
         last = step is steps[-1]
-        name = f"~~{step.id}~~" if step.runs == "never" else step.id
-        yield f"{before}{'└─' if last else '├─'} {name:<{width}}  {_line(step)}".rstrip()
+        yield f"{before}{'└─' if last else '├─'} {step.id:<{width}}  {_line(step)}".rstrip()
         yield from _branches(step.inner, before + ("   " if last else "│  "))
 
 
 def _line(step: Outlined) -> str:
     """Kind, what is special, policies around the models, and what is read."""
-    parts = [step.kind, *step.details]
+    parts = [*(["never runs"] if step.runs == "never" else []), step.kind, *step.details]
     around = [*step.policies, *([" or ".join(step.models)] if step.models else [])]
     if around:
         parts.append(" > ".join(around))
     reads = [f"{link.label}: {_last(link.source)}" if link.label else _last(link.source) for link in step.links]
     if reads:
         parts.append(f"<- {', '.join(reads)}")
-    parts.extend(f"~~{case}~~" for case in step.dropped)
+    parts.extend(f"never: {case}" for case in step.dropped)
     return "  ".join(parts)
 
 

@@ -358,8 +358,8 @@ def test_tree():
     )
     assert lines["x"].startswith("│  └─ x")
     assert "retry  at most 2 attempts  if it fails: value  <- failed: z" in lines["s"]
-    assert '"k"  <- k: s  ~~dead~~' in lines["r"]
-    assert lines["~~y~~"].startswith(("├─", "└─"))
+    assert '"k"  <- k: s  never: dead' in lines["r"]
+    assert lines["y"].startswith(("├─ y  never runs  call", "└─ y  never runs  call"))
 
 
 @pytest.mark.parametrize("form", draw.FORMATS)
