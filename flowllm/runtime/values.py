@@ -4,6 +4,7 @@ import inspect
 from collections.abc import Mapping
 from dataclasses import replace
 from decimal import Decimal
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from flowllm.compiler.candidates import candidates, chosen_by
@@ -13,7 +14,7 @@ from flowllm.core.event import CallFailed, CallFinished, Event
 from flowllm.runtime.bind import BoundStep, Names
 from flowllm.runtime.context import Emit, Place
 from flowllm.runtime.regions import REGIONS
-from flowllm.runtime.work import begin, blank_prompt, left, ports_of
+from flowllm.runtime.work import aside, begin, blank_prompt, blocks, left, ports_of
 
 if TYPE_CHECKING:
     from flowllm.runtime.frame import Frame
@@ -51,7 +52,7 @@ async def _work(frame: "Frame", index: int, place: Place) -> Mapping[str, Any]:
 
 
 async def _ports(bound: BoundStep, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
-    given = begin(bound, arguments)
+    given = await aside(partial(begin, bound, arguments)) if blocks(bound) else begin(bound, arguments)
     if inspect.isawaitable(given):
         try:
             given = await given

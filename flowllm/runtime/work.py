@@ -1,8 +1,12 @@
 """A kind's ``run``, and what comes of it: ports that are what it declares, or a failure of its node."""
 
 import asyncio
+import contextvars
+import inspect
+import threading
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from functools import cache
 from typing import Any
 
@@ -23,6 +27,32 @@ def begin(bound: BoundStep, arguments: Mapping[str, Any]) -> Any:
         return bound.run(**arguments)
     except (SystemExit, asyncio.CancelledError) as error:
         raise left(bound, error) from error
+
+
+def blocks(bound: BoundStep) -> bool:
+    """Whether a step has a timeout that its kind, sync and of users' own, would keep from ending it."""
+    ours = type(bound.params).__module__.startswith(OWN)
+    return bound.timeout is not None and not ours and not inspect.iscoroutinefunction(bound.run)
+
+
+async def aside(work: Callable[[], Any]) -> Any:
+    """What ``work`` gives in a thread of its own, which is left to itself when the wait for it is cancelled."""
+    outcome: Future[tuple[Any, BaseException | None]] = Future()
+
+    def carry_out() -> None:
+        found: tuple[Any, BaseException | None]
+        try:
+            found = work(), None
+        except BaseException as error:  # noqa: BLE001  raised where it is waited for
+            found = None, error
+        if outcome.set_running_or_notify_cancel():
+            outcome.set_result(found)
+
+    threading.Thread(target=contextvars.copy_context().run, args=(carry_out,), daemon=True).start()
+    given, error = await asyncio.wrap_future(outcome)
+    if error is not None:
+        raise error
+    return given
 
 
 def left(bound: BoundStep, error: SystemExit | asyncio.CancelledError) -> NodeFailure:

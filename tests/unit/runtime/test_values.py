@@ -1,10 +1,15 @@
 """How a step gets its ports: what its answers cost, its time."""
 
+import contextvars
+import threading
 from decimal import Decimal
+from typing import TypedDict
 
 import pytest
 
+from flowllm.api import Environment, Flow
 from flowllm.core.delta import Usage
+from flowllm.core.errors import NodeFailure
 from flowllm.core.event import CallFailed, CallFinished, Cost, StepStarted
 from flowllm.runtime.values import CostWatch
 
@@ -35,3 +40,55 @@ def test_a_step_costs_what_all_its_answers_cost(events, total):
         watch.emit(event)
     assert watch.total == (total and Decimal(total))
     assert told[1:] == events
+
+
+class Value(TypedDict):
+    """One port."""
+
+    value: str
+
+
+NAME = contextvars.ContextVar("name", default="nobody")
+
+
+def thread() -> Value:
+    return {"value": f"{threading.current_thread() is threading.main_thread()} {NAME.get()}"}
+
+
+def no_more() -> Value:
+    raise StopIteration
+
+
+def flow(**kinds):
+    (name,) = kinds
+    nodes = {"a": {"kind": name, "timeout": 60}}
+    mapping = {"nodes": nodes, "outputs": {"o": "a.value"}}
+    return lambda **more: Flow.of(
+        {**mapping, "nodes": {"a": nodes["a"] | more}}, environment=Environment(registered=kinds)
+    )
+
+
+def test_a_timeout_ends_a_step_that_blocks_its_thread():
+    end = threading.Event()
+
+    def block() -> Value:
+        end.wait()
+        return {"value": "late"}
+
+    try:
+        with pytest.raises(NodeFailure, match=r"no result after 0\.01 s") as raised:
+            flow(block=block)(timeout=0.01).run()
+    finally:
+        end.set()
+    assert raised.value.code == "timeout"
+
+
+@pytest.mark.parametrize(("more", "here"), [({}, False), ({"timeout": None}, True)])
+async def test_a_step_with_a_timeout_has_a_thread_of_its_own_in_the_same_context(more, here):
+    NAME.set("me")
+    assert (await flow(thread=thread)(**more).arun()).text == f"{here} me"
+
+
+def test_what_a_step_raises_in_its_thread_is_its_failure():
+    with pytest.raises(NodeFailure, match="StopIteration"):
+        flow(no_more=no_more)().run()
