@@ -117,6 +117,9 @@ def _length(instance: Any) -> str:
     return f", got {len(instance)}"
 
 
+_ANYTHING = r"\S"
+"""The pattern of text that is more than blanks."""
+
 _SENTENCES: Mapping[str, Callable[[Any], str]] = {
     "false": lambda e: "is not allowed here",
     "None": lambda e: "nothing is allowed here",
@@ -127,7 +130,9 @@ _SENTENCES: Mapping[str, Callable[[Any], str]] = {
     "oneOf": _alternatives,
     "enum": lambda e: f"expected one of {_capped(', '.join(map(shown, e.validator_value)), _SHOWN * 2)}",
     "const": _than("the value"),
-    "pattern": _than("text that matches"),
+    "pattern": lambda e: (
+        "is blank" if e.validator_value == _ANYTHING else f"expected text that matches {shown(e.validator_value)}"
+    ),
     "format": lambda e: f"expected text of the format {e.validator_value}",
     "minimum": _than("at least"),
     "maximum": _than("at most"),

@@ -112,3 +112,16 @@ def test_these_run_without_a_model_on_their_sample(name):
         "docs": yaml.safe_load((FOLDER / "samples/docs.json").read_text("utf-8")),
     }
     assert flow.run(given).outputs["engine"] == "extractive"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_other_readers_of_yaml_read_them_too(name):
+    assert yaml.safe_load((FOLDER / f"{name}.yaml").read_text("utf-8"))["name"] == name
+
+
+@pytest.mark.parametrize(("name", "field"), [(n, "question" if n in ("answer", "compare") else "text") for n in NAMES])
+def test_a_text_of_blanks_alone_is_refused(name, field):
+    flow = Flow.load(FOLDER / f"{name}.yaml", ["model=mock/echo"] if name != "compare" else [])
+    inputs = {field: " \n\t", **({"docs": [{"id": "a", "text": "b"}]} if name == "answer" else {})}
+    with pytest.raises(FlowError, match=f"the input `{field}` is not valid: .*is blank"):
+        flow.run(inputs)

@@ -93,6 +93,7 @@ ERRORS = [
     ({"minLength": 3}, "ab", "$: expected a length of at least 3, got 2"),
     ({"maxItems": 1}, [1, 2], "$: expected a number of items of at most 1, got 2"),
     ({"pattern": "^a"}, "b", '$: expected text that matches "^a"'),
+    ({"pattern": r"\S"}, " \n", "$: is blank"),
     ({"anyOf": [{"type": "string"}, {"type": "null"}]}, 4, "$: expected string or null, got integer"),
     (
         {"anyOf": [LINE, {"type": "null"}]},
