@@ -19,6 +19,7 @@ Paint = Callable[[str, str], str]
 
 WIDEST = 160
 LARGEST = 2 * 1024 * 1024
+_LINE_END = re.compile(r"\r\n|\r|\n")
 _QUOTED = re.compile(r"`([^`]+)`")
 _WORD = re.compile(r"[^\s,\[\]{}#]+")
 _COLOURS = {"error": "31;1", "warning": "33;1", "note": "36;1", "hint": "32", "place": "34"}
@@ -109,6 +110,6 @@ def _lines(file: str) -> list[str]:
     try:
         if not path.is_file() or path.stat().st_size > LARGEST:
             return []
-        return path.read_bytes().decode("utf-8", "replace").removeprefix("\ufeff").splitlines()
+        return _LINE_END.split(path.read_bytes().decode("utf-8", "replace").removeprefix("\ufeff"))
     except OSError:
         return []

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from flowllm.core.origin import UNKNOWN, Origin
+from flowllm.core.origin import UNKNOWN, Layout, Origin
 from flowllm.core.slot import (
     Evaluable,
     Expression,
@@ -22,13 +22,18 @@ Json = dict[str, Any]
 
 
 def place_to_json(origin: Origin) -> list[Any]:
-    """A place as ``[file, line, column, note]``."""
-    return [origin.file, origin.line, origin.column, origin.note]
+    """A place as ``[file, line, column, note]``, and behind it the layout of a text that has one."""
+    place = [origin.file, origin.line, origin.column, origin.note]
+    return place if origin.layout is None else [*place, [origin.layout.indent, *map(list, origin.layout.jumps)]]
 
 
 def place_from_json(data: Any) -> Origin:
     """The inverse of `place_to_json`; absent is unknown."""
-    return Origin(*data) if data else UNKNOWN
+    if not data:
+        return UNKNOWN
+    file, line, column, note, *rest = data
+    layouts = [Layout(indent, tuple(map(tuple, jumps))) for indent, *jumps in rest]
+    return Origin(file, line, column, note, *layouts)
 
 
 def path_to_json(path: Path, *, places: bool) -> Json:
@@ -67,8 +72,8 @@ def _body_to_json(evaluable: Evaluable, *, places: bool) -> Json:
             return {"list": [slot_to_json(item, places=places) for item in items]}
         case MapOf(items=fields):
             return {"map": {name: slot_to_json(item, places=places) for name, item in fields.items()}}
-        case Template(source=source, indent=indent):
-            return {"template": source, "indent": indent} if places and indent else {"template": source}
+        case Template(source=source):
+            return {"template": source}
         case _:
             raise TypeError(f"no slot: {type(evaluable).__name__}")
 
@@ -116,7 +121,7 @@ _READERS: Mapping[str, Callable[[Mapping[str, Any], Origin], Evaluable]] = {
     "const": lambda data, at: Literal(data["const"], at),
     "list": lambda data, at: ListOf(tuple(map(slot_from_json, data["list"])), at),
     "map": lambda data, at: MapOf(_read_map(data["map"]), at),
-    "template": lambda data, at: Template(data["template"], at, data.get("indent", 0)),
+    "template": lambda data, at: Template(data["template"], at),
     "prompt": lambda data, _: _read_prompt(data),
     "late": lambda data, _: Late(_read_map(data["late"]), tuple(data["names"])),
 }

@@ -13,7 +13,7 @@ class Marks:
 
     ``value`` is where the value begins (its quote, bracket or ``|``), ``text`` the first character
     of a scalar's text, ``key`` the place of its key. ``raw`` is the scalar as written, None for
-    lists and mappings. ``indent`` is how far a block scalar's lines are moved in.
+    lists and mappings.
     """
 
     value: Origin = UNKNOWN
@@ -21,7 +21,6 @@ class Marks:
     key: Origin = UNKNOWN
     raw: str | None = None
     key_raw: str | None = None
-    indent: int = 0
     children: dict[str | int, "Marks"] = field(default_factory=dict)
 
     def at(self, *steps: str | int) -> "Marks":

@@ -14,7 +14,7 @@ _MESSAGES = "write a text, or a list like [{system: Be brief.}, {user: '{{ input
 def parse_template(raw: object, marks: Marks, where: str, parsing: Parsing) -> Template:
     """A body of text, or ``{file: path}``."""
     if isinstance(raw, str):
-        return Template(raw, marks.text, marks.indent)
+        return Template(raw, marks.text)
     if isinstance(raw, dict) and set(raw) == {"file"}:
         text, origin = parsing.file(raw["file"], f"{where}.file", marks.at("file").text)
         return Template(text, origin)

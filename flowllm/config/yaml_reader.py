@@ -6,15 +6,16 @@ or tag reaches code that could not bear it. Scalars follow the core schema of YA
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import islice
+from functools import cached_property
 from typing import Any
 
-from flowllm.config import scalars
+from flowllm.config import layout, scalars
 from flowllm.config.keys import DEPTH
+from flowllm.config.layout import LINE_END, ODD_ENDS, Lines
 from flowllm.config.marks import Marks
 from flowllm.config.traps import UNENDED, advice, cause, colon_in_text, corrected, quoted
 from flowllm.core.errors import PipelineInvalid, Problem
-from flowllm.core.origin import UNKNOWN, Origin
+from flowllm.core.origin import UNKNOWN, Layout, Origin
 from flowllm.core.record import record
 
 
@@ -88,7 +89,8 @@ class _Builder:
 
     def __init__(self, text: str, file: str, limits: Limits) -> None:
         self._text = text
-        self._lines = text.split("\n")
+        self._lines = LINE_END.split(text)
+        self._odd = any(end in text for end in ODD_ENDS)
         self._file = file
         self._limits = limits
         self._stack: list[_Open] = []
@@ -113,9 +115,7 @@ class _Builder:
             raise self._stop(f"the file is larger than {self._limits.size // 1024} KiB", 0, 0, "split it")
         zero = self._text.find("\0")
         if zero >= 0:
-            line = self._text.count("\n", 0, zero)
-            column = zero - self._text.rfind("\n", 0, zero) - 1
-            raise self._stop("the file holds a NUL character", line, column, "remove it")
+            raise self._stop("the file holds a NUL character", *self._lines_at.at(zero), "remove it")
 
     def take(self, event: Any) -> None:
         """Go on by one event."""
@@ -127,21 +127,25 @@ class _Builder:
         """A finding of the parser in plain words, with the corrected line where it is known."""
         mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
         begun = getattr(error, "context_mark", None) if "quoted scalar" in str(getattr(error, "context", "")) else None
-        row, column = (mark.line, mark.column) if mark else self._position(getattr(error, "position", 0))
+        row, column = self._spot(mark) if mark else self._lines_at.at(getattr(error, "position", 0))
         row = min(row, len(self._lines) - 1)
         line = self._lines[row]
         words = str(getattr(error, "problem", None) or getattr(error, "reason", None) or error)
         message = cause(words, line)
         if begun is not None and message == UNENDED:
             hint = "write the same quote where the text ends"
-            return self._problem("the quoted text that begins here has no end", begun.line, begun.column, hint)
+            return self._problem("the quoted text that begins here has no end", *self._spot(begun), hint)
         if "has no" in message and (fixed := colon_in_text(line, column)):
             return self._problem(cause("mapping values are not allowed", ""), row, column, fixed)
         return self._problem(message, row, column, self._hint(row) or advice(message, line))
 
-    def _position(self, position: int) -> tuple[int, int]:
-        head = self._text[:position]
-        return head.count("\n"), position - head.rfind("\n") - 1
+    @cached_property
+    def _lines_at(self) -> Lines:
+        return Lines(self._text)
+
+    def _spot(self, mark: Any) -> tuple[int, int]:
+        """The row and column of a mark; YAML has line ends that files do not have."""
+        return self._lines_at.at(mark.index) if self._odd else (mark.line, mark.column)
 
     def _hint(self, row: int) -> str:
         for index in (row, row - 1):
@@ -157,7 +161,7 @@ class _Builder:
         return _Stop(self._problem(message, row, column, hint))
 
     def _stop_at(self, event: Any, message: str, hint: str) -> _Stop:
-        return self._stop(message, event.start_mark.line, event.start_mark.column, hint)
+        return self._stop(message, *self._spot(event.start_mark), hint)
 
     def _document(self, event: Any) -> None:
         self._documents += 1
@@ -174,17 +178,14 @@ class _Builder:
 
     def _scalar(self, event: Any) -> None:
         self._count(event)
-        row, column = event.start_mark.line, event.start_mark.column
+        row, column = self._spot(event.start_mark)
         origin = Origin(self._file, row + 1, column + 1)
         text, style = event.value, event.style
         marks = Marks(origin, origin, raw=text)
-        if not style:
-            value = self._plain(text, row, column)
-        else:
-            value = text
-            self._place_text(marks, style, row)
-            if "\0" in text:
-                self.problems.append(self._problem("a text holds a NUL character", row, column, "remove \\0"))
+        value = text if style else self._plain(text, row, column)
+        self._place_text(marks, event)
+        if style and "\0" in text:
+            self.problems.append(self._problem("a text holds a NUL character", row, column, "remove \\0"))
         self._put(event, value, marks)
         if event.anchor is not None:
             self._anchors[event.anchor] = (value, marks, 1)
@@ -197,23 +198,28 @@ class _Builder:
             self.problems.append(self._problem(str(error), row, column, hint, "bad_value"))
             return None
 
-    def _place_text(self, marks: Marks, style: str, row: int) -> None:
-        """Where the first character of a quoted or block scalar stands."""
-        if style in "'\"":
-            marks.text = marks.value.moved(0, marks.value.column + 1)
+    def _place_text(self, marks: Marks, event: Any) -> None:
+        """Where the first character of a scalar's text stands, and how the text goes on."""
+        start, end, style, text = event.start_mark, event.end_mark, event.style, event.value
+        if style in ("|", ">"):
+            below = layout.after_header(self._text, start.index)
+            indent = layout.block_indent(self._text, below, text)
+            row, _ = self._lines_at.at(below)
+            folded = style == ">" and layout.folded_layout(self._text, self._lines_at, below, indent, text)
+            marks.text = Origin(self._file, row + 1, indent + 1, layout=folded or Layout(indent))
             return
-        header = self._lines[row][marks.value.column - 1 :].split("#")[0]
-        digit = next((int(mark) for mark in header if mark.isdigit()), None)
-        first = next((line for line in islice(self._lines, row + 1, None) if line.strip()), "")
-        indent = len(first) - len(first.lstrip(" "))
-        if digit is not None:
-            indent = min(indent, self._column_of_parent(row) + digit)
-        marks.indent = indent
-        marks.text = Origin(self._file, row + 2, indent + 1)
-
-    def _column_of_parent(self, row: int) -> int:
-        line = self._lines[row]
-        return len(line) - len(line.lstrip(" -"))
+        quote = 1 if style else 0
+        begin = start.index
+        if event.anchor is not None or event.tag is not None:
+            begin = layout.after_anchor(self._text, begin)
+            row, column = self._lines_at.at(begin)
+            marks.value = marks.text = Origin(self._file, row + 1, column + 1)
+        if quote:
+            marks.text = marks.value.moved(0, marks.value.column + 1)
+        if end.line > start.line or (quote and end.index - begin != len(text) + 2):
+            span = begin + quote, end.index - quote
+            found = layout.flow_layout(self._text, self._lines_at, span, style, text)
+            marks.text = replace(marks.text, layout=found)
 
     def _alias(self, event: Any) -> None:
         known = self._anchors.get(event.anchor, ())
@@ -242,11 +248,11 @@ class _Builder:
         self._count(event)
         if len(self._stack) >= self._limits.depth:
             raise self._stop_at(event, f"nested deeper than {self._limits.depth} levels", "write it flatter")
-        row = event.start_mark.line
+        row, column = self._spot(event.start_mark)
         if self._stack and isinstance(self._stack[-1].value, dict) and self._stack[-1].key is _WAITING:
             hint = self._hint(row) or "a key is one word or a text in quotes"
             raise self._stop_at(event, "YAML reads this as a mapping used as a key; it needs quotes", hint)
-        origin = Origin(self._file, row + 1, event.start_mark.column + 1)
+        origin = Origin(self._file, row + 1, column + 1)
         if event.anchor is not None:
             self._anchors[event.anchor] = None
         self._stack.append(_Open(value, Marks(origin, origin), event.anchor, self._nodes + self._expanded))
@@ -276,7 +282,7 @@ class _Builder:
             top.key = _WAITING
 
     def _key(self, event: Any, top: _Open, key: Any, marks: Marks) -> None:
-        row, column = event.start_mark.line, event.start_mark.column
+        row, column = self._spot(event.start_mark)
         if isinstance(key, dict | list):
             raise self._stop_at(event, "an alias cannot be a key", "write the key out")
         if key == "<<" and not event.style:

@@ -71,14 +71,10 @@ Slot = Path | Expression | Literal | ListOf | MapOf
 
 @record
 class Template:
-    """A body of text with ``{{ }}`` and ``{% %}``; ``origin`` is where its first character stands.
-
-    ``indent`` is how far a block scalar was moved in, so that a line of the body has an exact column.
-    """
+    """A body of text with ``{{ }}`` and ``{% %}``; ``origin`` is where its first character stands."""
 
     source: str
     origin: Origin = field(default=UNKNOWN, compare=False)
-    indent: int = field(default=0, compare=False)
 
 
 @record

@@ -92,14 +92,13 @@ def _source(leaf: Expression | Template, limits: Limits) -> Compiled:
     if source.findings:
         return _refused(leaf, source.findings[0].message)
     inner = value_of(source, limits) if expression else text_of(source, limits)
-    indent = 0 if isinstance(leaf, Expression) else leaf.indent
 
     def evaluate(names: Names) -> Any:
         try:
             return inner(names)
         except NodeFailure as failure:
-            line = failure.origin.line
-            failure.origin = place_of(leaf.origin, indent, line, 0) if line > 1 else leaf.origin
+            line, column = failure.origin.line, failure.origin.column
+            failure.origin = place_of(leaf.origin, line, column - 1) if line else leaf.origin
             raise
 
     return evaluate

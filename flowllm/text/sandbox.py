@@ -20,6 +20,7 @@ from flowllm.core.origin import Origin
 from flowllm.text.filters import ABSENT, FILTERS, TESTS
 from flowllm.text.limits import Limits, Meter, cost
 from flowllm.text.paths import look, what
+from flowllm.text.places import unspotted
 from flowllm.text.writing import written
 
 CODE_NAME: Final = "<pipeline template>"
@@ -53,12 +54,12 @@ class Missing(StrictUndefined):
 class Rendering(Context):
     """Names of one rendering with its meter; ``kept`` is the value of an expression.
 
-    ``line`` is where the output limit was passed.
+    ``spot`` is where the output limit was passed.
     """
 
     meter: Meter
     kept: Any = None
-    line: int = 0
+    spot: int = 0
 
 
 class Environment(ImmutableSandboxedEnvironment):
@@ -219,15 +220,15 @@ ENVIRONMENT: Final = _environment()
 
 
 def run(template: Template, names: Mapping[str, Any], limits: Limits) -> tuple[str, Any]:
-    """The text that ``template`` writes, and what it kept. Raises `NodeFailure`; its origin's line
-    is the line in the template, 0 where it is not known.
+    """The text that ``template`` writes, and what it kept. Raises `NodeFailure`; its origin
+    is the line and column in the template, 0 where they are not known.
     """
     context = Rendering(ENVIRONMENT, names, None, {})  # type: ignore[arg-type]
     context.meter = Meter(limits)
     try:
         return _collect(template, context), context.kept
     except NodeFailure as failure:
-        raise _placed(failure, template, context.line) from failure.__cause__
+        raise _placed(failure, template, context.spot) from failure.__cause__
     except UndefinedError as error:
         raise _placed(_failed(str(error.message), error), template) from None
     except TemplateRuntimeError as error:
@@ -249,7 +250,7 @@ def _collect(template: Template, context: Rendering) -> str:
             # The generator rests at the line that wrote too much; no traceback will name it.
             assert isinstance(writing, GeneratorType)
             assert writing.gi_frame is not None
-            context.line = template.get_corresponding_lineno(writing.gi_frame.f_lineno)
+            context.spot = template.get_corresponding_lineno(writing.gi_frame.f_lineno)
             context.meter.build(length)
     return "".join(pieces)
 
@@ -259,15 +260,17 @@ def _failed(said: str, error: BaseException) -> NodeFailure:
     return failure.with_traceback(error.__traceback__)
 
 
-def _placed(failure: NodeFailure, template: Template, line: int = 0) -> NodeFailure:
-    failure.origin = Origin(line=line or _line(failure.__traceback__, template))
+def _placed(failure: NodeFailure, template: Template, spot: int = 0) -> NodeFailure:
+    spot = spot or _spot(failure.__traceback__, template)
+    line, column = unspotted(spot)
+    failure.origin = Origin(line=line, column=column + 1) if spot else Origin()
     return failure
 
 
-def _line(traceback: TracebackType | None, template: Template) -> int:
-    line = 0
+def _spot(traceback: TracebackType | None, template: Template) -> int:
+    spot = 0
     while traceback is not None:
         if traceback.tb_frame.f_code.co_filename == CODE_NAME:
-            line = template.get_corresponding_lineno(traceback.tb_lineno)
+            spot = template.get_corresponding_lineno(traceback.tb_lineno)
         traceback = traceback.tb_next
-    return line
+    return spot

@@ -8,7 +8,7 @@ a `NodeFailure` (``template_failed``, ``template_limit``) at the line where it w
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flowllm.core.errors import Problem
 from flowllm.core.origin import Origin
@@ -32,6 +32,9 @@ from flowllm.text.paths import parse_path
 from flowllm.text.places import column_of, place_in, place_of
 from flowllm.text.templates import Parsed, parsed
 from flowllm.text.wording import as_yaml, one_expression, only_expression, shortened
+
+if TYPE_CHECKING:
+    from flowllm.text.syntax import Finding
 
 __all__ = [
     "Reference", "compile_evaluable", "constant", "is_constant", "own_names", "parse_slot", "problems", "references",
@@ -109,7 +112,7 @@ class _Parser:
             message = f"`{shortened(raw)}` has text around its expression; a slot holds one value"
             return self._wrong("text_around_expression", message, at, one_expression(raw))
         source, offset = found
-        expression = Expression(source, place_in(self.place(at), 0, raw, offset))
+        expression = Expression(source, place_in(self.place(at), raw, offset))
         for problem in problems(expression, _below(self.where, at)):
             self.report(problem)
             return Literal(UNREADABLE, self.place(at))
@@ -174,10 +177,9 @@ def _read_source(leaf: Expression | Template, source: Parsed) -> Iterator[Refere
     for piece in source.pieces or ():
         if not isinstance(piece, str):
             path, line, column = piece
-            yield _reference(path.root, path.steps, _line_place(leaf, line, column))
+            yield _reference(path.root, path.steps, place_of(leaf.origin, line, column))
     for seen in source.seen:
-        words = str(Path(seen.root, seen.steps))
-        yield _reference(seen.root, seen.steps, _near(leaf, source, seen.line, (words, seen.root)))
+        yield _reference(seen.root, seen.steps, place_of(leaf.origin, seen.line, seen.column))
 
 
 def _reference(root: str, steps: tuple[str | int | None, ...], origin: Origin) -> Reference:
@@ -187,18 +189,18 @@ def _reference(root: str, steps: tuple[str | int | None, ...], origin: Origin) -
 def own_names(evaluable: Evaluable) -> tuple[tuple[str, Origin], ...]:
     """The variables that templates set or loop over, with the place of each."""
     return tuple(
-        (name, _near(leaf, source, line, (name,)))
+        (name, place_of(leaf.origin, line, column))
         for leaf, _ in _leaves(evaluable, "")
         if not isinstance(leaf, Path)
         for source in (_parsed(leaf),)
-        for name, line in source.names
+        for name, line, column in source.names
     )
 
 
 def problems(evaluable: Evaluable, where: str) -> tuple[Problem, ...]:
     """What is wrong with templates and expressions before they run, each at its line."""
     return tuple(
-        Problem(finding.code, finding.message, place, _near(leaf, source, finding.line, (finding.near,)), finding.hint)
+        Problem(finding.code, finding.message, place, _near(leaf, source, finding), finding.hint)
         for leaf, place in _leaves(evaluable, where)
         if not isinstance(leaf, Path)
         for source in (_parsed(leaf),)
@@ -229,11 +231,6 @@ def _parsed(leaf: Expression | Template) -> Parsed:
     return parsed(leaf.source, expression=isinstance(leaf, Expression))
 
 
-def _line_place(leaf: Expression | Template, line: int, column: int) -> Origin:
-    return place_of(leaf.origin, leaf.indent if isinstance(leaf, Template) else 0, line, column)
-
-
-def _near(leaf: Expression | Template, source: Parsed, line: int, words: tuple[str, ...]) -> Origin:
-    if not leaf.origin.line:
-        return leaf.origin
-    return _line_place(leaf, line, column_of(leaf.source, line, words, expression=source.expression))
+def _near(leaf: Expression | Template, source: Parsed, finding: "Finding") -> Origin:
+    column = column_of(leaf.source, finding.line, (finding.near,), expression=source.expression, near=finding.column)
+    return place_of(leaf.origin, finding.line, column)

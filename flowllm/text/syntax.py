@@ -11,12 +11,14 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from jinja2 import TemplateSyntaxError, nodes
-from jinja2.parser import Parser
 
 from flowllm.core.nearest import did_you_mean
 from flowllm.core.record import record
 from flowllm.text.filters import FILTERS, TESTS
+from flowllm.text.places import STRIDE, unspotted
+from flowllm.text.plain import source_lines
 from flowllm.text.sandbox import ENVIRONMENT
+from flowllm.text.spots import SpotParser
 
 _DEPTH: Final = 60
 _LOOPS: Final = 12
@@ -53,22 +55,24 @@ _CALL_HINTS: Final = {
 
 @record
 class Seen:
-    """A path that is read: ``line`` counts from 1."""
+    """A path that is read: ``line`` counts from 1, ``column`` from 0."""
 
     root: str
     steps: tuple[str | int, ...]
     line: int
+    column: int = 0
 
 
 @record
 class Finding:
-    """Something that may not be. ``near`` is the word to look for in the line."""
+    """Something that may not be, at or near a column; ``near`` is the word to look for in the line."""
 
     code: str
     message: str
     line: int
     hint: str = ""
     near: str = ""
+    column: int = 0
 
 
 @dataclass(slots=True)
@@ -76,15 +80,16 @@ class Walk:
     """The findings of one template so far."""
 
     seen: dict[Seen, None] = field(default_factory=dict)
-    names: dict[tuple[str, int], None] = field(default_factory=dict)
+    names: dict[tuple[str, int, int], None] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
     loops: int = 0
     depth: int = 0
 
     def refuse(self, message: str, node: nodes.Node, hint: str = "", near: str = "") -> None:
         """Note what may not be."""
-        line = node.lineno or min((child.lineno for child in node.iter_child_nodes() if child.lineno), default=1)
-        self.findings.append(Finding("bad_template", message, line, hint, near))
+        spot = node.lineno or min((child.lineno for child in node.iter_child_nodes() if child.lineno), default=0)
+        line, column = unspotted(spot)
+        self.findings.append(Finding("bad_template", message, line, hint, near, column))
 
 
 def parse(source: str, *, expression: bool) -> nodes.Template | Finding:
@@ -92,9 +97,9 @@ def parse(source: str, *, expression: bool) -> nodes.Template | Finding:
     try:
         if expression:
             return _parse_expression(source)
-        return Parser(ENVIRONMENT, source).parse()
+        return SpotParser(source).parse()
     except TemplateSyntaxError as error:
-        return _syntax_finding(error)
+        return _syntax_finding(error, source)
     except RecursionError:
         return Finding("bad_template", "the template is nested too deeply", 1)
     except ValueError:
@@ -102,7 +107,7 @@ def parse(source: str, *, expression: bool) -> nodes.Template | Finding:
 
 
 def _parse_expression(source: str) -> nodes.Template:
-    parser = Parser(ENVIRONMENT, source, state="variable")
+    parser = SpotParser(source, "variable")
     value = parser.parse_expression()
     if not parser.stream.eos:
         parser.fail(f"unexpected {parser.stream.current.value!r} after the expression")
@@ -112,12 +117,20 @@ def _parse_expression(source: str) -> nodes.Template:
     return tree
 
 
-def _syntax_finding(error: TemplateSyntaxError) -> Finding:
+def _syntax_finding(error: TemplateSyntaxError, source: str) -> Finding:
     message = (error.message or "it does not parse").rstrip(".")
     hint = ""
     if "unknown tag" in message:
         hint = "tags are for, if, set, with, raw and filter"
-    return Finding("bad_template", f"the template does not parse: {message}", error.lineno, hint)
+    line, column = unspotted(error.lineno)
+    if error.lineno < STRIDE:  # found by the lexer, which knows lines alone
+        line, column = error.lineno, _first_column(source, error.lineno)
+    return Finding("bad_template", f"the template does not parse: {message}", line, hint, "", column)
+
+
+def _first_column(source: str, line: int) -> int:
+    text = source_lines(source)[line - 1 : line]
+    return len(text[0]) - len(text[0].lstrip()) if text else 0
 
 
 def walk(tree: nodes.Template) -> Walk:
@@ -158,7 +171,8 @@ def _refuse(node: nodes.Node, found: Walk) -> None:
     if word is not None:
         message = f"`{{% {word} %}}` reaches for another template; a template stands alone"
         hint = "put the text into this template"
-        found.findings.append(Finding("template_include", message, node.lineno, hint, word.split()[0]))
+        line, column = unspotted(node.lineno)
+        found.findings.append(Finding("template_include", message, line, hint, word.split()[0], column))
         return
     message = _REFUSED.get(type(node), f"`{type(node).__name__.lower()}` is not allowed in templates")
     found.refuse(message, node, "write value * value" if isinstance(node, nodes.Pow) else "")
@@ -188,7 +202,7 @@ def _path(node: nodes.Node, bound: set[str], found: Walk) -> None:
     if at.name in ("self", "caller"):
         found.refuse(f"`{at.name}` does not exist here", at, near=at.name)
     elif at.name not in bound:
-        found.seen[Seen(at.name, tuple(reversed(steps)), at.lineno)] = None
+        found.seen[Seen(at.name, tuple(reversed(steps)), *unspotted(at.lineno))] = None
 
 
 def _index(node: nodes.Getitem, bound: set[str], found: Walk) -> None:
@@ -306,7 +320,7 @@ def _bind(target: nodes.Node, found: Walk) -> set[str]:
         _refuse(target, found)
         return set()
     names = [target] if isinstance(target, nodes.Name) else list(target.find_all(nodes.Name))
-    found.names.update(dict.fromkeys((name.name, name.lineno) for name in names))
+    found.names.update(dict.fromkeys((name.name, *unspotted(name.lineno)) for name in names))
     return {name.name for name in names}
 
 

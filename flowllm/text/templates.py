@@ -43,6 +43,7 @@ _OWN: Final = frozenset({"loop", "self", "super", "caller", "varargs", "kwargs"}
 _GLOBALS: Final = frozenset({"range", "dict", "lipsum", "cycler", "joiner", "namespace"})
 _RESERVED: Final = CONSTANTS | OPERATORS | _TAGS | _OWN | _GLOBALS
 _GENERATING: Final = threading.Lock()
+_Writer = str | tuple[Callable[[Mapping[str, Any]], Any], Origin]
 _TOO_DEEP: Final = (SyntaxError, MemoryError, RecursionError)
 
 
@@ -55,14 +56,14 @@ def reserved_names() -> frozenset[str]:
 class Parsed:
     """One source as parsed. ``pieces`` where Jinja is not needed, else ``tree`` until code is made.
 
-    Lines count from 1. ``seen`` are the paths read, ``names`` those set or looped over.
+    Lines count from 1, columns from 0. ``seen`` are the paths read, ``names`` those set or looped over.
     """
 
     source: str
     expression: bool
     pieces: tuple[Piece, ...] | None = None
     seen: "tuple[Seen, ...]" = ()
-    names: tuple[tuple[str, int], ...] = ()
+    names: tuple[tuple[str, int, int], ...] = ()
     findings: "tuple[Finding, ...]" = ()
     tree: "nodes.Template | None" = None
     code: "jinja2.Template | None" = field(default=None)
@@ -109,7 +110,7 @@ def _generate(what: Parsed) -> "jinja2.Template":
 
 
 def text_of(source: Parsed, limits: Limits) -> Callable[[Mapping[str, Any]], str]:
-    """What writes the template: from names to text. Raises `NodeFailure`, its origin the line in the source."""
+    """What writes the template: from names to text. Raises `NodeFailure`, its origin the place in the source."""
     if source.pieces is None:
         return lambda names: _rendered(source, names, limits)[0]
     return _plain_text(tuple(_writer(piece) for piece in source.pieces), limits)
@@ -145,13 +146,11 @@ def _explained(failure: NodeFailure, source: Parsed, names: Mapping[str, Any]) -
     return failure
 
 
-def _writer(piece: Piece) -> str | tuple[Callable[[Mapping[str, Any]], Any], int]:
-    return piece if isinstance(piece, str) else (getter(piece[0]), piece[1])
+def _writer(piece: Piece) -> _Writer:
+    return piece if isinstance(piece, str) else (getter(piece[0]), Origin(line=piece[1], column=piece[2] + 1))
 
 
-def _plain_text(
-    writers: tuple[str | tuple[Callable[[Mapping[str, Any]], Any], int], ...], limits: Limits
-) -> Callable[[Mapping[str, Any]], str]:
+def _plain_text(writers: tuple[_Writer, ...], limits: Limits) -> Callable[[Mapping[str, Any]], str]:
     if len(writers) <= 1 and all(isinstance(writer, str) for writer in writers):
         text = "".join(str(writer) for writer in writers)
         return lambda _: text
@@ -166,11 +165,11 @@ def _plain_text(
     return write
 
 
-def _one(get: Callable[[Mapping[str, Any]], Any], line: int, names: Mapping[str, Any]) -> str:
+def _one(get: Callable[[Mapping[str, Any]], Any], place: Origin, names: Mapping[str, Any]) -> str:
     try:
         return written(get(names))
     except NodeFailure as failure:
-        failure.origin = Origin(line=line)
+        failure.origin = place
         raise
     except (TypeError, ValueError, RecursionError) as error:
-        raise NodeFailure("template_failed", str(error), origin=Origin(line=line)) from None
+        raise NodeFailure("template_failed", str(error), origin=place) from None

@@ -416,11 +416,11 @@ def test_when_failed_of_each_is_every_items():
 
 def test_places_travel_and_count_for_nothing():
     from flowllm.compiler.slot_json import slot_from_json, slot_to_json
-    from flowllm.core.origin import Origin
+    from flowllm.core.origin import Layout, Origin
 
-    at = Origin("a.yaml", 3, 9)
-    back = slot_from_json(slot_to_json(Template("a\nb", at, 4), places=True))
-    assert (back.source, back.origin, back.indent) == ("a\nb", at, 4)
-    assert slot_to_json(Template("a", at, 4), places=False) == slot_to_json(Template("a"), places=False)
+    at = Origin("a.yaml", 3, 9, layout=Layout(4, ((0, 2, 1, 7),)))
+    back = slot_from_json(slot_to_json(Template("a\nb", at), places=True))
+    assert (back.source, back.origin, back.origin.layout) == ("a\nb", at, at.layout)
+    assert slot_to_json(Template("a", at), places=False) == slot_to_json(Template("a"), places=False)
     (back,) = slot_from_json(slot_to_json(ListOf((Path("x", (), at),)), places=True)).items
     assert back.origin == at

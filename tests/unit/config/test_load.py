@@ -8,6 +8,7 @@ import pytest
 from flowllm.config import load
 from flowllm.core import secrets
 from flowllm.core.errors import CODES, FlowError, PipelineInvalid, UsageError
+from flowllm.core.origin import Layout
 from flowllm.core.slot import Literal, Path, Template
 
 HEAD = "flowllm: 1\ninputs: {q: string}\nmodel: null\n"
@@ -32,7 +33,7 @@ def test_places_of_fields_and_of_lines_in_a_block(loaded):
     )
     node = spec.nodes["ask"]
     template = node.fields["prompt"].messages[0].parts[0]
-    assert (template.source, template.indent) == ("one\n{{ two }}\n", 10)
+    assert (template.source, template.origin.layout) == ("one\n{{ two }}\n", Layout(10))
     assert (template.origin.line, template.origin.column) == (8, 11)
     lines = {name: (node.place(name).line, node.place(name).column) for name in ("temperatur", "temperature", "nope")}
     assert lines == {"temperatur": (4, 5), "temperature": (5, 18), "nope": (2, 3)}

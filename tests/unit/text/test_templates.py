@@ -11,18 +11,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flowllm.core.errors import NodeFailure
-from flowllm.core.origin import Origin
+from flowllm.core.origin import Layout, Origin
 from flowllm.core.slot import Template
 from flowllm.text import templates
 from flowllm.text.limits import DEFAULT
 from flowllm.text.slots import compile_evaluable, own_names, problems, references
 from flowllm.text.templates import parsed, reserved_names, text_of
 
-PLACE = Origin("p.yaml", 10, 11)
+PLACE = Origin("p.yaml", 10, 11, layout=Layout(10))
 
 
 def template(source):
-    return Template(source, PLACE, 10)
+    return Template(source, PLACE)
 
 
 def render(source, /, **names):
@@ -219,13 +219,13 @@ def test_a_template_fails_at_its_line(source, line, message):
         ("x\n  {{ a.b[0].c }}", [("a.b[0].c", 11, 16)]),
         ("a.b {{ a.b }}{% if d %}{% endif %}", [("a.b", 10, 18), ("d", 10, 30)]),
         ("x\n{% for d in best.items %}{{ d.text }}{{ loop.index }}{% endfor %}", [("best.items", 11, 23)]),
-        ("{% for w in w.items %}{{ w.text }}{% endfor %}{{ w }}", [("w.items", 10, 23), ("w", 10, 18)]),
+        ("{% for w in w.items %}{{ w.text }}{% endfor %}{{ w }}", [("w.items", 10, 23), ("w", 10, 60)]),
         ("{% set n = a %}{{ n.text }}", [("a", 10, 22)]),
         ("{{ x }}{% set x = 1 %}{{ x }}", [("x", 10, 14)]),
-        ("{% if c %}{% set x = 1 %}{% endif %}{{ x }}", [("c", 10, 17), ("x", 10, 28)]),
+        ("{% if c %}{% set x = 1 %}{% endif %}{{ x }}", [("c", 10, 17), ("x", 10, 50)]),
         ("{% if c %}{% set x = 1 %}{% else %}{% set x = 2 %}{% endif %}{{ x }}", [("c", 10, 17)]),
-        ("{% for i in a %}{% set x = i %}{% endfor %}{{ x }}{{ i }}", [("a", 10, 23), ("x", 10, 34), ("i", 10, 18)]),
-        ("{% for i in a if i.ok and b %}{% else %}{{ i }}{% endfor %}", [("a", 10, 23), ("b", 10, 37), ("i", 10, 18)]),
+        ("{% for i in a %}{% set x = i %}{% endfor %}{{ x }}{{ i }}", [("a", 10, 23), ("x", 10, 57), ("i", 10, 64)]),
+        ("{% for i in a if i.ok and b %}{% else %}{{ i }}{% endfor %}", [("a", 10, 23), ("b", 10, 37), ("i", 10, 54)]),
         ("{% with x = x.y %}{{ x }}{% endwith %}", [("x.y", 10, 23)]),
         ("{% set x %}{{ a }}{% endset %}{{ x }}", [("a", 10, 25)]),
         ("{{ docs[i.n].text }}", [("i.n", 10, 19), ("docs", 10, 14)]),
@@ -268,33 +268,35 @@ def test_own_names_with_their_places(source, names):
         ("{% from 'x' import y %}", "template_include", 10, 14, "`{% from ... import %}` reaches", ""),
         ("{% extends 'x' %}", "template_include", 10, 14, "`{% extends %}` reaches", ""),
         ("{% macro f() %}{% endmacro %}", "template_include", 10, 14, "`{% macro %}` reaches", ""),
-        ("{% block b %}{% endblock %}", "bad_template", 10, 11, "`{% block %}` has no meaning", ""),
-        ("{% call f() %}{% endcall %}", "bad_template", 10, 11, "`{% call %}` calls", ""),
-        ("{% autoescape true %}{% endautoescape %}", "bad_template", 10, 11, "`{% autoescape %}` has no meaning", ""),
+        ("{% block b %}{% endblock %}", "bad_template", 10, 14, "`{% block %}` has no meaning", ""),
+        ("{% call f() %}{% endcall %}", "bad_template", 10, 14, "`{% call %}` calls", ""),
+        ("{% autoescape true %}{% endautoescape %}", "bad_template", 10, 14, "`{% autoescape %}` has no meaning", ""),
         ("\n{{ a | uper }}", "bad_template", 11, 18, "there is no filter `uper`", "did you mean `upper`?"),
         ("{{ a | attr('b') }}", "bad_template", 10, 18, "there is no filter `attr`", "filters are abs, "),
         ("{{ a is callable }}", "bad_template", 10, 19, "there is no test `callable`", "tests are boolean, "),
         ("{{ a | replace('b') }}", "bad_template", 10, 18, "`replace` is given other arguments", "it takes old, new, count"),
         ("{{ a | map('upper') }}", "bad_template", 10, 18, "`map` is given other arguments", "it takes attribute, default"),
-        ("{{ a | join(*b) }}", "bad_template", 10, 11, "`*` before an argument", ""),
+        ("{{ a | join(*b) }}", "bad_template", 10, 18, "`*` before an argument", ""),
         ("{{ a | selectattr('b', 'nope') }}", "bad_template", 10, 18, "there is no test `nope`", "did you mean `none`?"),
-        ("{{ 2 ** 3 }}", "bad_template", 10, 11, "`**` is not allowed", "write value * value"),
+        ("{{ 2 ** 3 }}", "bad_template", 10, 14, "`**` is not allowed", "write value * value"),
         ("{% for a in b %}{{ a ~ 'x' }}{% endfor %}", "bad_template", 10, 32, "`~` in a loop", "write {{ a }}{{ b }}"),
         ("{{ range(3) }}", "bad_template", 10, 14, "`range(...)` is a call", "loop over a list"),
         ("{{ a.items() }}", "bad_template", 10, 15, "`items(...)` is a call", "loop over the mapping"),
         ("{{ a.get('b') }}", "bad_template", 10, 15, "`get(...)` is a call", "write data.key | default"),
         ("{{ loop.cycle('a') }}", "bad_template", 10, 18, "`cycle(...)` is a call", "use loop.index0"),
         ("{% set ns = namespace(x=1) %}", "bad_template", 10, 23, "`namespace(...)` is a call", "filters are"),
-        ("{% set ns.x = 1 %}", "bad_template", 10, 11, "`namespace` does not exist", ""),
+        ("{% set ns.x = 1 %}", "bad_template", 10, 18, "`namespace` does not exist", ""),
         ("{% for a in b recursive %}{% endfor %}", "bad_template", 10, 25, "a loop cannot be recursive", ""),
         ("{{ self }}", "bad_template", 10, 14, "`self` does not exist", ""),
-        ("a\n{% if b %}", "bad_template", 11, 11, "the template does not parse: Unexpected end", ""),
-        ("{% do a %}", "bad_template", 10, 11, "the template does not parse: Encountered unknown tag 'do'", "tags are"),
-        ("{{ a.b", "bad_template", 10, 11, "the template does not parse: unexpected end of template", ""),
+        ("a\n{% if b %}{% for x in y %}\n{{ x }}{% endfor %}\n", "bad_template", 11, 14, "the template does not parse: Unexpected end", ""),
+        ("{% if a %}\n{% if b %}{% endif %}\n{{ c", "bad_template", 12, 14, "the template does not parse: unexpected end", ""),
+        ("a\n{% if b %}", "bad_template", 11, 14, "the template does not parse: Unexpected end", ""),
+        ("{% do a %}", "bad_template", 10, 14, "the template does not parse: Encountered unknown tag 'do'", "tags are"),
+        ("{{ a.b", "bad_template", 10, 16, "the template does not parse: unexpected end of template", ""),
         ("{{ " + "(" * 300 + "1" + ")" * 300 + " }}", "bad_template", 10, 11, "the template is nested too deeply", ""),
-        ("{{ 1" + " + 1" * 100 + " }}", "bad_template", 10, 11, "the template is nested too deeply", ""),
+        ("{{ 1" + " + 1" * 100 + " }}", "bad_template", 10, 176, "the template is nested too deeply", ""),
         ("{{ " + "9" * 5000 + " }}", "bad_template", 10, 11, "the template holds a number that is too long", ""),
-        ("{% for a in b %}" * 13 + "{% endfor %}" * 13, "bad_template", 10, 11, "more than 12 loops", ""),
+        ("{% for a in b %}" * 13 + "{% endfor %}" * 13, "bad_template", 10, 206, "more than 12 loops", ""),
     ],
 )  # fmt: skip
 def test_what_may_not_be_is_said_at_its_place(source, code, line, column, message, hint):
