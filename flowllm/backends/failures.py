@@ -17,6 +17,8 @@ from flowllm.core.errors import ProviderFacts, ProviderFailure
 
 SNIPPET = 200
 """Characters of an answer that is not understood which may stand in a message."""
+LONGEST = 2_000
+"""Characters of a provider's own words that are read and shown."""
 
 _WORDS = {
     "quota": (
@@ -192,11 +194,11 @@ def _error_of(data: Any) -> Any:
 
 
 def _read(data: Any) -> tuple[str, tuple[str, ...]]:
-    """The provider's words, and those meant for machines, of any dialect."""
+    """The provider's words, of `LONGEST` characters at most, and those meant for machines, of any dialect."""
     error = _error_of(data)
     outer = data if isinstance(data, dict) else {}
     if isinstance(error, str):
-        return error, tuple(_words(outer.get(name) for name in ("code", "type", "error_type")))
+        return _short(error), tuple(_words(outer.get(name) for name in ("code", "type", "error_type")))
     if not isinstance(error, dict):
         return "", ()
     message = next((m for name in ("message", "detail", "title", "Message") if (m := _text(error.get(name)))), "")
@@ -204,7 +206,11 @@ def _read(data: Any) -> tuple[str, tuple[str, ...]]:
     details = error.get("details")
     reasons = [d.get("reason") for d in details if isinstance(d, dict)] if isinstance(details, list) else []
     fields = [error.get(n) for n in ("code", "type", "status", "status_code", "reason", "error_type")]
-    return message, tuple(_words([*fields, *reasons, inner.get("code") if isinstance(inner, dict) else None]))
+    return _short(message), tuple(_words([*fields, *reasons, inner.get("code") if isinstance(inner, dict) else None]))
+
+
+def _short(message: str) -> str:
+    return message if len(message) <= LONGEST else message[: LONGEST - 1] + "…"
 
 
 def _words(values: Iterable[Any]) -> Iterable[str]:
