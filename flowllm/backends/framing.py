@@ -17,6 +17,7 @@ MEBIBYTE = 1024 * 1024
 BOM = b"\xef\xbb\xbf"
 _BETWEEN = b" \t\r\n,[]"
 _TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[{}"]', re.DOTALL)
+_IN_STRING = re.compile(rb'(?:[^"\\]++|\\.)*+', re.DOTALL)
 JsonForm = Literal["whole", "lines", "items"]
 """What a body of JSON is: one frame, a frame a line, or a frame an item of the array that it is."""
 
@@ -248,13 +249,14 @@ class Items(Counted):
     What is no array of objects is given as one frame, for the decoder to refuse.
     """
 
-    __slots__ = ("_buffer", "_depth", "_scanned")
+    __slots__ = ("_buffer", "_depth", "_scanned", "_string")
 
     def __init__(self, limits: Limits | None = None) -> None:
         super().__init__(limits)
         self._buffer = bytearray()
         self._scanned = 0
         self._depth = 0
+        self._string = False
 
     def feed(self, chunk: bytes) -> Sequence[Frame]:
         """The items that ``chunk`` completes."""
@@ -276,18 +278,27 @@ class Items(Counted):
 
     def _scan(self) -> int | None:
         """The place behind the next complete item; braces inside of strings do not count."""
+        if self._string and not self._leave_string():
+            return None
         for match in _TOKEN.finditer(self._buffer, self._scanned):
-            if match[0] == b'"':
-                # A string that is still open is scanned again from its start when more has come.
-                self._scanned = match.start()
-                return None
             self._scanned = match.end()
+            if match[0] == b'"':
+                self._leave_string()
+                return None
             if match[0] in b"{}":
                 self._depth += 1 if match[0] == b"{" else -1
                 if self._depth == 0:
                     return match.end()
         self._scanned = len(self._buffer)
         return None
+
+    def _leave_string(self) -> bool:
+        """Pass the open string as far as it has come, but for half of an escape; whether its end is there."""
+        inside = _IN_STRING.match(self._buffer, self._scanned)
+        self._scanned = inside.end() if inside else self._scanned
+        self._string = self._buffer[self._scanned : self._scanned + 1] != b'"'
+        self._scanned += not self._string
+        return not self._string
 
     def _frame(self, end: int) -> Frame:
         item = bytes(self._buffer[:end]).lstrip(_BETWEEN)

@@ -144,6 +144,19 @@ class _Pieces:
         return Thought("".join(self.texts), self.signature, self.id, self.sealed, self.format)
 
 
+@dataclass(slots=True)
+class _CallPieces:
+    """A tool call while it comes."""
+
+    arguments: list[str]
+    name: str = ""
+    id: str = ""
+    signature: str = ""
+
+    def call(self) -> ToolUse:
+        return ToolUse(self.name, "".join(self.arguments), self.id, self.signature)
+
+
 class Fold:
     """Collects deltas as they come; ``reply()`` is the answer so far."""
 
@@ -156,7 +169,7 @@ class Fold:
     def _clear(self) -> None:
         self._text: list[str] = []
         self._thoughts: list[_Pieces] = []
-        self._calls: dict[int, list[str]] = {}
+        self._calls: dict[int, _CallPieces] = {}
         self._vectors: Sequence[Any] | None = None
         self._scores: Scores | None = None
         self._usage: Usage | None = None
@@ -200,11 +213,13 @@ class Fold:
         self._answered_by = delta.answered_by or self._answered_by
 
     def _add_call(self, delta: ToolCall) -> None:
-        call = self._calls.setdefault(delta.index, ["", "", "", ""])
-        call[0] = call[0] or delta.name
-        call[1] += delta.arguments
-        call[2] = call[2] or delta.id
-        call[3] = call[3] or delta.signature
+        call = self._calls.get(delta.index)
+        if call is None:
+            call = self._calls[delta.index] = _CallPieces([])
+        call.name = call.name or delta.name
+        call.arguments.append(delta.arguments)
+        call.id = call.id or delta.id
+        call.signature = call.signature or delta.signature
 
     def _add_thought(self, delta: Reasoning) -> None:
         last = self._thoughts[-1] if self._thoughts else None
@@ -220,7 +235,7 @@ class Fold:
         return Reply(
             text="".join(self._text),
             reasoning="".join(thought.text for thought in thoughts) or None,
-            tool_calls=tuple(ToolUse(*self._calls[i]) for i in sorted(self._calls)),
+            tool_calls=tuple(self._calls[i].call() for i in sorted(self._calls)),
             vectors=self._vectors,
             scores=self._scores,
             usage=self._usage,

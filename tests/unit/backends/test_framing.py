@@ -179,6 +179,13 @@ def test_items_of_an_array_come_as_soon_as_they_are_complete(between):
     assert [frame.data for frame in early.feed(body[: body.index(ITEMS[1])])] == ITEMS[:1]
 
 
+def test_a_long_string_is_not_read_again_with_each_piece_of_it():
+    """Three mebibytes in pieces of 64 bytes, each time from the string's beginning, would take half an hour."""
+    item = b'{"a":"' + b"\\u00e4 }" * (3 * 2**20 // 8) + b'"}'
+    body = b"[" + item + b"]"
+    assert data(Items(), *(body[i : i + 64] for i in range(0, len(body), 64))) == [item]
+
+
 @pytest.mark.parametrize(
     ("body", "found"),
     [
