@@ -80,9 +80,12 @@ def provider_settings(words: Iterable[str]) -> dict[str, dict[str, Any]]:
         *way, last = _match(word)["key"].split(".")
         if not way:
             raise bad_override(f"providers.{word}", "it names no setting", f"providers.{word}.base_url=...")
-        here: dict[str, Any] = found
+        here: Any = found
         for step in way:
             here = here.setdefault(step, {})
+            if not isinstance(here, dict):
+                hint = "leave out this word, or the one that gives a value to what it leads through"
+                raise bad_override(f"providers.{word}", f"`{step}` has a value of its own already", hint)
         here[last] = _parsed(f"providers.{word}").value()
     return found
 

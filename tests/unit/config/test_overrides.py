@@ -45,6 +45,13 @@ def test_provider_settings():
     }
 
 
+def test_a_provider_setting_inside_of_a_value_is_no_override():
+    with pytest.raises(UsageError, match="`a` has a value of its own already") as caught:
+        provider_settings(["x.a=1", "x.a.b=2"])
+    assert (caught.value.code, str(caught.value.origin)) == ("bad_override", "command line: providers.x.a.b=2")
+    assert provider_settings(["x.a.b=2", "x.a.c=3", "x.a={d: 1}"]) == {"x": {"a": {"d": 1}}}
+
+
 @pytest.mark.parametrize(
     ("words", "runs"),
     [
