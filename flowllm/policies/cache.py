@@ -238,8 +238,13 @@ class _Known:
             scope.emit(CacheMiss(scope.address, now, self._keys[self.missing[0]], reason))
 
     def mixes(self, reply: Reply) -> bool:
-        """Whether the answer is of another model than the vectors that are known."""
-        return bool(self._found) and reply.answered_by not in (None, self._request.model)
+        """Whether the answer is of another model than the vectors that are known, or not as long as they are."""
+        known = next(iter(self._found.values()), None)
+        if known is None:
+            return False
+        came = () if reply.vectors is None else reply.vectors
+        lengths = {len(vector) for vector in came}
+        return reply.answered_by not in (None, self._request.model) or not lengths <= {len(known)}
 
     def forget(self) -> tuple[str, ...]:
         """Know nothing; the texts that are missing then."""

@@ -327,6 +327,16 @@ async def test_vectors_of_different_lengths_are_asked_for_again(world):
     assert script.requests[-1].texts == ("a", "b")
 
 
+async def test_all_are_asked_for_again_where_stored_vectors_are_not_as_long_as_those_that_came(world):
+    long = lambda request: [Vectors([[5.0] * 8] * len(request.texts)), Usage(1), Finish("stop")]  # noqa: E731
+    script = world.script(vectors_of, long)
+    call = chain({}, script, world.services)
+    await collect(call, Embed("acme/e", ("a",)), world.scope())
+    for _ in range(2):
+        assert np.asarray((await reply(call, Embed("acme/e", ("a", "b")), world.scope())).vectors).shape == (2, 8)
+    assert [request.texts for request in script.requests] == [("a",), ("b",), ("a", "b")]
+
+
 async def test_too_few_vectors_are_an_error(world):
     call = chain({"retry": False}, world.script([Vectors([[1.0]]), Finish("stop")]), world.services)
     with pytest.raises(ProviderFailure, match="1 vectors for 2 texts"):
