@@ -88,9 +88,11 @@ _WARNINGS = {
     "literal_path": "a template that holds a path or `${vars.x}` as its very words",
     "errors_unread": "items may fail and nothing reads their errors",
     "case_outside_region": "a case of an inner route that runs for every item",
+}
+_NOTES = {
+    "no_model": "a needed call without a model",
     "unchecked_type": "a type that can only be checked when the pipeline runs",
 }
-_NOTES = {"no_model": "a needed call without a model"}
 _SETUP = {
     "no_model": "a needed call without a model",
     "missing_key": "a provider's key is not set",

@@ -23,6 +23,13 @@ def test_filters_and_tests_of_templates_are_listed():
     assert listed("Tests") == sorted(name for name in TESTS if name.isidentifier())
 
 
+def test_what_the_table_of_codes_calls_a_note_or_a_warning_is_shown_as_one():
+    page = (DOCS / "reference/errors.md").read_text("utf-8")
+    shown = {code: severity for severity, code in re.findall(r"^(error|warning|note)\[(\w+)\]", page, re.MULTILINE)}
+    milder = {name for name, code in CODES.items() if code.severity != "error"} - {"no_model"}  # an error of `run`
+    assert {name: shown[name] for name in milder} == {name: CODES[name].severity for name in milder}
+
+
 def test_every_top_level_key_is_listed():
     rows = re.findall(r"^\| (`[^|]*) \|", LANGUAGE, re.MULTILINE)
     named = {word for row in rows for word in re.findall(r"`(\w+)`", row)}
