@@ -246,18 +246,30 @@ class TypeCheck:
     def _check_cases(self, unit: Unit) -> None:
         fields = unit.node.fields
         cases = fields.get("cases")
-        if not isinstance(cases, Late) or "default" in fields or unit.node.when_failed:
-            return
-        if self._findings.told("bad_key", f"{unit.id}.cases"):
+        if not isinstance(cases, Late) or self._findings.told("bad_key", f"{unit.id}.cases"):
             return
         switch = fields.get("switch")
         values = enumerated(self._switch(switch, unit.frame)) if switch is not None else None
-        missing = [case_text(value) for value in values or () if case_text(value) not in cases.slots]
+        texts = [case_text(value) for value in values or ()]
+        if texts and switch is not None and not _is_constant(switch):
+            self._never_chosen(unit, cases, texts)
+        if "default" in fields or unit.node.when_failed:
+            return
+        missing = [text for text in texts if text not in cases.slots]
         if missing:
             shown = ", ".join(f"`{value}`" for value in missing)
             message = f"`{unit.id}` has no case for {shown} and no default"
             origin, hint = unit.node.place("cases"), f'"{missing[0]}": {{const: null}}'
             self._findings.report("case_missing", message, f"{unit.id}.cases", origin, hint)
+
+    def _never_chosen(self, unit: Unit, cases: Late, texts: list[str]) -> None:
+        """Cases for values that the switch cannot have."""
+        for name in cases.slots:
+            if name not in texts:
+                known = " or ".join(f"`{text}`" for text in texts)
+                message = f"the case `{name}` is never chosen; the switch is {known}"
+                place = unit.node.place(f"cases.{name}")
+                self._findings.report("unreachable", message, f"{unit.id}.cases", place, did_you_mean(name, texts))
 
     def _switch(self, switch: Evaluable, frame: Frame) -> Schema:
         return of_value(constant(switch)) if _is_constant(switch) else self.of(switch, frame)  # type: ignore[arg-type]

@@ -17,7 +17,7 @@ from flowllm.compiler.interface import prepare
 from flowllm.compiler.lower import Lowering
 from flowllm.compiler.models import Models, entries
 from flowllm.compiler.ownership import find_parents
-from flowllm.compiler.pipelines import check_inputs, check_written, missing_inputs
+from flowllm.compiler.pipelines import check_inputs, check_outputs, check_written, missing_inputs
 from flowllm.compiler.scope import Scopes
 from flowllm.core.card import Catalog
 from flowllm.core.errors import PipelineInvalid, Problem
@@ -86,6 +86,7 @@ class _Family:
         root = build(spec.nodes, parents or {}, self._kinds)
         for unit in every_unit(root):
             self._prepare(unit, spec, findings, inherited)
+        check_outputs(spec, {name: unit.ports or () for name, unit in root.units.items()}, findings)
         read = ReadPaths()
         Scopes(spec, root, findings, read, sound=parents is not None).resolve()
         for frame in inner_frames(root) if parents is not None else ():

@@ -6,6 +6,7 @@ from dataclasses import field
 
 from flowllm.compiler.findings import Findings, did_you_mean
 from flowllm.compiler.frames import ITEM, Frame, Unit, every_unit, inner_frames
+from flowllm.compiler.pipelines import misread
 from flowllm.core.nearest import nearest
 from flowllm.core.origin import Origin
 from flowllm.core.record import record
@@ -45,8 +46,9 @@ class Diagnosis:
         self._findings = findings
         self._sound = sound
         self._derived = set(_lost_names(spec, root))
-        self._no_nodes = not spec.nodes and _misread("nodes", spec)
-        self._no_inputs = not spec.inputs and _misread("inputs", spec)
+        self._no_nodes = not spec.nodes and misread("nodes", spec)
+        hidden = any((found.code, found.where) == ("bad_name", INPUTS) for found in spec.problems)
+        self._no_inputs = hidden or (not spec.inputs and misread("inputs", spec))
         self.units = {unit.id: unit for unit in every_unit(root) if not unit.is_wrapped}
         self._items: dict[str, list[Frame]] = {}
         for frame in inner_frames(root):
@@ -142,6 +144,12 @@ class Diagnosis:
             hint = f"did you mean `{unit.id}.{nearest(str(path.steps[0]), known) or 'error'}`?"
             self._findings.report("unknown_port", message, site.where, origin, hint)
 
+    def no_rescued_port(self, port: str, unit: Unit, origin: Origin) -> None:
+        """A port that a `when_failed` gives and the node does not have."""
+        names = sorted(unit.ports or ())
+        message = f"`{unit.id}` has no port `{port}`; it has {', '.join(names) or 'none'}"
+        self._findings.report("unknown_port", message, f"{unit.id}.when_failed", origin, did_you_mean(port, names))
+
     def undeclared(self, path: Path, origin: Origin, site: Site) -> None:
         """An input that is not declared."""
         if path.steps and path.steps[0] not in self._spec.inputs and not self._no_inputs:
@@ -190,13 +198,6 @@ class Diagnosis:
         members = {*region.node.around, reader.id}
         ordered = [name for name in self._spec.nodes if name in members]
         return f"{region.id}: {{around: [{', '.join(ordered)}]}}"
-
-
-def _misread(key: str, spec: PipelineSpec) -> bool:
-    """Whether what stands under a top-level key was not understood, or perhaps stands under one that is misspelt."""
-    return any(
-        found.code == "unknown_field" or (found.code, found.where) == ("bad_value", key) for found in spec.problems
-    )
 
 
 def _lost_names(spec: PipelineSpec, root: Frame) -> Iterator[str]:

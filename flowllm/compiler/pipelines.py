@@ -1,12 +1,15 @@
 """What is declared at the top of a pipeline, and what a pipeline that uses another has to give it."""
 
-from collections.abc import Collection, Iterator
+import json
+from collections.abc import Collection, Iterator, Mapping
 
+from flowllm.compiler.examples import example_of
 from flowllm.compiler.findings import Findings, did_you_mean
 from flowllm.compiler.frames import Unit
+from flowllm.compiler.types import fits, of_value
 from flowllm.core.nearest import nearest
 from flowllm.core.origin import Origin
-from flowllm.core.spec import PipelineSpec
+from flowllm.core.spec import InputSpec, PipelineSpec
 
 _TYPES = ("string", "integer", "number", "boolean", "array", "object", "null")
 _DEEPEST = 64
@@ -17,6 +20,7 @@ def check_written(spec: PipelineSpec, findings: Findings) -> None:
     """The schemas of inputs, the named ones and those on nodes, and the output that ``print`` names."""
     for name, given in spec.inputs.items():
         _check_schema(dict(given.schema), f"inputs.{name}", spec.place(f"inputs.{name}"), spec, findings)
+        _check_default(given, spec, findings)
     for name, schema in spec.schemas.items():
         _check_schema(dict(schema), f"schemas.{name}", spec.place(f"schemas.{name}"), spec, findings)
     for node in spec.nodes.values():
@@ -26,6 +30,42 @@ def check_written(spec: PipelineSpec, findings: Findings) -> None:
     if spec.print is not None and spec.print not in spec.outputs:
         hint = did_you_mean(spec.print, spec.outputs)
         findings.report("unknown_reference", f"there is no output `{spec.print}`", "print", spec.place("print"), hint)
+
+
+def check_outputs(spec: PipelineSpec, ports: Mapping[str, Collection[str]], findings: Findings) -> None:
+    """A pipeline gives something; ``ports`` are those of its nodes."""
+    if spec.outputs or not spec.nodes or misread("outputs", spec):
+        return
+    last = list(spec.nodes)[-1]
+    names = ports.get(last, ())
+    port = next((name for name in ("text", "value", "items") if name in names), next(iter(names), "value"))
+    message = "a pipeline needs `outputs`; without any nothing runs"
+    findings.report("missing_field", message, "outputs", spec.place("nodes"), f"outputs: {{{port}: {last}.{port}}}")
+
+
+def misread(key: str, spec: PipelineSpec) -> bool:
+    """Whether what stands under a top-level key was not understood, or perhaps stands under one that is misspelt."""
+    return any(
+        found.code == "unknown_field" or (found.code, found.where) == ("bad_value", key) for found in spec.problems
+    )
+
+
+def _check_default(given: InputSpec, spec: PipelineSpec, findings: Findings) -> None:
+    """The default is what an input may be given."""
+    where, schema = f"inputs.{given.name}", {key: value for key, value in given.schema.items() if key != "default"}
+    if "default" not in given.schema or any(found.where.startswith(where) for found in findings.all()):
+        return
+    default = given.schema["default"]
+    if fits(of_value(default), schema):
+        return
+    from flowllm.text.json_schema import validator
+
+    wrong = validator(schema)(default)
+    if wrong:
+        message = f"the default of `{given.name}` is no value for it: {wrong[0].removeprefix('$: ')}"
+        hint = f"default: {json.dumps(example_of(schema), ensure_ascii=False)}"
+        hint = f'type: [{schema["type"]}, "null"]' if default is None and isinstance(schema.get("type"), str) else hint
+        findings.report("type_mismatch", message, f"{where}.default", spec.place(f"{where}.default"), hint)
 
 
 def _check_schema(

@@ -102,6 +102,8 @@ class Scopes:
         node = unit.node
         for port, slot in (node.when_failed or {}).items():
             place = node.place(f"when_failed.{port}")
+            if unit.ports is not None and port not in unit.ports:
+                self._diagnosis.no_rescued_port(port, unit, place)
             self._read(slot, Site(unit.frame, f"{unit.id}.when_failed", unit.reads.rescue, unit, unit, origin=place))
 
     def _after(self, unit: Unit) -> None:

@@ -9,7 +9,7 @@ from flowllm.config.marks import Marks
 from flowllm.config.parse_input import parse_input
 from flowllm.config.parse_node import parse_node
 from flowllm.config.parsing import Parsing, shown
-from flowllm.config.words import LANGUAGE, POLICIES, TOP_LEVEL, check_key_name, closest
+from flowllm.config.words import INPUTS, LANGUAGE, POLICIES, TOP_LEVEL, check_key_name, closest
 from flowllm.core.origin import UNKNOWN, Origin
 from flowllm.core.record import record
 from flowllm.core.spec import PipelineSpec
@@ -41,6 +41,7 @@ def parse(source: Source, parsing: Parsing, find: FindPipeline) -> PipelineSpec:
         name: parse_node(name, value, parser.marks.at("nodes", name), parsing)
         for name, value in parser.mapping("nodes").items()
     }
+    nodes.pop(INPUTS, None)  # which is told; everybody else reads the pipeline's inputs
     pipelines = {}
     for node in nodes.values():
         use = node.params.get("use")

@@ -8,7 +8,7 @@ from flowllm.config.marks import Marks
 from flowllm.config.parsing import Parsing, shown
 from flowllm.config.prompts import parse_prompt, parse_template
 from flowllm.config.shapes import Shape
-from flowllm.config.words import COMMON, EACH, POLICIES, check_key_name, check_name
+from flowllm.config.words import COMMON, EACH, INPUTS, POLICIES, check_key_name, check_name
 from flowllm.core.errors import Problem
 from flowllm.core.nearest import nearest
 from flowllm.core.node import Holds, condition
@@ -21,6 +21,9 @@ from flowllm.text.slots import parse_slot
 def parse_node(name: str, raw: object, marks: Marks, parsing: Parsing) -> NodeSpec:
     """The node ``name``; one without a kind, of which anything may be read, when what was written is no node."""
     check_key_name(name, name, marks, parsing.problems.append)
+    if name == INPUTS:
+        message = f"`{INPUTS}` is the name of the pipeline's inputs, which a node would hide"
+        parsing.wrong("bad_name", message, name, marks.key, f"write `{INPUTS}_1`")
     if not isinstance(raw, dict):
         what = "a node is a mapping with `kind`"
         message = f"`{name}` is empty; {what}" if raw is None else f"{what}, not {shown(raw, marks)}"

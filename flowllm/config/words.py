@@ -29,6 +29,9 @@ TOP_LEVEL = (
     "nodes",
     "outputs",
 )
+INPUTS = "inputs"
+"""The name by which paths read what the pipeline is given."""
+
 POLICIES = frozenset(WRITTEN)
 EACH = frozenset({"as", "at_once", "keep_going"})
 """Companions of ``each``: parameters of the map that it puts around the node."""

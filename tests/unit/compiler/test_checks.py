@@ -3,7 +3,7 @@
 import pytest
 import yaml
 
-from tests.unit.compiler.worlds import errors, nodes, problems
+from tests.unit.compiler.worlds import compiled, errors, nodes, problems
 
 CALL = {"kind": "call", "prompt": "hi"}
 FAKE = {"kind": "fake", "in": {"v": "inputs.text"}}
@@ -314,6 +314,43 @@ ONE = {
         nodes(v={"kind": "validate", "in": {"value": "inputs.text"}, "rules": {"no": {"const": "value > 3"}}}),
         "bad_value v.rules.no: a condition that reads nothing is the same for every value",
     ),
+    "a port that when_failed makes up": (
+        nodes(OUT, a={**CALL, "when_failed": {"text": {"const": 1}, "txt": {"const": 2}}}),
+        "unknown_port a.when_failed: `a` has no port `txt`; it has ",
+    ),
+    "a port of a region that when_failed makes up": (
+        nodes(
+            out("r.value"),
+            r={"kind": "cache", "around": ["a"], "of": "a.value", "when_failed": {"text": {"const": 1}}},
+            a=FAKE,
+        ),
+        "unknown_port r.when_failed: `r` has no port `text`; it has hit, value",
+    ),
+    "a port of an each that when_failed makes up": (
+        nodes(out("w.items"), w={**CALL, "each": "inputs.xs", "when_failed": {"txt": {"const": 1}}}),
+        "unknown_port w.when_failed: `w` has no port `txt`",
+    ),
+    "a node called inputs": (
+        nodes(out("inputs.value"), inputs=FAKE, a=FAKE),
+        "bad_name inputs: `inputs` is the name of the pipeline's inputs",
+    ),
+    "no outputs": (
+        {name: part for name, part in nodes(OUT, a=CALL).items() if name != "outputs"},
+        "missing_field outputs: a pipeline needs `outputs`; without any nothing runs",
+    ),
+    **{
+        f"default {default!r} of {schema}": (
+            {**nodes(a={"kind": "fake"}), "inputs": {"n": {**schema, "default": default}}},
+            f"type_mismatch inputs.n.default: the default of `n` is no value for it: {said}",
+        )
+        for schema, default, said in [
+            ({"type": "integer"}, "abc", "expected integer, got string"),
+            ({"type": "integer", "minimum": 10}, 3, "expected at least 10"),
+            ({"enum": ["a", "b"]}, "c", "expected one of"),
+            ({"type": "array", "items": {"type": "string"}}, [1], "$[0]: expected string, got integer"),
+            ({"type": "string"}, None, "expected string, got null"),
+        ]
+    },
     "constant until": (
         nodes(r={"kind": "retry", "around": ["a"], "of": "a.value", "until": {"const": "a.value"}}, a=FAKE),
         "bad_value r.until: a condition that reads nothing is the same for every value",
@@ -401,6 +438,15 @@ FINE = {
             "when_failed": {"value": {"const": 0}},
         }
     ),
+    **{
+        f"default {default!r}": {**nodes(a={"kind": "fake"}), "inputs": {"n": {**schema, "default": default}}}
+        for schema, default in [
+            ({"type": "integer", "minimum": 3}, 3),
+            ({"type": ["string", "null"]}, None),
+            ({"type": "number"}, 3),
+            ({}, [1]),
+        ]
+    },
     "rules of all forms": nodes(
         v={
             "kind": "validate",
@@ -427,6 +473,18 @@ HINTS = {
     "bare input": (nodes(a={"kind": "fake", "in": {"v": "text"}}), "did you mean `inputs.text`?"),
     "port": (nodes(out("a.txt"), a=CALL), "did you mean `a.text`?"),
     "field": (nodes(a={**FAKE, "levle": 2}), "did you mean `level`?"),
+    "no outputs": (
+        {name: part for name, part in nodes(OUT, a=CALL).items() if name != "outputs"},
+        "outputs: {text: a.text}",
+    ),
+    "default null": (
+        {**nodes(a={"kind": "fake"}), "inputs": {"n": {"type": "string", "default": None}}},
+        'type: [string, "null"]',
+    ),
+    "default too small": (
+        {**nodes(a={"kind": "fake"}), "inputs": {"n": {"type": "integer", "minimum": 10, "default": 3}}},
+        "default: 10",
+    ),
     "rule without braces": (
         nodes(v={"kind": "validate", "in": {"value": "inputs.any"}, "rules": {"no": "value == 'x'"}}),
         "\"{{ value == 'x' }}\"",
@@ -669,3 +727,26 @@ def test_a_path_among_the_words_is_said_how_it_is_read():
 
     (warning,) = compiled(nodes(OUT, a={"kind": "call", "prompt": "inputs.text"})).warnings
     assert warning.hint == 'prompt: "{{ inputs.text }}"'
+
+
+@pytest.mark.parametrize(
+    ("switch", "cases", "never"),
+    [
+        ("inputs.which", ["a", "b", "c"], ["c"]),
+        ("inputs.which", ["a", "b"], []),
+        ("{{ inputs.which }}", ["a", "x", "y"], ["x", "y"]),
+        ("inputs.text", ["a", "x"], []),
+        ({"const": "a"}, ["a", "x"], []),
+    ],
+)
+def test_cases_that_the_switch_cannot_have(switch, cases, never):
+    slots = {case: {"const": 1} for case in cases}
+    pipeline = nodes(r={"kind": "route", "switch": switch, "cases": slots, "default": {"const": 2}})
+    warned = [(warning.where, warning.message.split("`")[1]) for warning in compiled(pipeline).warnings]
+    assert warned == [("r.cases", name) for name in never]
+
+
+def test_outputs_under_a_misspelt_key_are_told_once():
+    pipeline = nodes(OUT, a=CALL)
+    pipeline["output"] = pipeline.pop("outputs")
+    assert [problem.code for problem in problems(pipeline)] == ["unknown_field"]
