@@ -6,40 +6,26 @@ events; the whole of an answer that does not stream. Comments of the server coun
 """
 
 import asyncio
-import threading
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, replace
-from urllib.parse import urlencode
+from dataclasses import dataclass
 
 from flowllm.backends.addresses import require_place
 from flowllm.backends.answers import simulated, with_text
-from flowllm.backends.auth.signing import Signer, advice, signer_for
 from flowllm.backends.failures import request_id
 from flowllm.backends.framing import Frame, Framing, Limits, Sniffed
-from flowllm.backends.http import CONNECT_SECONDS, HttpClient, HttpRequest, HttpResponse
+from flowllm.backends.http import CONNECT_SECONDS, HttpClient, HttpResponse
+from flowllm.backends.sending import Key, Sender, told
 from flowllm.backends.usage import header_usage
 from flowllm.backends.wire import Decoder, HttpParts, Wire, find_wire
-from flowllm.core.card import Auth, ProviderCard
+from flowllm.core.card import ProviderCard
 from flowllm.core.delta import Delta, Meta
 from flowllm.core.errors import ProviderFacts, ProviderFailure, SetupError
 from flowllm.core.request import Chat, Embed, Request
 from flowllm.core.scope import Call, Clock, Scope
-from flowllm.core.secrets import registered
 
-Key = Callable[[Auth], str | None]
 DRAIN_SECONDS = 0.2
-_REFUSED = frozenset({400, 401, 403})
-"""Statuses of an answer to a proof that has ended."""
 _BROKEN = frozenset({"truncated", "protocol_error", "connect_error", "timeout"})
-_HINTS = {
-    "auth": "{key}",
-    "permission": "{key}",
-    "not_found": "flowllm models list {provider}",
-    "context_too_long": "shorten the prompt with a node of kind `truncate`",
-    "connect_error": "is the server running? another address: providers.{provider}.base_url=https://...",
-    "dns_error": "another address: providers.{provider}.base_url=https://...",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +48,10 @@ def backend_for(
 class _Provider:
     def __init__(self, card: ProviderCard, key: Key, client: HttpClient, timeouts: Timeouts, limits: Limits) -> None:
         self._card = card
-        self._find_key = key
-        self._signer: Signer | None = None
-        self._lock = threading.Lock()
-        self._client = client
+        self._sender = Sender(card, key, client, timeouts.connect)
         self._timeouts = timeouts
         self._limits = limits
         self._wires: dict[str, Wire] = {}
-        self._targets: dict[str, tuple[str, dict[str, str]]] = {}
 
     async def __call__(self, request: Request, scope: Scope) -> AsyncGenerator[Delta, None]:
         try:
@@ -87,7 +69,7 @@ class _Provider:
             for delta in decoder.finish():
                 yield delta
         except ProviderFailure as failure:
-            raise self._told(failure, request) from None
+            raise told(failure, self._card, request.model) from None
 
     def _wire(self, request: Request) -> Wire:
         task = "chat" if isinstance(request, Chat) else "embed" if isinstance(request, Embed) else "rerank"
@@ -108,53 +90,12 @@ class _Provider:
             return before
         return _Waiting(clock, self._timeouts, parts, simulates=isinstance(request, Chat) and request.stream)
 
-    def _target(self, path: str) -> tuple[str, dict[str, str]]:
-        """The URL and headers for a path, made once; for a whole URL made anew."""
-        if not path.startswith("/"):
-            return self._made(path)
-        if path not in self._targets:
-            self._targets[path] = self._made(self._card.base_url + path)
-        return self._targets[path]
-
-    def _made(self, url: str) -> tuple[str, dict[str, str]]:
-        card = self._card
-        mark = "&" if "?" in url else "?"
-        query = urlencode(card.query)
-        headers = {**card.headers, "content-type": "application/json"}
-        return url + mark + query if query else url, headers
-
     async def _open(self, parts: HttpParts, waiting: "_Waiting") -> HttpResponse:
-        url, headers = self._target(parts.path)
-        headers = {**headers, **parts.headers} if parts.headers else headers
-        request = HttpRequest(parts.method, url, headers, parts.body, parts.stream)
         try:
             async with waiting.timeout():
-                return await self._send(request)
+                return await self._sender.send(parts)
         except TimeoutError:
             raise waiting.failure() from None
-
-    def _choose_signer(self) -> Signer:
-        """One for all threads, so that a token is minted once."""
-        with self._lock:
-            self._signer = self._signer or signer_for(self._card, self._find_key, self._client)
-            return self._signer
-
-    async def _send(self, request: HttpRequest) -> HttpResponse:
-        """The answer to a signed request; where its proof had ended, to one that is signed anew, once."""
-        signer = self._signer or self._choose_signer()
-        signed = await signer.sign(request)
-        response = await self._client.open(signed, connect_timeout=self._timeouts.connect)
-        if response.status not in _REFUSED:
-            return response
-        try:
-            renewed = await signer.renew(signed, response.status, response.headers)
-        except BaseException:
-            await response.aclose()
-            raise
-        if not renewed:
-            return response
-        await response.aclose()
-        return await self._client.open(await signer.sign(request), connect_timeout=self._timeouts.connect)
 
     async def _batches(
         self, wire: Wire, decoder: Decoder, response: HttpResponse, waiting: "_Waiting"
@@ -180,18 +121,6 @@ class _Provider:
         if framing.blank:
             raise ProviderFailure("empty_response", "the answer is empty")
         yield _whole(_decoded(_framed(framing, None, decoder), decoder, waiting), waiting)
-
-    def _told(self, failure: ProviderFailure, request: Request) -> ProviderFailure:
-        """The failure with its provider and model, and without a secret should the server repeat one."""
-        card, facts = self._card, failure.facts
-        message = failure.message
-        if facts.status is not None:
-            message = f"{card.name} answered {facts.status}: {message}"
-        for secret in registered():
-            message = message.replace(secret, "***")
-        hint = failure.hint or _HINTS.get(failure.code, "").format(provider=card.name, key=advice(card.auth, card.name))
-        named = replace(facts, provider=card.name, model=request.model)
-        return ProviderFailure(failure.code, message, facts=named, hint=hint)
 
 
 class _Waiting:
