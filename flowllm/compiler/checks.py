@@ -214,6 +214,8 @@ class TypeCheck:
             if name in ports and ports[name].schema:
                 origin = unit.node.place(f"in.{name}")
                 given, wanted = self.of(slot, unit.frame), ports[name].schema
+                if fits(given, wanted) is None:
+                    unit.unsure[name] = origin
                 hint = self._fit_hint(slot, given, wanted, unit.frame) if fits(given, wanted) is False else ""
                 hint = f"in: {{{name}: {hint}}}" if hint and not hint.startswith("did") else hint
                 self._fit(given, wanted, (f"{unit.id}.in.{name}", origin, hint))

@@ -11,6 +11,7 @@ from typing import Any
 
 from flowllm.core.kinds import Kinds
 from flowllm.core.node import Node
+from flowllm.core.origin import Origin
 from flowllm.core.plan import Plan
 from flowllm.core.slot import Literal, Path, Slot
 from flowllm.core.spec import NodeSpec, Schema
@@ -63,6 +64,7 @@ class Unit:
     models: tuple[str, ...] = ()
     plan: Plan | None = None
     folded: tuple[str, ...] = ()
+    unsure: dict[str, Origin] = field(default_factory=dict)
 
     @property
     def kind_name(self) -> str:

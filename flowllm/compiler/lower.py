@@ -43,6 +43,7 @@ class Lowering:
             captures=tuple(sorted(reads.captures, key=_path_order)),
             model=unit.model,
             models=unit.models,
+            unsure={} if unit.each else unit.unsure,
             origin=node.origin,
         )
 

@@ -76,6 +76,8 @@ def _step_to_json(step: Step) -> Json:
     data["params"] = dict(step.params)
     if step.body is not None:
         data["body"] = _plan_to_json(step.body)
+    if step.unsure:
+        data["unsure"] = {name: place_to_json(origin) for name, origin in step.unsure.items()}
     if step.origin != UNKNOWN:
         data["at"] = place_to_json(step.origin)
     return data
@@ -125,6 +127,7 @@ def _step_from_json(data: Mapping[str, Any]) -> Step:
         captures=tuple(map(path_from_json, data.get("captures", ()))),
         model=data.get("model"),
         models=tuple(data.get("models", ())),
+        unsure={name: place_from_json(at) for name, at in data.get("unsure", _NONE).items()},
         origin=place_from_json(data.get("at")),
     )
 

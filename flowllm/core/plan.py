@@ -47,6 +47,9 @@ class Step:
     the body reads from outside, each as deep as it is known: the body's names get their roots, a
     cache region's key their values. ``inputs`` holds what is read where the region stands (``over``
     of a map; the inputs of a pipeline); ``of``, ``until``, ``problem`` are outputs of the body.
+
+    ``unsure`` are input ports of which only a run can tell whether they are given what they take, with the
+    places where that is written.
     """
 
     id: str
@@ -65,6 +68,7 @@ class Step:
     captures: tuple[Path, ...] = ()
     model: str | None = None
     models: tuple[str, ...] = ()
+    unsure: Mapping[str, Origin] = field(default_factory=dict)
     origin: Origin = field(default=UNKNOWN, compare=False)
 
 

@@ -16,15 +16,17 @@ from flowllm.compiler.call_policies import fallbacks
 from flowllm.compiler.candidates import asked, candidates
 from flowllm.compiler.explain import certain
 from flowllm.compiler.plan_json import digest
-from flowllm.core.errors import SetupError
+from flowllm.core.errors import NodeFailure, SetupError
 from flowllm.core.kinds import Kinds
 from flowllm.core.node import Node
 from flowllm.core.plan import Plan, Step
 from flowllm.core.policy import Policy, Services
 from flowllm.core.record import record
 from flowllm.core.scope import Call, Clock, SystemClock
+from flowllm.core.spec import Schema
 from flowllm.policies.chain import ordered, parse_policy
 from flowllm.policies.timeout import Timeout
+from flowllm.runtime.inputs import misfit
 from flowllm.text.slots import compile_evaluable
 
 Names = Mapping[str, Any]
@@ -161,7 +163,10 @@ def _bind_step(step: Step, kinds: Kinds, groups: Mapping[str, Any]) -> BoundStep
 
 def _inputs(step: Step, kind: type[Node], run: Callable[..., Any] | None) -> tuple[tuple[str, Evaluate], ...]:
     """What is evaluated for a step. Open inputs are names of its templates; `run` gets those that it takes."""
+    ports = kind.input_ports() if step.unsure else {}
     found = {name: compile_evaluable(value) for name, value in step.inputs.items()}
+    for name in step.unsure.keys() & ports.keys():
+        found[name] = _held_to(ports[name].schema, found[name], step, name)
     if not kind.open_inputs or run is None:
         return tuple(found.items())
     given = {name: value for name, value in found.items() if name not in kind.model_fields}
@@ -170,6 +175,21 @@ def _inputs(step: Step, kind: type[Node], run: Callable[..., Any] | None) -> tup
         taken = {parameter.name for parameter in parameters}
         found = {name: value for name, value in found.items() if name in taken or name not in given}
     return tuple((name, value if name in given else _beside(value, given)) for name, value in found.items())
+
+
+def _held_to(schema: Schema, evaluate: Evaluate, step: Step, port: str) -> Evaluate:
+    """The same, failing where the value is not of the port's type."""
+
+    def held(names: Names) -> Any:
+        value = evaluate(names)
+        why = misfit(schema, value)
+        if why:
+            failure = NodeFailure("type_mismatch", f"`{step.id}` cannot take this as `{port}`: {port}{why[1:]}")
+            failure.origin = step.unsure[port]
+            raise failure
+        return value
+
+    return held
 
 
 def _beside(evaluate: Evaluate, given: Mapping[str, Evaluate]) -> Evaluate:

@@ -1,12 +1,14 @@
 """What is given to a pipeline, against what it declares: defaults filled in, types held."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from flowllm.core.errors import UsageError
 from flowllm.core.json_values import find_fault
 from flowllm.core.nearest import did_you_mean
 from flowllm.core.spec import Schema
+from flowllm.runtime.plain import typed
 
 
 def complete_inputs(declared: Mapping[str, Schema], given: Mapping[str, Any]) -> dict[str, Any]:
@@ -36,19 +38,53 @@ def _checked(name: str, schema: Schema, given: Mapping[str, Any]) -> Any:
         raise UsageError("bad_value", f"the input `{place}` {why}", hint="write the character itself")
     errors = _errors(schema, value)
     if errors:
-        raise UsageError("bad_value", f"the input `{name}` is not valid: {errors[0]}")
+        raise UsageError("bad_value", f"the input `{name}` is not valid: {errors[0].removeprefix('$: ')}")
     return value
 
 
-_PLAIN_TYPES: Mapping[str, type | tuple[type, ...]] = {"string": str, "object": dict, "array": list, "boolean": bool}
+_IS: Mapping[str, Callable[[Any], bool]] = {
+    "string": lambda value: isinstance(value, str),
+    "object": lambda value: isinstance(value, dict),
+    "array": lambda value: isinstance(value, list),
+    "boolean": lambda value: isinstance(value, bool),
+    "integer": lambda value: type(value) is int,
+    "number": lambda value: type(value) is int or (type(value) is float and math.isfinite(value)),
+    "null": lambda value: value is None,
+}
+_PLAIN = frozenset({"type", "default", "description", "title", "items", "anyOf", "additionalProperties"})
 
 
 def _errors(schema: Schema, value: Any) -> list[str]:
-    """A bare type is looked at here; everything else by JSON Schema, which is slow to import."""
-    rest = {key for key in schema if key not in ("type", "default", "description", "title")}
-    expected = _PLAIN_TYPES.get(str(schema.get("type")))
-    if not rest and ((expected is None and "type" not in schema) or (expected and isinstance(value, expected))):
+    """Bare types are looked at here; everything else by JSON Schema, which is slow to import."""
+    if _surely_fits(schema, value):
         return []
     from flowllm.text.json_schema import validator
 
     return validator(schema)(value)
+
+
+def _surely_fits(schema: Schema, value: Any) -> bool:
+    """Whether a value is of a type that can be told at a glance."""
+    if not schema.keys() <= _PLAIN or schema.get("additionalProperties", True) is not True:
+        return False
+    if "type" in schema and not _IS.get(str(schema["type"]), _never)(value):
+        return False
+    if "anyOf" in schema and not any(_surely_fits(option, value) for option in schema["anyOf"]):
+        return False
+    items = schema.get("items")
+    return not items or not isinstance(value, list) or all(_surely_fits(items, item) for item in value)
+
+
+def _never(value: Any) -> bool:
+    return False
+
+
+def misfit(schema: Schema, value: Any) -> str:
+    """Why a value that a step was given is not of a port's type; empty where it is, or where nobody can tell."""
+    if _surely_fits(schema, value):
+        return ""
+    try:
+        errors = _errors(schema, typed(value))
+    except TypeError:  # a value that JSON has no type for
+        return ""
+    return errors[0] if errors else ""

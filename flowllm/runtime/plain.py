@@ -1,5 +1,6 @@
 """Values of ports as data that JSON can hold."""
 
+import math
 from collections.abc import Mapping
 from decimal import Decimal
 from hashlib import sha256
@@ -17,6 +18,21 @@ def plain(value: Any) -> Any:
     if hasattr(value, "tolist"):
         return value.tolist()
     return str(value)
+
+
+def typed(value: Any) -> Any:
+    """A value as JSON-like data of the same types. TypeError for what JSON has no type for."""
+    if isinstance(value, float | Decimal):
+        return float(value) if math.isfinite(value) else 0.0
+    if isinstance(value, str | int) or value is None:
+        return value
+    if isinstance(value, Mapping):
+        return {str(key): typed(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [typed(item) for item in value]
+    if hasattr(value, "tolist"):
+        return typed(value.tolist())
+    raise TypeError(type(value).__name__)
 
 
 def apart(value: Any) -> Any:
