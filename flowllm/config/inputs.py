@@ -7,13 +7,14 @@ user's rights; they are UTF-8, with line ends kept and a byte order mark dropped
 import json
 import shlex
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, BinaryIO
 
 from flowllm.config.files import LIMIT, SMALLER, TOO_LARGE, read_bytes
 from flowllm.config.words import closest
-from flowllm.core.errors import UsageError
+from flowllm.core.errors import FlowError, PipelineInvalid, UsageError, found_by, joined
 from flowllm.core.json_values import fault_of
-from flowllm.core.origin import UNKNOWN, Origin
+from flowllm.core.origin import Origin
 from flowllm.core.spec import InputSpec, Schema
 from flowllm.text.strict_json import InvalidJson, decode, loads
 
@@ -40,6 +41,7 @@ _EXAMPLES = {
     "null": "null",
 }
 _SHOWN = 60
+_PLAIN = frozenset({"type", "default", "description", "title"})
 
 
 def parse_inputs(
@@ -51,11 +53,13 @@ def parse_inputs(
 ) -> dict[str, Any]:
     """Values by name; `UsageError` (unknown_input, bad_value, file_refused) says what is wrong.
 
-    ``typed_as`` is what stands before each text on the command line: the place of errors about it.
+    Of several faults a `PipelineInvalid` holds each. ``typed_as`` is what stands before each text on the
+    command line: the place of errors about it.
 
     What is missing is not looked for here: defaults, samples and ``missing_input`` are the run's.
     """
     found: dict[str, Any] = {}
+    errors: dict[str, FlowError] = {}
     asking = [text for text in texts if text == "@-" or text.partition("=")[2] == "@-"]
     names = [text.partition("=")[0] for text in texts if "=" in text and not text.startswith("@")]
     for text in texts:
@@ -63,11 +67,28 @@ def parse_inputs(
             _read_once(text, asking)
             _given_once(text, names)
             found.update(_given(text, spec_inputs, stdin))
-        except UsageError as error:
-            if error.origin == UNKNOWN:
-                error.origin = Origin(note=f"command line: {typed_as}{_short(text)}")
-            raise
+        except FlowError as error:
+            errors.setdefault(error.message, _at_word(error, f"{typed_as}{_short(text)}", typed_as))
+    if errors:
+        raise joined(errors.values())
     return found
+
+
+def _at_word(error: FlowError, word: str, typed_as: str) -> FlowError:
+    """The error with the word as its place, and its hint in the words in which inputs are given here."""
+    place = Origin(note=f"command line: {word}")
+    problems = [replace(found, origin=place, hint=_typed_as(found.hint, typed_as)) for found in found_by(error)]
+    if isinstance(error, PipelineInvalid):
+        return PipelineInvalid(problems)
+    error.origin, error.hint = place, problems[0].hint
+    return error
+
+
+def _typed_as(hint: str, typed_as: str) -> str:
+    """``-i name=value`` as it is written behind ``input.``, where inputs are given so."""
+    if typed_as == "-i " or not hint.startswith("-i ") or "=@" in hint:
+        return hint
+    return shlex.quote(typed_as + "".join(shlex.split(hint)[1:]))
 
 
 def _read_once(text: str, asking: Sequence[str]) -> None:
@@ -92,7 +113,8 @@ def _given(text: str, spec_inputs: Mapping[str, InputSpec], stdin: BinaryIO | No
         hint = f"-i {shlex.quote(f'{name}=...')} gives an input; -i @row.json gives a whole row"
         raise UsageError("bad_usage", f"`{_short(text)}` is not `name=value`", hint=hint)
     spec = _known(name, spec_inputs)
-    return {name: _typed(spec, _text(value, stdin), value)}
+    typed = _typed(spec, _text(value, stdin), value)
+    return {name: _fitting(spec, typed, value)}
 
 
 def _text(value: str, stdin: BinaryIO | None) -> str:
@@ -102,12 +124,16 @@ def _text(value: str, stdin: BinaryIO | None) -> str:
     return _source(value[1:], stdin) if value.startswith("@") else value
 
 
-def check_values(spec_inputs: Mapping[str, InputSpec], row: Mapping[str, Any]) -> None:
-    """Raise for a name that is not declared or a value of another type than declared."""
+def _check_row(spec_inputs: Mapping[str, InputSpec], row: Mapping[str, Any]) -> None:
+    """Raise for names that are not declared and values that are not as declared."""
+    errors: list[FlowError] = []
     for name, value in row.items():
-        spec = _known(name, spec_inputs)
-        if not _fits(value, spec.schema):
-            raise _mistyped(spec, json.dumps(value, ensure_ascii=False, default=str))
+        try:
+            _fitting(_known(name, spec_inputs), value, json.dumps(value, ensure_ascii=False, default=str))
+        except UsageError as error:
+            errors.append(error)
+    if errors:
+        raise joined(errors)
 
 
 def _known(name: str, spec_inputs: Mapping[str, InputSpec]) -> InputSpec:
@@ -126,7 +152,7 @@ def _row(path: str, spec_inputs: Mapping[str, InputSpec], stdin: BinaryIO | None
         raise UsageError("bad_value", f"{_shown(path)} is not strict JSON: {error}", hint=hint) from None
     if not isinstance(row, dict):
         raise UsageError("bad_value", f"{_shown(path)} holds no JSON object", hint=hint)
-    check_values(spec_inputs, row)
+    _check_row(spec_inputs, row)
     return row
 
 
@@ -177,16 +203,57 @@ def _typed(spec: InputSpec, text: str, shown: str) -> Any:
 def _as_text(spec: InputSpec, text: str) -> str:
     if fault_of(text):
         message = f"input `{spec.name}` is not valid UTF-8"
-        raise UsageError("bad_value", message, hint="save it as UTF-8 and give it as -i name=@file", origin=spec.origin)
+        raise UsageError("bad_value", message, hint="save it as UTF-8 and give it as -i name=@file")
     return _clean(text, f"input `{spec.name}`")
 
 
+def _fitting(spec: InputSpec, value: Any, shown: str) -> Any:
+    """The value, which must be as the input's schema says; a schema that is broken is the pipeline's fault."""
+    if not _fits(value, spec.schema):
+        raise _mistyped(spec, shown)
+    if spec.schema.keys() <= _PLAIN:
+        return value
+    errors = _errors(spec.schema, value)
+    if errors:
+        why = errors[0].removeprefix("$: ")
+        message = f"input `{spec.name}` is not valid: {why}, not `{_short(shown)}`"
+        raise UsageError("bad_value", message, hint=_example(spec))
+    return value
+
+
+def _errors(schema: Schema, value: Any) -> list[str]:
+    from flowllm.text.json_schema import validator
+
+    try:
+        return validator(schema)(value)
+    except ValueError:
+        return []
+
+
 def _mistyped(spec: InputSpec, shown: str, why: str = "") -> UsageError:
-    types = _types(spec.schema)
-    wanted = " or ".join(types) or "JSON"
-    message = f"input `{spec.name}` is {wanted}, not `{_short(shown)}`" + (f" ({why})" if why else "")
-    example = _EXAMPLES.get(types[0] if types else "", "...")
-    return UsageError("bad_value", message, hint=f"-i {shlex.quote(f'{spec.name}={example}')}", origin=spec.origin)
+    wanted = " or ".join(_types(spec.schema)) or "JSON"
+    reason = f" ({why})" if why and not why.startswith("Expecting value") else ""
+    message = f"input `{spec.name}` is {wanted}, not `{_short(shown)}`{reason}"
+    return UsageError("bad_value", message, hint=_example(spec))
+
+
+def _example(spec: InputSpec) -> str:
+    """How the input is given a value that its schema allows, as far as one is at hand."""
+    schema, types = spec.schema, _types(spec.schema)
+    allowed = [schema[key] for key in ("default", "minimum", "maximum") if key in schema]
+    allowed += schema["enum"][:1] if isinstance(schema.get("enum"), list) else []
+    known = [_EXAMPLES[name] for name in types if name in _EXAMPLES]
+    words = [*known, *(one if isinstance(one, str) else json.dumps(one, ensure_ascii=False) for one in allowed)]
+    good = (word for word in words if _allowed(spec, word))
+    return "-i " + shlex.quote(f"{spec.name}={next(good, known[0] if known else '...')}")
+
+
+def _allowed(spec: InputSpec, word: str) -> bool:
+    try:
+        value = word if _types(spec.schema) == ["string"] else loads(word)
+    except InvalidJson:
+        value = word
+    return _fits(value, spec.schema) and not _errors(spec.schema, value)
 
 
 def _types(schema: Schema) -> list[str]:

@@ -236,6 +236,21 @@ class UsageError(FlowError):
     exit = 2
 
 
+def found_by(error: FlowError) -> tuple[Problem, ...]:
+    """What an error has to say, as problems."""
+    if isinstance(error, PipelineInvalid):
+        return error.problems
+    return (Problem(error.code, error.message, "", error.origin, error.hint),)
+
+
+def joined(errors: Iterable[FlowError]) -> FlowError:
+    """One error that says all that several do; a single one as it is."""
+    first, *others = errors
+    if not others:
+        return first
+    return PipelineInvalid(dict.fromkeys(problem for error in (first, *others) for problem in found_by(error)))
+
+
 class SetupError(FlowError):
     """Something outside the pipeline is missing: a key, a package, a model file."""
 

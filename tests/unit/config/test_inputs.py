@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from flowllm.config.files import LIMIT
 from flowllm.config.inputs import parse_inputs
-from flowllm.core.errors import UsageError
+from flowllm.core.errors import PipelineInvalid, UsageError
 from flowllm.core.origin import Origin
 from flowllm.core.spec import InputSpec
 
@@ -105,10 +105,11 @@ def test_what_is_wrong(text, code, message, hint):
     [
         ({}, "zz=3", "command line: -i zz=3"),
         ({"typed_as": "input."}, "zz=3", "command line: input.zz=3"),
-        ({"typed_as": "input."}, "i=x", "p.yaml:3:1"),
+        ({"typed_as": "input."}, "i=x", "command line: input.i=x"),
+        ({}, "i=x", "command line: -i i=x"),
     ],
 )
-def test_errors_have_the_word_as_their_place_or_the_declaration(options, text, place):
+def test_errors_have_the_word_as_their_place(options, text, place):
     declared = {"i": InputSpec("i", {"type": "integer"}, origin=Origin("p.yaml", 3, 1))}
     with pytest.raises(UsageError) as caught:
         parse_inputs(declared, [text], **options)
@@ -230,3 +231,43 @@ def test_a_string_input_is_what_was_typed(text):
 @given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), st.lists, max_leaves=5))
 def test_an_array_input_is_json(value):
     assert parse_inputs(SPEC, [f"a={json.dumps([value])}"]) == {"a": [value]}
+
+
+RANGED = {
+    "words": InputSpec("words", {"type": "integer", "minimum": 10}),
+    "tone": InputSpec("tone", {"type": "string", "enum": ["dry", "warm"]}),
+    "rows": InputSpec("rows", {"type": "array", "items": {"type": "integer"}}),
+    "odd": InputSpec("odd", {"type": "integer", "minimum": "ten"}),
+}
+
+
+@pytest.mark.parametrize(
+    ("typed_as", "text", "message", "hint"),
+    [
+        ("-i ", "words=abc", "input `words` is integer, not `abc`", "-i words=10"),
+        ("-i ", "words=5", "input `words` is not valid: expected at least 10, not `5`", "-i words=10"),
+        ("input.", "words=5", "input `words` is not valid: expected at least 10, not `5`", "input.words=10"),
+        ("input.", "rows=x", "input `rows` is array, not `x`", """'input.rows=["a", "b"]'"""),
+        ("-i ", "tone=loud", "input `tone` is not valid: ", "-i tone=dry"),
+    ],
+)
+def test_a_value_is_held_against_its_schema_and_the_hint_can_be_pasted(typed_as, text, message, hint):
+    with pytest.raises(UsageError) as caught:
+        parse_inputs(RANGED, [text], typed_as=typed_as)
+    assert caught.value.message.startswith(message)
+    assert (caught.value.hint, str(caught.value.origin)) == (hint, f"command line: {typed_as}{text}")
+
+
+def test_a_broken_schema_is_not_the_fault_of_a_value():
+    assert parse_inputs(RANGED, ["odd=3", "words=10", "tone=dry"]) == {"odd": 3, "words": 10, "tone": "dry"}
+
+
+def test_every_fault_of_inputs_is_told_at_once(tmp_path):
+    (tmp_path / "row.json").write_text('{"words": 5, "nope": 1, "tone": "dry"}')
+    with pytest.raises(PipelineInvalid) as caught:
+        parse_inputs(RANGED, ["words=5", "foo=1", "tone", f"@{tmp_path}/row.json", "odd=3"])
+    told = [(p.code, str(p.origin).removeprefix("command line: -i ").partition("=")[0]) for p in caught.value.problems]
+    row = f"@{tmp_path}/row.json"[:60]
+    assert told[:3] == [("bad_value", "words"), ("unknown_input", "foo"), ("bad_usage", "tone")]
+    assert [code for code, _ in told[3:]] == ["bad_value", "unknown_input"]
+    assert all(place.startswith(row[:20]) for _, place in told[3:])
