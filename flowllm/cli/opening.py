@@ -1,15 +1,21 @@
 """From words of the command line to a loaded pipeline."""
 
+import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flowllm.api import Environment, Flow
 from flowllm.api.finding import find_pipeline
 from flowllm.core.errors import PipelineInvalid, UsageError
+from flowllm.core.origin import Origin
 from flowllm.core.spec import InputSpec
+
+if TYPE_CHECKING:
+    from flowllm.config.marks import Marks
 
 
 def open_flow(pipeline: str, overrides: Sequence[str] | None = None, mock: str | None = None) -> Flow:
@@ -46,19 +52,51 @@ def usable_model(environment: Environment) -> str:
 
 
 def read_rules(file: str) -> list[Any]:
-    """The rules of a file: a list, or a mapping that holds them under ``mock``."""
+    """The rules of a file: a list, or a mapping that holds them under ``mock``, its own or those of its ``cases``."""
     from flowllm.backends.mock import parse_rules
     from flowllm.config import load_yaml, read_text_file
 
     value, marks = load_yaml(read_text_file(file), file)
-    inner = ("mock",) if isinstance(value, dict) else ()
-    rules = value.get("mock") if isinstance(value, dict) else value
-    if not isinstance(rules, list):
+    found = list(_lists_of_rules(value))
+    if not found:
         hint = '- {match: "(?i)hello", reply: Hi there}'
         raise UsageError("bad_value", f"`{file}` holds no list of mock rules", hint=hint)
-    marks = marks.at(*inner)
-    parse_rules(rules, lambda steps, part: marks.at(*steps).key if part == "key" else marks.at(*steps).text)
-    return rules
+    for way, rules in found:
+        inner = marks.at(*way)
+        parse_rules(rules, partial(_place_of_rule, inner))
+    return [rule for _, rules in found for rule in rules]
+
+
+def _lists_of_rules(value: Any) -> Iterator[tuple[tuple[str | int, ...], list[Any]]]:
+    """Lists of rules in what a file holds, and the way to each."""
+    if isinstance(value, list):
+        yield (), value
+    if not isinstance(value, dict):
+        return
+    if isinstance(value.get("mock"), list):
+        yield ("mock",), value["mock"]
+    cases = value.get("cases")
+    for index, case in enumerate(cases if isinstance(cases, list) else ()):
+        if isinstance(case, dict) and isinstance(case.get("mock"), list):
+            yield ("cases", index, "mock"), case["mock"]
+
+
+def _place_of_rule(marks: "Marks", steps: Sequence[str | int], part: str) -> Origin:
+    return marks.at(*steps).key if part == "key" else marks.at(*steps).text
+
+
+def model_of_rules(pipeline: str) -> str:
+    """A hint that names the test file beside a pipeline, where that holds rules for its sample; else empty."""
+    file = find_pipeline(pipeline)
+    beside = file.with_name(f"{file.stem}.test.yaml")
+    try:
+        text = beside.read_text("utf-8")
+    except (OSError, ValueError):
+        return ""
+    if not text.startswith("mock:") and "\nmock:" not in text:
+        return ""
+    rules = shlex.join(["model=mock/clerk", "--mock", str(beside)])
+    return f"choose one: {rules} answers without a provider, model=openai/gpt-5-mini asks one"
 
 
 def read_inputs(flow: Flow, words: Sequence[str] | None) -> tuple[dict[str, Any], tuple[str, ...]]:

@@ -40,7 +40,10 @@ Overrides = Annotated[
         autocompletion=completion.overrides,
     ),
 ]
-Mock = Annotated[str | None, typer.Option(metavar="FILE", help="A YAML list of rules that mock models answer by.")]
+Mock = Annotated[
+    str | None,
+    typer.Option(metavar="FILE", help="A YAML list of rules that mock models answer by, or NAME.test.yaml."),
+]
 
 
 @record(kw_only=True)

@@ -66,7 +66,7 @@ class Run(Command):
             from flowllm.cli.sweep import sweep
 
             return sweep(self, screen)
-        from flowllm.cli.opening import open_flow, usable_model
+        from flowllm.cli.opening import model_of_rules, open_flow, usable_model
         from flowllm.core.errors import ProviderFailure, SetupError
 
         flow = open_flow(self.pipeline, self.overrides, self.mock)
@@ -79,7 +79,7 @@ class Run(Command):
             return self._run(flow, inputs, screen)
         except SetupError as error:
             if error.code == "no_model":
-                error.hint = usable_model(flow.environment) or error.hint
+                error.hint = usable_model(flow.environment) or model_of_rules(self.pipeline) or error.hint
             raise
         except ProviderFailure as error:
             if error.code == "not_found" and error.facts.provider == "mock" and self.mock is None:

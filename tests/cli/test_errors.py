@@ -227,3 +227,30 @@ def test_a_broken_provider_file_that_is_not_asked_harms_nothing(flowllm, folder,
     assert flowllm("run", echo, "input.text=x").out == "x\n"
     failed = flowllm("run", echo, "input.text=x", "model=null")
     assert (failed.status, "no_model" in failed.err, "modles" in failed.err) == (3, True, False)
+
+
+@pytest.mark.parametrize(
+    ("rules", "said"),
+    [
+        ("cases: [{name: a, mock: [{match: y, reply: wrong}]}, {name: b, mock: [{match: x, reply: right}]}]", "right"),
+        ("mock: [{reply: first}]\ncases: [{mock: [{match: x, reply: second}]}]", "first"),
+        ("- {match: x, reply: listed}", "listed"),
+    ],
+)
+def test_rules_of_a_test_file(flowllm, echo, folder, rules, said):
+    (folder / "echo.test.yaml").write_text(rules)
+    outcome = flowllm("run", echo, "-i", "text=x", "model=mock/m", "--mock", "echo.test.yaml", "--quiet")
+    assert (outcome.status, outcome.out) == (0, f"{said}\n")
+
+
+@pytest.mark.parametrize("rules", ["cases: []", "cases: [{name: a}]", "{}", "3"])
+def test_a_file_without_rules(flowllm, echo, folder, rules):
+    (folder / "r.yaml").write_text(rules)
+    outcome = flowllm("run", echo, "-i", "text=x", "model=mock/m", "--mock", "r.yaml")
+    assert (outcome.status, "holds no list of mock rules" in outcome.err) == (2, True)
+
+
+def test_a_wrong_rule_of_a_case_is_placed(flowllm, echo, folder):
+    (folder / "r.yaml").write_text("cases:\n  - name: a\n    mock:\n      - {macth: x, reply: y}\n")
+    outcome = flowllm("run", echo, "-i", "text=x", "model=mock/m", "--mock", "r.yaml")
+    assert "--> r.yaml:4:10" in outcome.err

@@ -1,5 +1,6 @@
 """The pipelines as a newcomer runs them, and the templates of `init` by their NAME.test.yaml."""
 
+import shlex
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,21 @@ def test_a_newcomers_first_command(name, capsys, monkeypatch, tmp_path):
         assert (status, out) == (3, "")
         assert "error[no_model]" in err or "error[missing_key]" in err
         assert "\nhint: " in err
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_pipeline_can_be_tried_offline(name, capsys, monkeypatch, tmp_path):
+    """By a command that its page writes, and that the hint names where a model is missing."""
+    monkeypatch.setenv("FLOWLLM_CACHE_DIR", str(tmp_path))
+    monkeypatch.chdir(ROOT)
+    page = (ROOT / f"pipelines/{name}.md").read_text()
+    commands = [shlex.split(line)[1:] for line in page.splitlines() if line.startswith("flowllm run ")]
+    offline = [words for words in commands if name in ALONE or "mock/" in " ".join(words)]
+    assert main([*offline[0], "--quiet"]) == 0
+    assert capsys.readouterr().out.strip()
+    if "--mock" in offline[0]:
+        assert main(["run", f"pipelines/{name}.yaml"]) == 3
+        assert shlex.join(offline[0][2:]) in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", NAMES)
