@@ -153,7 +153,7 @@ class Screen:
             self.end_pieces()
         problems = problems_of(error)
         if self.manner.as_json:
-            self.json({"errors": [as_data(problem) for problem in problems], "exit": error.exit})
+            self.json({"errors": [as_data(problem) for problem in problems], "exit": error.exit} | _partial(error))
         self.problems(problems)
         if self.manner.format == "text":
             for line in _details(error):
@@ -208,6 +208,12 @@ def counted(problems: Iterable[Problem]) -> str:
     counts = Counter(problem.severity for problem in problems)
     said = [(word, counts[word]) for word in ("error", "warning", "note") if word in counts]
     return ", ".join(f"{count} {word}{'' if count == 1 else 's'}" for word, count in said)
+
+
+def _partial(error: FlowError) -> dict[str, Any]:
+    """What had come of an answer that broke off, for ``--json``."""
+    text = error.facts.partial_text if isinstance(error, ProviderFailure) else ""
+    return {"partial_text": text} if text else {}
 
 
 def _details(error: FlowError) -> list[str]:

@@ -312,7 +312,10 @@ class Interrupted(Failure):
 
 @record
 class ProviderFacts:
-    """What is known of the exchange that failed. Times in seconds; None is unknown."""
+    """What is known of the exchange that failed. Times in seconds; None is unknown.
+
+    ``partial_text`` is what had come of the answer, for whoever catches the failure, and in ``--json``.
+    """
 
     provider: str = ""
     model: str = ""

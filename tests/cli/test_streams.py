@@ -90,3 +90,14 @@ def test_a_run_whose_events_nobody_reads_asks_nothing_more(run, folder):
     events = [json.loads(line) for line in said.splitlines()]
     assert len(events) == 4
     assert "RunFinished" not in {event["event"] for event in events}
+
+
+def test_json_has_what_came_of_an_answer_that_broke_off(run, folder):
+    (folder / "slow.yaml").write_text(SLOW)
+    (folder / "r.yaml").write_text(json.dumps([{"reply": "one two three four five six seven", "cut": 700}]))
+    out = io.StringIO()
+    status, _, _ = run(out, io.StringIO(), "run", "slow.yaml", "--mock", "r.yaml", "--json", "--quiet")
+    data = json.loads(out.getvalue())
+    assert (status, data["errors"][0]["code"]) == (4, "stream_interrupted")
+    assert "one two three four five six seven".startswith(data["partial_text"])
+    assert data["partial_text"]

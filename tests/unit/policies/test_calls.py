@@ -249,9 +249,9 @@ async def test_a_request_that_is_cancelled_from_outside_is_no_answer(world):
     [
         ([*GOOD], None, "ok"),
         ([19.0, *GOOD], None, "ok"),
-        ([21.0, *GOOD], None, True),
-        ([Text("a"), 10.0, Text("b"), 11.0, *GOOD], None, True),
-        ([21.0, *GOOD], 110.0, False),
+        ([21.0, *GOOD], None, (True, "")),
+        ([Text("a"), 10.0, Text("b"), 11.0, *GOOD], None, (True, "ab")),
+        ([Text("a"), 21.0, *GOOD], 110.0, (False, "a")),
     ],
 )
 async def test_an_attempt_ends_in_time(world, answer, deadline, expected):
@@ -260,7 +260,7 @@ async def test_an_attempt_ends_in_time(world, answer, deadline, expected):
     try:
         got = (await reply(call, chat(), world.scope(deadline=deadline))).text
     except ProviderFailure as failure:
-        got = failure.retryable if failure.code == "timeout" else failure
+        got = (failure.retryable, failure.facts.partial_text) if failure.code == "timeout" else failure
     assert got == expected
     assert script.open == 0
 
