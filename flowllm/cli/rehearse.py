@@ -1,7 +1,8 @@
 """`flowllm run --dry-run`: the run walked through with made-up answers, and what it would ask for and cost.
 
-Low is one answer of no length for each request that the rehearsal made; high is the longest answer that
-each may give, as often as the regions around it may repeat it. What cannot be bounded is unknown, never 0.
+A request that follows from the inputs alone is counted as it was made: low is an answer of no length, high
+the longest. Whatever rests on answers, which are made up here, is bounded as `check` bounds it
+(`flowllm.compiler.estimate`). What cannot be bounded is unknown, never 0.
 """
 
 from collections.abc import Iterator
@@ -9,8 +10,8 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from flowllm.compiler.candidates import asked
-from flowllm.compiler.estimate import Estimate, Price, asking, free, total_of, totalled
+from flowllm.compiler.estimate import ASKING, Estimate, Price, asking, foreseen, total_of, totalled
+from flowllm.compiler.explain import certain
 from flowllm.core.delta import Usage
 from flowllm.core.errors import Failure
 from flowllm.core.event import CallFinished, Event
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from flowllm.api import Flow
     from flowllm.cli.render import Screen
     from flowllm.cli.run import Run
+    from flowllm.core.card import Catalog
     from flowllm.core.plan import Plan
 
 
@@ -39,7 +41,8 @@ def rehearse(command: "Run", flow: "Flow", inputs: dict[str, Any], screen: "Scre
     except Failure as failure:
         # Answers that are made up may not be good enough for what follows.
         screen.note(f"the rehearsal ended at {failure.address or 'its start'}: {failure.message}")
-    rows = list(estimates(flow.plan, seen, pricing_of(flow.environment.catalog)))
+    catalog = flow.environment.catalog
+    rows = list(estimates(flow.plan, seen, catalog, pricing_of(catalog)))
     total = totalled(rows)
     if command.as_json:
         screen.json({"rehearsal": True, "nodes": [row.to_data() for row in rows], "total": total.to_data()})
@@ -49,35 +52,53 @@ def rehearse(command: "Run", flow: "Flow", inputs: dict[str, Any], screen: "Scre
     return 0
 
 
-def estimates(plan: "Plan", seen: list[CallFinished], price: Price) -> Iterator[Estimate]:
-    """One row for each node that asks a model, in the order of the plan."""
+def estimates(plan: "Plan", seen: list[CallFinished], catalog: "Catalog", price: Price) -> Iterator[Estimate]:
+    """One row for each node that asks a model, in the order of the plan.
+
+    What was asked is what a run asks where nothing made up led to it; everything else is as `check` foresees it.
+    """
     by_node: dict[str, list[CallFinished]] = {}
     for event in seen:
         by_node.setdefault(node_of(event.address), []).append(event)
-    for node, step, times, groups in asking(plan):
-        events = by_node.get(node, [])
-        if events:
-            yield _row(node, events, times.attempts, price)
-        else:
-            models = asked(step, groups)
-            high = Decimal(0) if free(models, price) else None
-            yield Estimate(node, models, 0, None, None, None, Decimal(0), high, reached=False)
+    real = set(_real(plan))
+    for row in foreseen(plan, catalog, price):
+        events = by_node.get(row.node, [])
+        yield _row(row.node, events, price) if events and row.node in real else replace(row, reached=bool(events))
 
 
-def _row(node: str, events: list[CallFinished], times: int, price: Price) -> Estimate:
+def _real(plan: "Plan", prefix: str = "") -> Iterator[str]:
+    """Nodes that run in any case, and whose requests follow from the inputs alone, not from answers."""
+    told: set[int] = set()
+    sure = certain(plan)
+    for index, step in enumerate(plan.steps):
+        needs = {*step.needs, *step.early, *(need for lazy in step.lazy.values() for need in lazy)}
+        needs |= set(step.rescue.needs) if step.rescue else set()
+        if not needs <= told:
+            continue
+        asks = step.kind in ASKING or bool(step.model or step.models)
+        if step.body is not None:
+            asks = bool(list(asking(step.body)))
+            repeats = step.kind == "retry" and step.params.get("attempts") != 1
+            if index in sure and not repeats:
+                yield from _real(step.body, f"{prefix}{step.id}/")
+        elif asks and index in sure:
+            yield f"{prefix}{step.id}"
+        if not asks:
+            told.add(index)
+
+
+def _row(node: str, events: list[CallFinished], price: Price) -> Estimate:
     usages = [event.usage or Usage() for event in events]
     lows = [price(event.model, replace(usage, output=0)).total for event, usage in zip(events, usages, strict=True)]
-    highs = [event.cost.total for event in events]
-    high = total_of(highs)
     return Estimate(
         node,
         tuple(dict.fromkeys(event.model for event in events)),
         len(events),
-        len(events) * times,
+        len(events),
         total_of([usage.input for usage in usages]),
         total_of([usage.output for usage in usages]),
         total_of(lows),
-        None if high is None else high * times,
+        total_of([event.cost.total for event in events]),
     )
 
 
@@ -88,8 +109,6 @@ def _table(rows: list[Estimate]) -> list[tuple[str, ...]]:
 
 def _cells(row: Estimate) -> tuple[str, ...]:
     models = " or ".join(row.models)
-    if not row.reached:
-        return row.node, models, "0 or more", "", "", f"{money(Decimal(0))} to {money(row.high)}"
     calls = str(row.calls) if row.most_calls == row.calls else f"{row.calls} to {_count(row.most_calls)}"
     return row.node, models, calls, _count(row.input), _count(row.output), cost_range(row)
 

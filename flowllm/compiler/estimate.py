@@ -37,7 +37,7 @@ ATTEMPTS = 3
 class Estimate:
     """What one node would ask for. Dollars and tokens; None is unknown, ``why`` says of what.
 
-    ``reached``: a rehearsal came here; a plan can always come to what is foreseen.
+    ``reached``: a rehearsal came here; a plan can always come to what is foreseen. Tokens are the most.
     """
 
     node: str
@@ -64,15 +64,14 @@ class Estimate:
 
 
 def totalled(rows: list[Estimate]) -> Estimate:
-    """The sum of all rows; unknown where one of them is. Tokens are those of rows that are reached."""
-    known = [row for row in rows if row.reached]
+    """The sum of all rows; unknown where one of them is."""
     return Estimate(
         "total",
         (),
         sum(row.calls for row in rows),
         total_of([row.most_calls for row in rows]),
-        total_of([row.input for row in known]),
-        total_of([row.output for row in known]),
+        total_of([row.input for row in rows]),
+        total_of([row.output for row in rows]),
         total_of([Decimal(0), *(row.low for row in rows)]),
         total_of([Decimal(0), *(row.high for row in rows)]),
     )

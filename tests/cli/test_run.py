@@ -1,6 +1,7 @@
 """`flowllm run`: outputs, inputs, events, rehearsals, sweeps, the cache."""
 
 import json
+from decimal import Decimal
 
 import pytest
 
@@ -199,8 +200,25 @@ def test_a_rehearsal_counts_attempts_and_cases_not_taken(flowllm, folder):
         "outputs: {o: way.value}\n"
     )
     rows = {row["node"]: row for row in flowllm("run", "paths.yaml", "--dry-run", "--json").data["nodes"]}
-    assert rows["sure/one"]["calls"] == {"low": 1, "high": 4}
-    assert (rows["two"]["reached"], rows["two"]["cost"]) == (False, {"low": "0", "high": None})
+    assert rows["pick"]["calls"] == {"low": 1, "high": 1}
+    assert rows["sure/one"]["calls"] == {"low": 0, "high": 4}
+    assert (rows["two"]["reached"], rows["two"]["calls"]) == (False, {"low": 0, "high": 1})
+    bound = Decimal(rows["two"]["cost"]["high"])
+    assert rows["sure/one"]["cost"] == {"low": "0", "high": str(4 * bound)}
+    assert 0 < Decimal(rows["pick"]["cost"]["high"]) < bound, "its prompt is known"
+
+
+def test_a_rehearsal_gives_no_bound_that_made_up_answers_led_to(flowllm, folder):
+    (folder / "loop.yaml").write_text(
+        "flowllm: 1\nmodel: openai/gpt-5-mini\ninputs: {text: string}\nnodes:\n"
+        "  parts: {kind: split, in: {text: inputs.text}, by: paragraphs, max_tokens: 8}\n"
+        "  say: {kind: call, each: parts.parts, prompt: '{{ item }}'}\n"
+        "  list: {kind: split, in: {text: '{{ say.items[0].text }}'}, by: sentences}\n"
+        "  then: {kind: call, each: list.parts, prompt: '{{ item }}'}\noutputs: {o: then.items}\n"
+    )
+    words = ("run", "loop.yaml", "--dry-run", "--json", "-i", "text=One two three.\n\nFour five six seven.\n")
+    rows = [row["calls"] for row in flowllm(*words).data["nodes"]]
+    assert rows == [{"low": 2, "high": 2}, {"low": 0, "high": None}]
 
 
 def test_a_rehearsal_leaves_out_what_never_runs(flowllm, folder):
