@@ -1,6 +1,6 @@
 """A pipeline, loaded: check it, run it, stream it; from a script, a notebook, any thread or event loop."""
 
-from collections.abc import AsyncGenerator, Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, Self
 
 from flowllm.api.environment import Environment
 from flowllm.api.finding import find_pipeline
+from flowllm.api.gathered import Gathered
 from flowllm.compiler import Compiled, compile_spec
 from flowllm.config import load, parse_inputs, parse_mapping, project_of, provider_settings, split_overrides
-from flowllm.core.errors import PipelineInvalid, Problem, UsageError
+from flowllm.core.errors import FlowError, PipelineInvalid, Problem, UsageError, joined
 from flowllm.core.plan import Plan
 from flowllm.core.spec import PipelineSpec
 from flowllm.text.wording import shortened
@@ -43,16 +44,25 @@ class Flow:
     def load(cls, file: str | Path, overrides: Sequence[str] = (), *, environment: Environment | None = None) -> "Flow":
         """Load a YAML file, or by its name a pipeline that came with flowllm.
 
-        ``overrides`` are words as on the command line (``nodes.ask.temperature=0``).
+        ``overrides`` are words as on the command line (``nodes.ask.temperature=0``). Where one of them cannot
+        be, what is wrong with the others and with the file is raised with it.
         """
         file = find_pipeline(file)
-        words = split_overrides([overrides] if isinstance(overrides, str) else overrides)
+        found = Gathered()
+        words = split_overrides([overrides] if isinstance(overrides, str) else overrides, found.errors.append)
         environment = environment or Environment(project=project_of(file.resolve()))
-        if words.providers:
-            settings = {**environment.providers, **provider_settings(words.providers)}
-            environment = replace(environment, providers=settings, provider_words=tuple(words.providers))
-        spec = load(file, words.configuration, kinds=environment.kinds, project=environment.project)
-        return cls(spec, environment, parse_inputs(spec.inputs, words.inputs, typed_as="input."))
+        with found:
+            settings = {**environment.providers, **provider_settings(words.providers)} if words.providers else {}
+            if settings:
+                environment = replace(environment, providers=settings, provider_words=tuple(words.providers))
+        flow = None
+        with found:
+            spec = load(file, words.configuration, kinds=environment.kinds, project=environment.project)
+            flow = cls(spec, environment)
+            flow.given = parse_inputs(spec.inputs, words.inputs, typed_as="input.")
+        if flow is None or found.errors:
+            raise flow.refusal(found.errors) if flow else joined(found.errors)
+        return flow
 
     @classmethod
     def of(
@@ -73,7 +83,28 @@ class Flow:
     @cached_property
     def compiled(self) -> Compiled:
         """The plan with its warnings and notes."""
-        return compile_spec(self.spec, kinds=self.environment.kinds, catalog=self.environment.catalog)
+        return self._compile()
+
+    def _compile(self, given: Collection[str] | None = None, *, strict: bool = False) -> Compiled:
+        """Compile; where settings of providers cannot be, what is wrong with the pipeline is told with them."""
+        found, environment = Gathered(), self.environment
+        catalog = None
+        with found:
+            catalog = environment.catalog
+        if catalog is None:
+            catalog = replace(environment, providers={}, provider_words=()).catalog
+        with found:
+            compiled = compile_spec(self.spec, kinds=environment.kinds, catalog=catalog, given=given, strict=strict)
+        if found.errors:
+            raise joined(found.errors)
+        return compiled
+
+    def refusal(self, errors: Iterable[FlowError]) -> FlowError:
+        """What says these errors and all that is wrong with the pipeline besides."""
+        found = Gathered(list(errors))
+        with found:
+            _ = self.compiled
+        return joined(found.errors)
 
     @property
     def plan(self) -> Plan:
@@ -91,13 +122,7 @@ class Flow:
         """Warnings and notes; raises `PipelineInvalid`. ``given`` also checks that no input is missing."""
         names = None if given is None else {*given, *self.given}
         if self._lacks(names) or (strict and self._has_warnings()):
-            compile_spec(
-                self.spec,
-                kinds=self.environment.kinds,
-                catalog=self.environment.catalog,
-                given=names,
-                strict=strict,
-            )
+            self._compile(names, strict=strict)
         return (*self.compiled.warnings, *self.compiled.notes)
 
     def run(self, inputs: Inputs | None = None, options: "RunOptions | None" = None) -> "FlowResult":

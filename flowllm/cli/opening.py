@@ -2,7 +2,7 @@
 
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from flowllm.api import Environment, Flow
 from flowllm.api.finding import find_pipeline
-from flowllm.core.errors import PipelineInvalid, UsageError
+from flowllm.api.gathered import Gathered
+from flowllm.core.errors import FlowError, PipelineInvalid, UsageError, joined
 from flowllm.core.origin import Origin
 from flowllm.core.spec import InputSpec
 
@@ -18,10 +19,35 @@ if TYPE_CHECKING:
     from flowllm.config.marks import Marks
 
 
-def open_flow(pipeline: str, overrides: Sequence[str] | None = None, mock: str | None = None) -> Flow:
-    """Load a pipeline; ``mock`` names a file with rules for mock models."""
+def open_flow(
+    pipeline: str, overrides: Sequence[str] | None = None, mock: str | None = None, inputs: Sequence[str] | None = None
+) -> Flow:
+    """Load a pipeline; ``mock`` names a file with rules for mock models.
+
+    ``inputs`` are words of ``-i``: what is wrong with them is told with what is wrong with the overrides.
+    """
     file = find_pipeline(pipeline)
-    return Flow.load(file, tuple(overrides or ()), environment=environment_of(file, mock))
+    environment = environment_of(file, mock)
+    try:
+        return Flow.load(file, tuple(overrides or ()), environment=environment)
+    except (PipelineInvalid, UsageError) as error:
+        if not (overrides and inputs):
+            raise
+        raise joined([error, *_faults(file, environment, inputs)]) from None
+
+
+def _faults(file: Path, environment: Environment, inputs: Sequence[str]) -> list[FlowError]:
+    """What is wrong with inputs, where the file alone can be loaded; standard input is not read for it."""
+    from flowllm.config import parse_inputs
+
+    found = Gathered()
+    declared: Mapping[str, InputSpec] | None = None
+    with suppress(FlowError):
+        declared = Flow.load(file, environment=environment).spec.inputs
+    if declared is not None:
+        with found:
+            parse_inputs(declared, [word for word in inputs if not word.endswith("@-")])
+    return found.errors
 
 
 def environment_of(file: Path, mock: str | None = None) -> Environment:
@@ -106,7 +132,10 @@ def read_inputs(flow: Flow, words: Sequence[str] | None) -> tuple[dict[str, Any]
     """
     from flowllm.config import parse_inputs
 
-    given = parse_inputs(flow.spec.inputs, tuple(words or ()), sys.stdin.buffer if sys.stdin else None)
+    try:
+        given = parse_inputs(flow.spec.inputs, tuple(words or ()), sys.stdin.buffer if sys.stdin else None)
+    except (PipelineInvalid, UsageError) as error:
+        raise flow.refusal([error]) from None
     known = {**given, **flow.given}
     sampled = {
         name: _sample(flow, spec)

@@ -69,7 +69,7 @@ class Run(Command):
         from flowllm.cli.opening import model_of_rules, open_flow, usable_model
         from flowllm.core.errors import ProviderFailure, SetupError
 
-        flow = open_flow(self.pipeline, self.overrides, self.mock)
+        flow = open_flow(self.pipeline, self.overrides, self.mock, self.inputs)
         inputs = self.read_inputs(flow, screen)
         if self.dry_run:
             from flowllm.cli.rehearse import rehearse

@@ -9,7 +9,7 @@ import json
 import math
 import re
 import shlex
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from flowllm.config.marks import Marks, everywhere
@@ -59,13 +59,21 @@ class Override:
         return self.word if self.group or self.sign else f"++{self.word}"
 
 
-def split_overrides(words: Iterable[str]) -> Words:
-    """Sort overrides by what they set; quoted and listed inputs become plain text and JSON."""
+def split_overrides(words: Iterable[str], refuse: Callable[[UsageError], None] | None = None) -> Words:
+    """Sort overrides by what they set; quoted and listed inputs become plain text and JSON.
+
+    A word that is no override is raised, or handed to ``refuse`` and left out.
+    """
     found = Words([], [], [])
     for word in words:
         key = _match(word)["key"]
         if key.startswith("input."):
-            found.inputs.append(_input_word(word))
+            try:
+                found.inputs.append(_input_word(word))
+            except UsageError as error:
+                if refuse is None:
+                    raise
+                refuse(error)
         elif key.startswith("providers."):
             found.providers.append(word.lstrip("+").removeprefix("providers."))
         else:

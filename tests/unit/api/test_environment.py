@@ -283,9 +283,21 @@ def test_findings_about_providers_have_a_place(project, files, words, place):
     (project / "p.yaml").write_text("nodes: {say: {kind: call, model: acme/m, prompt: hi}}\noutputs: {o: say.text}\n")
     with pytest.raises(PipelineInvalid) as caught:
         Flow.load(project / "p.yaml", words).check()
-    (problem,) = caught.value.problems
+    problem, *others = caught.value.problems
     assert str(problem.origin).endswith(place)
     assert problem.hint
+    assert [(other.code, other.origin.line) for other in others] == [("unknown_provider", 1)] * (not files)
+
+
+def test_every_fault_of_words_providers_and_the_file_is_told_at_once(project):
+    (project / "p.yaml").write_text(
+        "inputs: {n: integer}\nnodes: {say: {kind: call, prompt: '{{ inputs.m }}'}}\noutputs: {o: say.text}\n"
+    )
+    words = ["modl=x", "nodes.x.y=1", "input.n=a", "input.k=1", "input.q", "providers.opnai.base_url=http://x"]
+    with pytest.raises(PipelineInvalid) as caught:
+        Flow.load(project / "p.yaml", words)
+    places = {str(problem.origin).removeprefix("command line: ") for problem in caught.value.problems}
+    assert places == {*words, f"{project}/p.yaml:2:39"}
 
 
 def test_a_provider_set_in_python_is_said_to_be_so(project):
