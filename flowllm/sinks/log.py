@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
 from decimal import Decimal
-from typing import Any, TextIO
+from typing import Any, ClassVar, TextIO
 
 from flowllm.core.event import (
     CallFailed,
@@ -172,15 +172,16 @@ def _install(formatter: logging.Formatter, level: str, clean: Clean, stream: Tex
 class EventLog:
     """A reader of events that logs them: failures as warnings and errors, runs and calls as news, the rest to debug."""
 
+    reads: ClassVar[frozenset[type[Event]]] = frozenset(Event.__subclasses__()) - {DeltaReceived}
+    """All but the pieces of answers, which nobody has to make for a log."""
+
     def __init__(self) -> None:
         import structlog
 
         self._log = structlog.get_logger("flowllm.run")
 
     def __call__(self, event: Event) -> None:
-        """Log an event; the pieces of an answer are left out."""
-        if type(event) is DeltaReceived:
-            return
+        """Log an event."""
         values = {field.name: getattr(event, field.name) for field in fields(event)}
         if type(event) is RunFinished:
             values["outputs"] = list(event.outputs)  # what they hold is data, and data is for stdout

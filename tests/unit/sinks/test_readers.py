@@ -34,6 +34,7 @@ from flowllm.core.event import (
     StepStarted,
     Warned,
 )
+from flowllm.runtime.bus import Bus
 from flowllm.sinks import log
 from flowllm.sinks.events_json import EventLines, to_data
 from flowllm.sinks.ledger import Ledger, Row, node_of
@@ -231,15 +232,20 @@ def test_warnings_without_structlog(root):
 def test_events_in_the_log(root):
     stream = io.StringIO()
     log.configure("debug", CLEAN, as_json=True, stream=stream)
-    reader = log.EventLog()
-    reader(finished())
-    reader(DeltaReceived("a", 0.0, Text("secret story")))
-    reader(StepFailed("ask", 1.0, "call", "auth", f"the key {SECRET} is not accepted"))
+    bus = Bus([log.EventLog()])
+    bus.emit(finished())
+    bus.emit(DeltaReceived("a", 0.0, Text("secret story")))
+    bus.emit(StepFailed("ask", 1.0, "call", "auth", f"the key {SECRET} is not accepted"))
     lines = [json.loads(line) for line in stream.getvalue().splitlines()]
     assert [(line["event"], line["level"]) for line in lines] == [("CallFinished", "info"), ("StepFailed", "error")]
     assert lines[0]["usage"]["input"] == 100
     assert isinstance(lines[0]["cost"]["total"], str)
     assert lines[1]["message"] == "the key *** is not accepted"
+
+
+def test_no_pieces_of_answers_are_made_for_the_log(root):
+    log.configure("debug", CLEAN, stream=io.StringIO())
+    assert {kind for kind in Event.__subclasses__() if not Bus([log.EventLog()]).readers_of(kind)} == {DeltaReceived}
 
 
 SAMPLES = {
