@@ -1,5 +1,6 @@
 """``${...}`` in a configuration: resolved by OmegaConf, each failure with its place."""
 
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -37,15 +38,13 @@ class _Resolver:
     def all(self, ways: list[tuple[Steps, str]]) -> Any:
         from omegaconf import OmegaConf
 
+        OmegaConf.register_new_resolver("oc.env", _environment, replace=True)
         few = [way for way in ways if self._is_readable(*way)]
         blank = {steps for steps, _ in ways} - {steps for steps, _ in few}
         tree = OmegaConf.create(_without(self._value, blank))
         found = {}
-        for steps, text in few:
-            result, ok = self._one(tree, steps)
-            if ok and "oc.env" in text and isinstance(result, str):
-                secrets.register(result)
-            found[steps] = result
+        for steps, _ in few:
+            found[steps] = self._one(tree, steps)
         return _replaced(self._value, found | dict.fromkeys(blank))
 
     def _is_readable(self, steps: Steps, text: str) -> bool:
@@ -63,7 +62,7 @@ class _Resolver:
             return False
         return True
 
-    def _one(self, tree: Any, steps: Steps) -> tuple[Any, bool]:
+    def _one(self, tree: Any, steps: Steps) -> Any:
         from omegaconf import OmegaConf
         from omegaconf.errors import OmegaConfBaseException
 
@@ -75,15 +74,15 @@ class _Resolver:
                 here = OmegaConf.to_container(here, resolve=True)
         except RecursionError:
             self._wrong(steps, _CIRCLE, self._break(steps))
-            return None, False
+            return None
         except OmegaConfBaseException as error:
             self._wrong(steps, *self._plain(str(error), steps))
-            return None, False
+            return None
         except Exception as error:  # noqa: BLE001  a resolver of the project may raise anything
             hint = "look at what the resolver is given"
             self._wrong(steps, f"`${{...}}` failed with {type(error).__name__}", hint)
-            return None, False
-        return here, True
+            return None
+        return here
 
     def _wrong(self, steps: Steps, message: str, hint: str) -> None:
         if message in self._said:
@@ -121,6 +120,14 @@ class _Resolver:
             return f"did you mean `${{{head}.{near}}}`?" if head else f"did you mean `${{{near}}}`?"
         first, _, rest = name.partition(".")
         return f"vars: {{{rest}: value}}" if first == "vars" and rest.isidentifier() else _OWN
+
+
+def _environment(key: str, *default: Any) -> Any:
+    """OmegaConf's own ``oc.env``; the value of a variable that is set goes to the redactor, a default does not."""
+    from omegaconf.resolvers import oc
+
+    found = oc.env(key, *default)
+    return secrets.register(found) if found is not None and key in os.environ else found
 
 
 def _names(value: Any, steps: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:

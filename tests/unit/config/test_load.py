@@ -390,6 +390,22 @@ def test_environment_values_go_to_the_redactor(loaded, monkeypatch):
     assert "sesame-open-7731" in secrets.registered()
 
 
+def test_of_a_text_around_a_variable_its_value_alone_goes_to_the_redactor(loaded, monkeypatch):
+    monkeypatch.setenv("FLOWLLM_TEST_SECRET", "sesame-inner-7732")
+    spec = loaded('description: "Bearer ${oc.env:FLOWLLM_TEST_SECRET}"')
+    assert spec.description == "Bearer sesame-inner-7732"
+    assert "sesame-inner-7732" in secrets.registered()
+    assert "Bearer sesame-inner-7732" not in secrets.registered()
+
+
+def test_the_default_of_a_variable_that_is_not_set_is_no_secret(loaded, monkeypatch):
+    monkeypatch.setenv("FLOWLLM_TEST_SECRET", "sesame-other-7733")
+    inner = "${oc.env:FLOWLLM_NOT_SET,${oc.env:FLOWLLM_TEST_SECRET}}"
+    spec = loaded(f'description: "${{oc.env:FLOWLLM_NOT_SET,friendly-7734}} {inner}"')
+    assert spec.description == "friendly-7734 sesame-other-7733"
+    assert {"friendly-7734", "sesame-other-7733"} & {*secrets.registered()} == {"sesame-other-7733"}
+
+
 def test_prompts_from_files(loaded):
     spec = loaded(
         "nodes: {p: {kind: prompt, file: ./in/p.md}, c: {kind: call, prompt: [{system: {file: in/s.md}}]}}",
