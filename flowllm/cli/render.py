@@ -160,27 +160,17 @@ class Screen:
                 self._say(line)
             if len(problems) > 1:
                 self._say(counted(problems))
-        if self.manner.debug:
-            self._trace(error)
+        self.trace(error)
         return error.exit
 
     def fault(self, error: Exception) -> int:
         """Print what should not have happened."""
-        hint = "run again with --debug and report what it prints"
-        message = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-        return self._fault(message, hint, error)
+        return self.failure(internal(error))
 
-    def _fault(self, message: str, hint: str, error: Exception) -> int:
-        problem = Problem("internal", f"a fault of flowllm itself: {message}", hint=hint)
-        if self.manner.as_json:
-            self.json({"errors": [as_data(problem)], "exit": 1})
-        self.problems([problem])
+    def trace(self, error: BaseException) -> None:
+        """Where an error came from, with ``--debug``."""
         if self.manner.debug:
-            self._trace(error)
-        return 1
-
-    def _trace(self, error: BaseException) -> None:
-        self._say("".join(traceback.format_exception(error)).rstrip())
+            self._say("".join(traceback.format_exception(error)).rstrip())
 
     def start_logs(self, level: str, *, as_json: bool) -> None:
         """Warnings as plain lines; more with ``--log-level``, ``--log-json`` and ``--debug``."""
@@ -192,6 +182,15 @@ class Screen:
             self.event_log = log.EventLog()
         else:
             log.warnings_only(self.redactor.clean, self._err)
+
+
+def internal(error: Exception) -> FlowError:
+    """What should not have happened, as a failure that can be told."""
+    said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    hint = "run again with --debug and report what it prints"
+    failure = FlowError("internal", f"a fault of flowllm itself: {said}", hint=hint)
+    failure.__cause__ = error
+    return failure
 
 
 def problems_of(error: FlowError) -> tuple[Problem, ...]:

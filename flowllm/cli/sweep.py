@@ -14,7 +14,8 @@ from flowllm.api.finding import find_pipeline
 from flowllm.cli.formats import as_data
 from flowllm.cli.interrupts import run_async
 from flowllm.cli.opening import environment_of
-from flowllm.cli.render import problems_of
+from flowllm.cli.render import internal, problems_of
+from flowllm.cli.streams import StdoutRefused
 from flowllm.core.errors import FlowError, UsageError
 from flowllm.core.record import record
 
@@ -67,6 +68,7 @@ def sweep(command: "Run", screen: "Screen") -> int:
     for row in rows:
         if row.error is not None:
             screen.problems(problems_of(row.error))
+            screen.trace(row.error)
     return max((row.error.exit for row in rows if row.error is not None), default=0)
 
 
@@ -109,6 +111,10 @@ class Shared:
             result = await flow.arun(self._inputs(flow), self.options)
         except FlowError as error:
             return Combination(apart, None, error, time.monotonic() - began)
+        except (BrokenPipeError, StdoutRefused):
+            raise
+        except Exception as error:  # noqa: BLE001  the rows of the others are worth having
+            return Combination(apart, None, internal(error), time.monotonic() - began)
         return Combination(apart, result, None, time.monotonic() - began)
 
     def _inputs(self, flow: Flow) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from flowllm.api import Environment
+from flowllm.api import Environment, Flow
 from flowllm.backends.mock import MockBackend
 from flowllm.backends.store import DiskStore
 from tests.cli.command import PATIENCE, environment
@@ -92,3 +92,20 @@ def test_what_is_swept_wins_over_what_is_given_for_all(flowllm, echo, words):
 
 def test_an_override_wins_over_an_option_in_a_single_run_too(flowllm, echo):
     assert flowllm("run", echo, "input.text=a", "-i", "text=z", "--quiet").out == "a\n"
+
+
+@pytest.mark.parametrize("words", [[], ["--debug"]])
+def test_a_fault_takes_no_other_run_with_it(flowllm, echo, monkeypatch, words):
+    run = Flow.arun
+
+    async def broken(self, inputs, options):
+        if inputs["text"] == "bad":
+            raise ExceptionGroup("of our own", [ZeroDivisionError()])
+        return await run(self, inputs, options)
+
+    monkeypatch.setattr(Flow, "arun", broken)
+    outcome = flowllm("run", echo, "-m", "input.text=good,bad", "--json", *words)
+    good, bad = outcome.data["runs"]
+    assert (outcome.status, good["outputs"]["said"], bad["errors"][0]["code"]) == (1, "good", "internal")
+    assert "a fault of flowllm itself: ExceptionGroup: of our own" in outcome.err
+    assert ("Traceback" in outcome.err) == bool(words)
