@@ -175,6 +175,8 @@ class Diagnosis:
             if not nearest(root, known).isascii():  # that node's name is the fault, and is reported
                 return
             hint = did_you_mean(root, known, "", str(Path("", path.steps)))
+            if region := _region_with(root, site.frame):
+                hint = f"did you mean `{region}.{path}`?"
             if root in self._spec.inputs:
                 hint = f"did you mean `{INPUTS}.{path}`?"
             self._findings.report("unknown_reference", f"unknown reference `{path}`", site.where, origin, hint)
@@ -208,6 +210,12 @@ def _lost_names(spec: PipelineSpec, root: Frame) -> Iterator[str]:
     for unit in every_unit(root):
         if (unit.kind is None and unit.node.around) or (unit.node.each is not None and unit.body is not None):
             yield from (ITEM, str(unit.node.params.get("as", ITEM)), str(unit.node.each_params.get("as", ITEM)))
+
+
+def _region_with(port: str, frame: Frame) -> str:
+    """The region around whose port, read inside, has this name; empty without one."""
+    variables = (pair for outer in _outward(frame) for pair in outer.variables.items())
+    return next((name for name, ports in variables if ports is not None and port in ports), "")
 
 
 def _outward(frame: Frame) -> Iterator[Frame]:

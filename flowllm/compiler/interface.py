@@ -128,7 +128,8 @@ def _check_written(node: NodeSpec, kind: type[Node], findings: Findings) -> None
         written |= set(node.fields)
     for must in kind.must:
         names = must.split("|")
-        if not written.intersection(names):
+        unknown = node.params.keys() - {info.alias or name for name, info in kind.model_fields.items()} - {*COMMON}
+        if not written.intersection(names) and not any(nearest(word, names) for word in unknown):
             message = f"`{node.id}` needs {' or '.join(f'`{name}`' for name in names)}"
             findings.report("missing_field", message, node.id, node.origin, f"{names[0]}: ...")
 

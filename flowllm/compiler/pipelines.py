@@ -132,6 +132,7 @@ def check_inputs(unit: Unit, inner: PipelineSpec, findings: Findings) -> None:
             hint = did_you_mean(name, inner.inputs)
             findings.report("unknown_input", message, f"{node.id}.in", node.place(f"in.{name}"), hint)
     for name, declared in inner.inputs.items():
-        if name not in node.ports and "default" not in declared.schema:
+        meant = any(nearest(word, [name]) for word in node.ports if word not in inner.inputs)
+        if name not in node.ports and "default" not in declared.schema and not meant:
             message = f"`{use}` needs its input `{name}`"
             findings.report("missing_input", message, f"{node.id}.in", node.place("in"), f"in: {{{name}: ...}}")

@@ -351,6 +351,14 @@ ONE = {
             ({"type": "string"}, None, "expected string, got null"),
         ]
     },
+    "a misspelt field is told once": (
+        nodes(OUT, a={"kind": "call", "promt": "hi"}),
+        "unknown_field a.promt: `call` has no field `promt`",
+    ),
+    "a misspelt port is told once": (
+        nodes(a={"kind": "typed", "in": {"numbr": 3}}),
+        "unknown_port a.in: `typed` takes no `numbr`",
+    ),
     "constant until": (
         nodes(r={"kind": "retry", "around": ["a"], "of": "a.value", "until": {"const": "a.value"}}, a=FAKE),
         "bad_value r.until: a condition that reads nothing is the same for every value",
@@ -473,6 +481,22 @@ HINTS = {
     "bare input": (nodes(a={"kind": "fake", "in": {"v": "text"}}), "did you mean `inputs.text`?"),
     "port": (nodes(out("a.txt"), a=CALL), "did you mean `a.text`?"),
     "field": (nodes(a={**FAKE, "levle": 2}), "did you mean `level`?"),
+    "index of a map": (
+        nodes(
+            out("m.items"),
+            m={"kind": "map", "over": "inputs.xs", "around": ["a"], "of": "a.value"},
+            a={"kind": "fake", "in": {"v": "index"}},
+        ),
+        "did you mean `m.index`?",
+    ),
+    "problem of a retry": (
+        nodes(
+            out("r.value"),
+            r={"kind": "retry", "around": ["a"], "of": "a.text"},
+            a={"kind": "call", "prompt": "{{ problem }}"},
+        ),
+        "did you mean `r.problem`?",
+    ),
     "no outputs": (
         {name: part for name, part in nodes(OUT, a=CALL).items() if name != "outputs"},
         "outputs: {text: a.text}",
