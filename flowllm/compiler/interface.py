@@ -13,6 +13,7 @@ from flowllm.core.nearest import nearest
 from flowllm.core.node import Node
 from flowllm.core.slot import Late, Literal
 from flowllm.core.spec import NodeSpec, PipelineSpec, Schema
+from flowllm.policies import SETTABLE
 from flowllm.text.wording import as_yaml, shortened
 
 COMMON = (
@@ -199,7 +200,9 @@ def _report(
         known = {info.alias or name for name, info in kind.model_fields.items()}
         known = {*known, *COMMON} if len(names) == 1 else known
         message = f"`{node.kind}` has no field `{names[-1]}`"
-        findings.report("unknown_field", message, where, origin, _near(names[-1], known))
+        top = len(names) == 1 and names[0] in SETTABLE
+        hint = f"at the top of the file: policies: {{{names[0]}: ...}}" if top else _near(names[-1], known)
+        findings.report("unknown_field", message, where, origin, hint)
     elif detail["type"] == "missing":
         findings.report("missing_field", f"`{node.id}` needs `{names[-1]}`", node.id, node.origin, f"{names[-1]}: ...")
     else:

@@ -481,6 +481,10 @@ HINTS = {
     "bare input": (nodes(a={"kind": "fake", "in": {"v": "text"}}), "did you mean `inputs.text`?"),
     "port": (nodes(out("a.txt"), a=CALL), "did you mean `a.text`?"),
     "field": (nodes(a={**FAKE, "levle": 2}), "did you mean `level`?"),
+    "a policy of the whole pipeline": (
+        nodes(OUT, a={**CALL, "breaker": {"failures": 3}}),
+        "at the top of the file: policies: {breaker: ...}",
+    ),
     "index of a map": (
         nodes(
             out("m.items"),
