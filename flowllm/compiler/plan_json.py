@@ -5,6 +5,7 @@ places, names and paths of files, comments, the order in the file.
 """
 
 import hashlib
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -149,7 +150,15 @@ def digest(plan: Plan, entries: Mapping[str, Any] = _NONE, groups: Mapping[str, 
         "models": {name: entries.get(name) for name in used},
         "groups": plan.models,
     }
-    return hashlib.sha256(orjson.dumps(body, default=str, option=orjson.OPT_SORT_KEYS)).hexdigest()
+    return hashlib.sha256(_canonical(body)).hexdigest()
+
+
+def _canonical(body: Json) -> bytes:
+    """The JSON of a plan, its keys sorted; integers may have any size."""
+    try:
+        return orjson.dumps(body, default=str, option=orjson.OPT_SORT_KEYS)
+    except orjson.JSONEncodeError:
+        return json.dumps(body, default=str, sort_keys=True).encode()
 
 
 def _essence(step: Step, entries: Mapping[str, Any], groups: Mapping[str, Any]) -> Json:

@@ -424,3 +424,12 @@ def test_places_travel_and_count_for_nothing():
     assert slot_to_json(Template("a", at), places=False) == slot_to_json(Template("a"), places=False)
     (back,) = slot_from_json(slot_to_json(ListOf((Path("x", (), at),)), places=True)).items
     assert back.origin == at
+
+
+@pytest.mark.parametrize("value", [2**63 - 1, 2**64, -(10**40)])
+def test_the_digest_holds_integers_of_any_size(value):
+    def of(number):
+        node = {"kind": "prompt", "text": "{{ x }}", "in": {"x": {"const": number}}}
+        return plan_of({"name": "n", "nodes": {"a": node}, "outputs": {"o": "a.text"}}).digest
+
+    assert of(value) == of(value) != of(value - 1)
