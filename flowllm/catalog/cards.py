@@ -16,12 +16,15 @@ from urllib.parse import urlsplit
 from pydantic import ValidationError
 
 from flowllm.catalog.entries import AuthEntry, ModelEntry, ProviderEntry
-from flowllm.catalog.settings import Settings, settle
+from flowllm.catalog.settings import Settings, settle, value_of
 from flowllm.core.card import Auth, ModelCard, ProviderCard
 from flowllm.core.errors import PipelineInvalid, Problem
 from flowllm.core.origin import Origin
 from flowllm.core.placeholders import filled
 from flowllm.text.misfits import Misfit, Part, Steps, misfits
+
+VERSION = "api_version"
+"""The setting that chooses among the versions of a file."""
 
 CheckQuirks = Callable[[Sequence[str], Mapping[str, Any]], Sequence[Misfit]]
 """Wires and quirks to what is wrong with them; steps begin with ``wire`` and its name, or with ``quirks``."""
@@ -37,6 +40,14 @@ _EXAMPLES = {
     "settings": "{region: {env: ACME_REGION, default: eu-west-1}}",
     "default": "eu-west-1",
     "origins": "[https://stream.acme.example]",
+    "docs": "https://docs.acme.example",
+    "status": "https://status.acme.example",
+    "pricing": "https://acme.example/pricing",
+    "checked": "2026-11-22",
+    "features": "{chat: {tools: true, images: false}}",
+    "limits": "{texts: {value: 96, source: https://docs.acme.example/limits}}",
+    "endpoints": "{models: /models}",
+    "versions": "{2024-10-21: {features: {chat: {json_schema: true}}}}",
     "auth": "{scheme: bearer, env: ACME_API_KEY}",
     "env": "ACME_API_KEY",
     "models": "{acme-large: {context: 131072}}",
@@ -80,6 +91,7 @@ def card_of(
         found = misfits(error, data, ProviderEntry, _FILE, _EXAMPLES)
         raise PipelineInvalid([problem(misfit, name, at) for misfit in found]) from None
     variables = os.environ if environment is None else environment
+    entry, version = _of_version(entry, variables)
     settings = settle(entry, variables, _said(entry, variables))
     problems = [problem(misfit, name, at) for misfit in (*_quirks(entry, check_quirks), *settings.misfits)]
     if entry.name not in ("", name):
@@ -87,7 +99,27 @@ def card_of(
         problems.append(Problem("bad_value", message, "name", at(("name",), "value"), hint=f"name: {name}"))
     if problems:
         raise PipelineInvalid(problems)
-    return _card(entry, name, origin, settings)
+    return replace(_card(entry, name, origin, settings), api_version=version)
+
+
+def _of_version(entry: ProviderEntry, environment: Mapping[str, str]) -> tuple[ProviderEntry, str]:
+    """The entry as it is in the version of the API that is set, and that version."""
+    setting = entry.settings.get(VERSION)
+    version = (setting and value_of(setting, environment)) or ""
+    over = entry.versions.get(version)
+    if over is None:
+        return entry, version
+    changed = {word: merged(getattr(entry, word), getattr(over, word)) for word in type(over).model_fields}
+    return entry.model_copy(update=changed), version
+
+
+def merged(mapping: Mapping[Any, Any], over: Mapping[Any, Any]) -> dict[Any, Any]:
+    """``mapping`` with what ``over`` holds in its places, mapping by mapping."""
+    made = dict(mapping)
+    for key, value in over.items():
+        old = made.get(key)
+        made[key] = merged(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+    return made
 
 
 def problem(misfit: Misfit, name: str, at: Place) -> Problem:
@@ -112,6 +144,9 @@ def _quirks(entry: ProviderEntry, check: CheckQuirks | None) -> Iterator[Misfit]
         yield from [replace(misfit, steps=("wire", task)) for task in tasks] or [misfit]
     if any(misfit.steps[0] == "wire" for misfit in found):
         return
+    for version, over in entry.versions.items():
+        for misfit in check(tuple({**entry.wire, **over.wire}.values()), merged(entry.quirks, over.quirks)):
+            yield replace(misfit, steps=("versions", version, *misfit.steps))
     for id_, model in entry.models.items():
         for misfit in check(wires, model.quirks) if model and model.quirks else ():
             yield replace(misfit, steps=("models", id_, *misfit.steps))
@@ -134,7 +169,16 @@ def _card(entry: ProviderEntry, name: str, origin: Origin, settings: Settings) -
         open_models=entry.open_models,
         settings=values,
         unset=settings.unset,
-        origins=entry.origins,
+        origins=tuple(filled(text, values) for text in entry.origins),
+        title=entry.title,
+        status=entry.status,
+        pricing=entry.pricing,
+        checked=str(entry.checked or ""),
+        features={
+            str(task): {str(word): known for word, known in told.items()} for task, told in entry.features.items()
+        },
+        limits={str(word): (limit.value, limit.source) for word, limit in entry.limits.items()},
+        endpoints={str(word): filled(text, values) for word, text in entry.endpoints.items()},
         origin=origin,
     )
 

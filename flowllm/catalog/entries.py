@@ -6,6 +6,7 @@ exact as written.
 
 import re
 from collections.abc import Mapping
+from datetime import date
 from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
@@ -66,11 +67,34 @@ def _origin(url: str) -> str:
     return url.rstrip("/")
 
 
+def _page(url: str) -> str:
+    if url and (not url.startswith("https://") or not urlsplit(url).hostname):
+        message = "a page starts with https:// and names a server"
+        raise ValueError(message)
+    return url
+
+
+def _place(path: str) -> str:
+    if not path.startswith(("/", "../", "https://")):
+        message = "an endpoint starts with /, with ../ or with https://"
+        raise ValueError(message)
+    return path
+
+
 def _text(value: Any) -> Any:
     """A setting is a text, also where it looks like a number."""
     return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
+Task = Literal["chat", "embed", "rerank"]
+Feature = Literal[
+    "streaming", "tools", "parallel_tools", "json_schema", "images", "reasoning", "caching", "citations", "dimensions"
+]
+Limit = Literal["body_bytes", "image_bytes", "images", "texts", "documents"]
+Endpoint = Literal[
+    "models", "count_tokens", "responses", "completions", "images", "speech", "transcriptions", "moderations", "files",
+    "batches", "fine_tuning", "caches", "ocr", "tokenize",
+]  # fmt: skip
 Price = Annotated[Decimal, BeforeValidator(_decimal)]
 Variables = Annotated[tuple[Annotated[str, AfterValidator(_variable)], ...], BeforeValidator(_names)]
 
@@ -95,7 +119,7 @@ class ModelEntry(_Strict):
     output: int | None = Field(None, gt=0)
     supports: frozenset[str] | None = None
     price: PriceEntry | None = None
-    tasks: frozenset[Literal["chat", "embed", "rerank"]] = frozenset({"chat"})
+    tasks: frozenset[Task] = frozenset({"chat"})
     checked: Any = None
     source: str = ""
     quirks: Mapping[str, Any] = {}
@@ -139,18 +163,47 @@ class SettingEntry(_Strict):
         return data if isinstance(data, Mapping) or data is None else {"default": data}
 
 
+class LimitEntry(_Strict):
+    """A limit of a provider and the page that says so."""
+
+    value: int = Field(gt=0)
+    source: Annotated[str, AfterValidator(_page)]
+
+
+class VersionEntry(_Strict):
+    """What is otherwise where a provider is asked in one version of its API."""
+
+    wire: Mapping[Task, str] = {}
+    quirks: Mapping[str, Any] = {}
+    features: Mapping[Task, Mapping[Feature, bool]] = {}
+    limits: Mapping[Limit, LimitEntry] = {}
+    endpoints: Mapping[Endpoint, Annotated[str, AfterValidator(_place)]] = {}
+
+
 class ProviderEntry(_Strict):
     """One provider file. ``base_url_env`` names a variable whose value replaces the server.
 
-    ``{name}`` in ``base_url``, ``headers`` and ``query`` is the setting ``name``; ``origins`` are further
-    servers of the provider that its key may go to.
+    ``{name}`` in ``base_url``, ``headers``, ``query``, ``origins`` and ``endpoints`` is the setting ``name``;
+    ``origins`` are further servers of the provider that its key may go to. ``features`` tells of each task
+    what is supported (true) and what is not (false); what is not written is unknown. ``endpoints`` are paths
+    below the address, ``../`` for one above, or whole addresses: ``models`` and ``count_tokens`` are asked,
+    others are told. ``versions`` holds what is otherwise where the setting ``api_version`` has that value;
+    what stands outside of it holds for all. ``checked`` is the day when somebody last looked.
     """
 
     name: str = Field("", pattern=_NAME)
-    docs: str = ""
+    title: str = ""
+    docs: Annotated[str, AfterValidator(_page)] = ""
+    status: Annotated[str, AfterValidator(_page)] = ""
+    pricing: Annotated[str, AfterValidator(_page)] = ""
+    checked: date | None = None
+    features: Mapping[Task, Mapping[Feature, bool]] = {}
+    limits: Mapping[Limit, LimitEntry] = {}
+    endpoints: Mapping[Endpoint, Annotated[str, AfterValidator(_place)]] = {}
+    versions: Mapping[str, VersionEntry] = {}
     base_url: Annotated[str, AfterValidator(_http_url)] = ""
     base_url_env: Annotated[str, AfterValidator(_variable)] | None = None
-    wire: Mapping[Literal["chat", "embed", "rerank"], str] = {}
+    wire: Mapping[Task, str] = {}
     settings: Mapping[Annotated[str, Field(pattern=SETTING)], SettingEntry] = {}
     origins: tuple[Annotated[str, AfterValidator(_origin)], ...] = ()
     auth: AuthEntry = AuthEntry()

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from flowllm.catalog.cards import CheckQuirks, card_of, problem
+from flowllm.catalog.cards import CheckQuirks, card_of, merged, problem
 from flowllm.catalog.settings import unread
 from flowllm.core.card import Catalog, ProviderCard
 from flowllm.core.errors import PipelineInvalid, Problem
@@ -59,10 +59,10 @@ def load_catalog(
     def make(name: str) -> ProviderCard:
         path = paths[name]
         data = read(path)
-        merged = _merged(data, words[name]) if name in words and isinstance(data, Mapping) else data
+        whole = _overridden(data, words[name]) if name in words and isinstance(data, Mapping) else data
         at = partial(place, path, name) if place else None
-        card = card_of(merged, name, Origin(str(path)), check_quirks, environment, at)
-        if merged is not data and (found := list(unread(data, words[name], merged))):
+        card = card_of(whole, name, Origin(str(path)), check_quirks, environment, at)
+        if whole is not data and (found := list(unread(data, words[name], whole))):
             raise PipelineInvalid(problem(misfit, name, at or (lambda steps, part: card.origin)) for misfit in found)
         return card
 
@@ -74,15 +74,13 @@ def _unknown_provider(name: str, known: Mapping[str, Any], origin: Origin = UNKN
     return Problem("unknown_provider", f"the provider `{name}` is not installed", f"providers.{name}", origin, hint)
 
 
-def _merged(data: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(data)
-    for key, value in over.items():
-        old = merged.get(key)
-        merged[key] = _merged(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+def _overridden(data: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """The file's mapping with what was said over it."""
+    made = merged(data, over)
     # A server that the user names wins over the variable that names one.
     if "base_url" in over:
-        merged.pop("base_url_env", None)
-    return merged
+        made.pop("base_url_env", None)
+    return made
 
 
 class _Cards(Mapping[str, ProviderCard]):

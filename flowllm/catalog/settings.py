@@ -46,7 +46,7 @@ class _Use:
 def settle(entry: ProviderEntry, environment: Mapping[str, str], said: str = "") -> Settings:
     """The settings of a provider file; ``said`` is a server that replaces the written one."""
     base_url = said or entry.base_url
-    values = {name: value for name, one in entry.settings.items() if (value := _value(one, environment)) is not None}
+    values = {name: value for name, one in entry.settings.items() if (value := value_of(one, environment)) is not None}
     unset: dict[str, str] = {}
     misfits = list(_braces(base_url, entry)) if not said else []
     for use in _uses(entry, "" if said else base_url):
@@ -83,7 +83,8 @@ def _variable(setting: SettingEntry, environment: Mapping[str, str]) -> str:
     return next((name for name in setting.env if environment.get(name, "").strip()), "")
 
 
-def _value(setting: SettingEntry, environment: Mapping[str, str]) -> str | None:
+def value_of(setting: SettingEntry, environment: Mapping[str, str]) -> str | None:
+    """What a setting is: its variable's value, else what stands for it."""
     name = _variable(setting, environment)
     return environment[name].strip() if name else setting.default
 
@@ -93,6 +94,12 @@ def _uses(entry: ProviderEntry, base_url: str) -> Iterator[_Use]:
     host, _, path = rest.partition("/")
     for text, fit in ((host, _HOST), (path, _STEP)):
         yield from (_Use(name, ("base_url",), fit) for name in placeholders(text))
+    for text in entry.origins:
+        yield from (_Use(name, ("origins",), _HOST) for name in placeholders(text))
+    for word, text in entry.endpoints.items():
+        host = text.partition("://")[2].partition("/")[0]
+        fits = dict.fromkeys(placeholders(host), _HOST)
+        yield from (_Use(name, ("endpoints", word), fits.get(name, _STEP)) for name in placeholders(text))
     for part, texts in (("headers", entry.headers), ("query", entry.query)):
         yield from (_Use(name, (part, key), _LINE) for key, text in texts.items() for name in placeholders(text))
     if entry.auth.scheme == "aws":

@@ -57,6 +57,10 @@ class ProviderCard:
     ``base_url``, ``headers`` and ``query``; quirks name them as ``{name}``. ``unset`` are settings that
     these texts need and that have no value, each with the reason; while there is one, the provider
     cannot be asked. ``origins`` are further servers of the provider (``https://host``) that may see its key.
+    ``status`` and ``pricing`` are pages as ``docs`` is. ``features`` tells of each task which are supported;
+    what is not there is unknown. ``limits`` are numbers with the page that tells them. ``endpoints`` are places
+    beside those of the wires: below ``base_url``, above it, or whole addresses. ``api_version`` is the version
+    that all this holds for, empty where there is one alone.
     """
 
     name: str
@@ -74,12 +78,24 @@ class ProviderCard:
     settings: Mapping[str, str] = field(default_factory=dict)
     unset: Mapping[str, str] = field(default_factory=dict)
     origins: tuple[str, ...] = ()
+    title: str = ""
+    status: str = ""
+    pricing: str = ""
+    checked: str = ""
+    features: Mapping[str, Mapping[str, bool]] = field(default_factory=dict)
+    limits: Mapping[str, tuple[int, str]] = field(default_factory=dict)
+    endpoints: Mapping[str, str] = field(default_factory=dict)
+    api_version: str = ""
     origin: Origin = field(default=UNKNOWN, compare=False)
 
     @property
     def tasks(self) -> frozenset[str]:
         """What can be asked for here: what its wires carry and what its listed models do."""
         return frozenset(self.wire).union(*(model.tasks for model in self.models.values()))
+
+    def supports(self, task: str, feature: str) -> bool | None:
+        """Whether the provider is known to support a feature, or not to; None is unknown."""
+        return self.features.get(task, {}).get(feature)
 
 
 @record

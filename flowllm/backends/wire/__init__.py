@@ -3,7 +3,8 @@
 ``flowllm/backends/wire/NAME.py`` holds the wire that provider files call ``NAME``: a class ``Wire``
 made for one provider, and a pydantic model ``Quirks``, the closed vocabulary of what providers that
 speak it do differently. A wire turns a `Request` into `HttpParts` and frames into deltas; what a
-provider does differently is a quirk, never a test of its name.
+provider does differently is a quirk, never a test of its name. A wire may also be one that `Lists` models or
+`Counts` tokens.
 """
 
 import importlib
@@ -11,7 +12,8 @@ import importlib.util
 import pkgutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import field, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
+from urllib.parse import urljoin
 
 from flowllm.backends.framing import Frame, JsonForm
 from flowllm.core.card import ModelCard, ProviderCard
@@ -19,7 +21,7 @@ from flowllm.core.delta import Delta
 from flowllm.core.errors import ProviderFailure
 from flowllm.core.nearest import did_you_mean
 from flowllm.core.record import record
-from flowllm.core.request import Request
+from flowllm.core.request import Chat, Request
 from flowllm.text.misfits import Misfit, misfits, unknown_word
 
 
@@ -77,6 +79,54 @@ class Wire(Protocol):
 
     def decode_error(self, status: int, headers: Mapping[str, str], body: bytes) -> ProviderFailure:
         """What an answer with a status of 400 or more means."""
+        ...
+
+
+@record
+class Listing:
+    """Where servers of a format list their models, and how the list is read.
+
+    ``rows`` is the word of the answer that holds a row a model, ``name`` the words of a row that name it, a
+    slash between them; ``prefix`` is cut off. An answer without ``rows`` is read as one row.
+    """
+
+    path: str
+    rows: str
+    name: tuple[str, ...] = ("id",)
+    prefix: str = ""
+
+    def parts(self, card: ProviderCard) -> HttpParts:
+        """The request for the list; the file of a provider may name another place."""
+        place = card.endpoints.get("models", self.path)
+        return HttpParts("GET", urljoin(f"{card.base_url}/", place) if place.startswith("../") else place)
+
+    def names(self, answer: Any) -> tuple[str, ...]:
+        """The models that an answer names; `ProviderFailure` ``invalid_response`` where it is no list of models."""
+        try:
+            rows = answer if isinstance(answer, list) else answer.get(self.rows, [answer])
+            names = ["/".join(row[word] for word in self.name) for row in rows]
+        except (AttributeError, KeyError, TypeError):
+            raise ProviderFailure("invalid_response", "the answer is no list of models") from None
+        return tuple(name.removeprefix(self.prefix) for name in names)
+
+
+@runtime_checkable
+class Lists(Protocol):
+    """A wire whose servers list their models."""
+
+    models: Listing
+
+
+@runtime_checkable
+class Counts(Protocol):
+    """A wire whose servers count the tokens of a chat without answering it."""
+
+    def count(self, request: Chat) -> HttpParts:
+        """The question how many tokens ``request`` has."""
+        ...
+
+    def counted(self, answer: Any) -> int | None:
+        """The tokens that an answer to it tells."""
         ...
 
 

@@ -29,7 +29,7 @@ from flowllm.backends.content import (
 )
 from flowllm.backends.failures import failure_of
 from flowllm.backends.framing import Frame
-from flowllm.backends.wire import HttpParts, model_of
+from flowllm.backends.wire import HttpParts, Listing, model_of
 from flowllm.core.card import ProviderCard
 from flowllm.core.delta import Delta, Reasoning, ToolCall, Usage
 from flowllm.core.errors import ProviderFailure
@@ -39,6 +39,7 @@ _FORMAT = "anthropic_messages"
 _NO_ID = re.compile(r"[^A-Za-z0-9_-]")
 _BUDGET = {"minimal": 1024, "low": 2048, "medium": 8192, "high": 24576}
 _LEAST_BUDGET = 1024
+_COUNTED = frozenset({"model", "messages", "system", "tools", "tool_choice", "thinking", "output_config"})
 _MARK = {"cache_control": {"type": "ephemeral"}}
 
 
@@ -67,6 +68,8 @@ class Quirks(BaseModel):
 class Wire:
     """The format as one provider speaks it."""
 
+    models = Listing("/models?limit=1000", "data")
+
     def __init__(self, card: ProviderCard) -> None:
         self._card = card
         self._quirks = QuirksByModel(Quirks, card)
@@ -87,6 +90,16 @@ class Wire:
     def decoder(self, request: Request) -> "Decoder":
         """A decoder of one answer."""
         return Decoder()
+
+    def count(self, request: Chat) -> HttpParts:
+        """The chat without what is said of its answer."""
+        path = self._card.endpoints.get("count_tokens", "/messages/count_tokens")
+        body = {word: value for word, value in orjson.loads(self.encode(request).body).items() if word in _COUNTED}
+        return HttpParts("POST", path, orjson.dumps(body))
+
+    def counted(self, answer: Any) -> int | None:
+        """The tokens of the input."""
+        return count_of(answer.get("input_tokens"))
 
     def decode_error(self, status: int, headers: Mapping[str, str], body: bytes) -> ProviderFailure:
         """What an error status means."""

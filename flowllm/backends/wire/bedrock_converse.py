@@ -31,7 +31,7 @@ from flowllm.backends.content import (
 from flowllm.backends.failures import failure_of
 from flowllm.backends.framing import Frame
 from flowllm.backends.hosted import family_of
-from flowllm.backends.wire import HttpParts, model_of
+from flowllm.backends.wire import HttpParts, Listing, model_of
 from flowllm.core.card import ProviderCard
 from flowllm.core.delta import Delta, Finish, Reasoning, ToolCall, Usage
 from flowllm.core.errors import ProviderFailure
@@ -44,6 +44,7 @@ _ANSWER = "answer"
 _MARK = {"cachePoint": {"type": "default"}}
 _LEAST_BUDGET = 1024
 _BUDGET = {"minimal": 1024, "low": 2048, "medium": 8192, "high": 24576}
+_COUNTED = frozenset({"messages", "system", "toolConfig", "additionalModelRequestFields"})
 _EVENTS = ("contentBlockDelta", "contentBlockStart", "messageStop", "metadata")
 _THINKING = {"anthropic": "adaptive", "nova": "nova", "openai": "reasoning_effort"}
 _STRUCTURED = {"nova": "tool", "titan": "none", "llama": "none", "cohere": "none", "ai21": "none"}
@@ -74,6 +75,8 @@ class Quirks(BaseModel):
 class Wire:
     """The format as one provider speaks it."""
 
+    models = Listing("", "modelSummaries", ("modelId",))
+
     def __init__(self, card: ProviderCard) -> None:
         self._card = card
         self._quirks = QuirksByModel(Quirks, card)
@@ -96,6 +99,16 @@ class Wire:
         family = family_of(model_of(self._card, request.model)[0])
         asked = _structured(request, self._quirks.of(request.model), family) == "tool"
         return Decoder(_ANSWER if asked else "")
+
+    def count(self, request: Chat) -> HttpParts:
+        """The chat without what is said of its answer."""
+        body = {word: value for word, value in orjson.loads(self.encode(request).body).items() if word in _COUNTED}
+        name = quote(model_of(self._card, request.model)[0], safe="")
+        return HttpParts("POST", f"/model/{name}/count-tokens", orjson.dumps({"input": {"converse": body}}))
+
+    def counted(self, answer: Any) -> int | None:
+        """The tokens of the input."""
+        return count_of(answer.get("inputTokens"))
 
     def decode_error(self, status: int, headers: Mapping[str, str], body: bytes) -> ProviderFailure:
         """What an error status means."""

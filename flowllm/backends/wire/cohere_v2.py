@@ -23,7 +23,7 @@ from flowllm.backends.content import (
 from flowllm.backends.failures import failure_inside, failure_of
 from flowllm.backends.framing import Frame
 from flowllm.backends.vectors import VectorsDecoder
-from flowllm.backends.wire import HttpParts, model_of
+from flowllm.backends.wire import HttpParts, Listing, model_of
 from flowllm.core.card import ProviderCard
 from flowllm.core.delta import Delta, Reasoning, ToolCall, Usage
 from flowllm.core.errors import ProviderFailure
@@ -50,6 +50,8 @@ class Quirks(BaseModel):
 
 class Wire:
     """The format as one provider speaks it."""
+
+    models = Listing("../v1/models?page_size=1000", "models", ("name",))
 
     def __init__(self, card: ProviderCard) -> None:
         self._card = card

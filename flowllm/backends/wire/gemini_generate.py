@@ -26,7 +26,7 @@ from flowllm.backends.content import (
 from flowllm.backends.failures import failure_inside, failure_of
 from flowllm.backends.framing import Frame
 from flowllm.backends.partial_arguments import PartialArguments
-from flowllm.backends.wire import HttpParts, model_of
+from flowllm.backends.wire import HttpParts, Listing, model_of
 from flowllm.core.card import ProviderCard
 from flowllm.core.delta import Delta, Reasoning, ToolCall, Usage
 from flowllm.core.errors import ProviderFailure
@@ -41,7 +41,8 @@ class Quirks(BaseModel):
     """What a host or a model of this format does differently; words of a model override the provider's.
 
     ``rename`` and ``drop`` work on the names of ``generationConfig``. ``stream: array`` asks for one
-    growing JSON array instead of events. ``thinking`` is how a model is told how much to think.
+    growing JSON array instead of events. ``thinking`` is how a model is told how much to think. ``count: flat``
+    asks for the tokens of a chat as for its answer.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
@@ -51,10 +52,13 @@ class Quirks(BaseModel):
     stream: Literal["sse", "array"] = "sse"
     thinking: Literal["budget", "level", "none"] = "budget"
     structured: Literal["json_schema", "json_object", "none"] = "json_schema"
+    count: Literal["inside", "flat"] = "inside"
 
 
 class Wire:
     """The format as one provider speaks it."""
+
+    models = Listing("/models?pageSize=1000", "models", ("name",), "models/")
 
     def __init__(self, card: ProviderCard) -> None:
         self._card = card
@@ -74,6 +78,19 @@ class Wire:
     def decoder(self, request: Request) -> "Decoder":
         """A decoder of one answer."""
         return Decoder()
+
+    def count(self, request: Chat) -> HttpParts:
+        """The chat; where a host takes messages alone, all else stands inside."""
+        quirks = self._quirks.of(request.model)
+        path = path_of(model_of(self._card, request.model)[0])
+        body = merged(finished_body(_body(request, quirks), (), {}), request.extra)
+        if quirks.count == "inside" and len(body) > 1:
+            body = {"generateContentRequest": {"model": path[1:], **body}}
+        return HttpParts("POST", f"{path}:countTokens", orjson.dumps(body))
+
+    def counted(self, answer: Any) -> int | None:
+        """All tokens."""
+        return count_of(answer.get("totalTokens"))
 
     def decode_error(self, status: int, headers: Mapping[str, str], body: bytes) -> ProviderFailure:
         """What an error status means."""

@@ -15,7 +15,7 @@ from flowllm.backends.content import QuirksByModel, arguments_of, finished_body,
 from flowllm.backends.failures import failure_of
 from flowllm.backends.framing import Frame
 from flowllm.backends.vectors import VectorsDecoder
-from flowllm.backends.wire import HttpParts, model_of
+from flowllm.backends.wire import HttpParts, Listing, model_of
 from flowllm.core.card import ProviderCard
 from flowllm.core.delta import Delta, Reasoning, ToolCall, Usage
 from flowllm.core.errors import ProviderFailure
@@ -37,6 +37,8 @@ class Quirks(BaseModel):
 
 class Wire:
     """The format as one provider speaks it."""
+
+    models = Listing("/api/tags", "models", ("name",))
 
     def __init__(self, card: ProviderCard) -> None:
         self._card = card

@@ -10,7 +10,7 @@ import orjson
 from flowllm.backends.chat_completions import CompletionDecoder, Dialect, body_of
 from flowllm.backends.content import QuirksByModel, finished_body
 from flowllm.backends.failures import failure_of
-from flowllm.backends.wire import HttpParts, model_of
+from flowllm.backends.wire import HttpParts, Listing, model_of
 from flowllm.core.card import ProviderCard
 from flowllm.core.errors import ProviderFailure
 from flowllm.core.request import Chat, Request
@@ -32,6 +32,8 @@ class Quirks(Dialect):
 
 class Wire:
     """The format as one provider speaks it."""
+
+    models = Listing("/models", "data")
 
     def __init__(self, card: ProviderCard) -> None:
         self._card = card

@@ -15,7 +15,7 @@ from flowllm.backends.content import QuirksByModel, finished_body, merged, promp
 from flowllm.backends.failures import failure_of
 from flowllm.backends.framing import Frame
 from flowllm.backends.usage import usage_of
-from flowllm.backends.wire import HttpParts, model_of
+from flowllm.backends.wire import HttpParts, Listing, model_of
 from flowllm.core.card import ProviderCard
 from flowllm.core.delta import Delta
 from flowllm.core.errors import ProviderFailure
@@ -39,6 +39,8 @@ class Quirks(BaseModel):
 
 class Wire:
     """The format as one provider speaks it."""
+
+    models = Listing("/models", "data")
 
     def __init__(self, card: ProviderCard) -> None:
         self._card = card

@@ -25,7 +25,7 @@ from flowllm.backends.content import (
 )
 from flowllm.backends.failures import failure_inside, failure_of
 from flowllm.backends.framing import Frame
-from flowllm.backends.wire import HttpParts, model_of
+from flowllm.backends.wire import HttpParts, Listing, model_of
 from flowllm.core.card import ProviderCard
 from flowllm.core.delta import Delta, Reasoning, ToolCall, Usage
 from flowllm.core.errors import ProviderFailure
@@ -33,6 +33,7 @@ from flowllm.core.request import Chat, Image, Message, Part, Request, Thought, T
 
 _FORMAT = "openai_responses"
 _FINAL = frozenset({"response.completed", "response.incomplete", "response.failed", "response.cancelled"})
+_COUNTED = frozenset({"model", "input", "instructions", "tools", "tool_choice", "text", "reasoning"})
 _CALLS = {"function_call": "arguments", "custom_tool_call": "input"}
 
 
@@ -56,6 +57,8 @@ class Quirks(BaseModel):
 class Wire:
     """The format as one provider speaks it."""
 
+    models = Listing("/models", "data")
+
     def __init__(self, card: ProviderCard) -> None:
         self._card = card
         self._quirks = QuirksByModel(Quirks, card)
@@ -71,6 +74,16 @@ class Wire:
     def decoder(self, request: Request) -> "Decoder":
         """A decoder of one answer."""
         return Decoder()
+
+    def count(self, request: Chat) -> HttpParts:
+        """The chat without what is said of its answer."""
+        quirks = self._quirks.of(request.model)
+        body = {word: value for word, value in orjson.loads(self.encode(request).body).items() if word in _COUNTED}
+        return HttpParts("POST", f"{quirks.responses_path}/input_tokens", orjson.dumps(body))
+
+    def counted(self, answer: Any) -> int | None:
+        """The tokens of the input."""
+        return count_of(answer.get("input_tokens"))
 
     def decode_error(self, status: int, headers: Mapping[str, str], body: bytes) -> ProviderFailure:
         """What an error status means."""

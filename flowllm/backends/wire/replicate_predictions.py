@@ -18,7 +18,7 @@ from flowllm.backends.answers import AnswerDecoder, count_of, object_of
 from flowllm.backends.content import QuirksByModel, finished_body, image_url, merged, prompt_of
 from flowllm.backends.failures import failure_inside, failure_of
 from flowllm.backends.framing import Frame
-from flowllm.backends.wire import HttpParts, model_of
+from flowllm.backends.wire import HttpParts, Listing, model_of
 from flowllm.core.card import ProviderCard
 from flowllm.core.delta import Delta, Usage
 from flowllm.core.errors import ProviderFacts, ProviderFailure
@@ -54,6 +54,8 @@ class Quirks(BaseModel):
 
 class Wire:
     """The format as one provider speaks it."""
+
+    models = Listing("/models", "results", ("owner", "name"))
 
     def __init__(self, card: ProviderCard) -> None:
         self._card = card

@@ -17,7 +17,7 @@ from flowllm.backends.failures import failure_inside, failure_of
 from flowllm.backends.framing import Frame
 from flowllm.backends.ranks import RanksDecoder
 from flowllm.backends.vectors import VectorsDecoder
-from flowllm.backends.wire import HttpParts, model_of
+from flowllm.backends.wire import HttpParts, Listing, model_of
 from flowllm.core.card import ProviderCard
 from flowllm.core.delta import Delta, Usage
 from flowllm.core.errors import ProviderFailure
@@ -44,6 +44,8 @@ class Quirks(BaseModel):
 
 class Wire:
     """The format as one provider speaks it."""
+
+    models = Listing("/foundation_model_specs?limit=200", "resources", ("model_id",))
 
     def __init__(self, card: ProviderCard) -> None:
         self._card = card
