@@ -137,7 +137,11 @@ class _Builder:
             return self._problem("the quoted text that begins here has no end", *self._spot(begun), hint)
         if "has no" in message and (fixed := colon_in_text(line, column)):
             return self._problem(cause("mapping values are not allowed", ""), row, column, fixed)
-        return self._problem(message, row, column, self._hint(row) or advice(message, line))
+        fixed, opened = self._hint(row), getattr(error, "context_mark", None)
+        if "has no" in message and not fixed and opened is not None and opened.line < row:
+            message = f"{message}, before line {row + 1}"
+            row, column = self._spot(opened)
+        return self._problem(message, row, column, fixed or advice(message, line))
 
     @cached_property
     def _lines_at(self) -> Lines:

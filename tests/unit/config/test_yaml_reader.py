@@ -88,6 +88,8 @@ def test_scalars_follow_the_core_schema(written, value):
         ("a: 'x", "1:4", "begins here has no end", None),
         ('a: {b: "x}\nc: 1\n', "1:8", "begins here has no end", None),
         ("a: {b: c, d: note: it is, e: f}", "1:18", "needs quotes", 'a: {b: c, d: "note: it is", e: f}'),
+        ("n:\n  a: {kind: prompt, text: hi\no: {}\n", "2:6", "`}` where it should end, before line 3", None),
+        ("a: [x,\n  y\nb: 1\n", "1:4", "a `[` has no `]` where it should end, before line 3", None),
         ("a: [note: it: is]", "1:13", "needs quotes", 'a: [note: "it: is"]'),
         ("? [a]\n: 1", "1:3", "mapping used as a key", None),
         ("a: .nan", "1:4", "`.nan` is no number", 'as text: ".nan"'),
