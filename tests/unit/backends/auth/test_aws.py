@@ -160,7 +160,7 @@ SSO = (
         ({".env": f"AWS_ACCESS_KEY_ID=AKIDOFDOT\nAWS_SECRET_ACCESS_KEY={CANARY}"}, {}, "AKIDOFDOT"),
         ({".aws/credentials": "[default]\n" + STATIC.format("AKIDOFFILE")}, {}, "AKIDOFFILE"),
         ({".aws/credentials": "[dev]\n" + STATIC.format("AKIDOFDEV")}, {"AWS_PROFILE": "dev"}, "AKIDOFDEV"),
-        ({".aws/config": f"[default]\ncredential_process = {sys.executable} process.py\n",
+        ({".aws/config": f'[default]\ncredential_process = "{sys.executable}" process.py\n',
           "process.py": f"print({PROCESS!r})"}, {}, "AKIDOFPROCESS"),
         ({".aws/config": "[default]\nrole_arn = arn:aws:iam::1:role/r\nsource_profile = base\n[profile base]\n"
           + STATIC.format("AKIDOFBASE")}, {}, "AKIDOFROLE"),
@@ -223,7 +223,7 @@ async def test_a_profile_that_is_named_goes_before_the_environment(nowhere, monk
     [
         ({}, {}, "missing_key", "no credentials of AWS were found"),
         ({}, {"AWS_PROFILE": "nope"}, "missing_key", "The config profile (nope) could not be found"),
-        ({".aws/config": f"[default]\ncredential_process = {sys.executable} process.py\n",
+        ({".aws/config": f'[default]\ncredential_process = "{sys.executable}" process.py\n',
           "process.py": f"import sys; sys.exit({CANARY!r})"}, {}, "missing_key", "CredentialRetrievalError"),
         ({"token": "web-identity-token"}, {"AWS_ROLE_ARN": "arn:aws:iam::1:role/r",
                                            "AWS_WEB_IDENTITY_TOKEN_FILE": "token"}, "auth", "AccessDenied"),
