@@ -75,7 +75,7 @@ def _page(url: str) -> str:
 
 
 def _place(path: str) -> str:
-    if not path.startswith(("/", "../", "https://")):
+    if path and not path.startswith(("/", "../", "https://")):
         message = "an endpoint starts with /, with ../ or with https://"
         raise ValueError(message)
     return path
@@ -187,8 +187,9 @@ class ProviderEntry(_Strict):
     ``origins`` are further servers of the provider that its key may go to. ``features`` tells of each task
     what is supported (true) and what is not (false); what is not written is unknown. ``endpoints`` are paths
     below the address, ``../`` for one above, or whole addresses: ``models`` and ``count_tokens`` are asked,
-    others are told. ``versions`` holds what is otherwise where the setting ``api_version`` has that value;
-    what stands outside of it holds for all. ``checked`` is the day when somebody last looked.
+    others are told; an empty one says that there is none. ``versions`` holds what is otherwise where the
+    setting ``api_version`` has that value; what stands outside of it holds for all. ``checked`` is the day
+    when somebody last looked.
     """
 
     name: str = Field("", pattern=_NAME)

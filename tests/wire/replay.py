@@ -22,6 +22,8 @@ WIRES = {
     "anthropic-messages": "anthropic_messages",
     "gemini-generate": "gemini_generate",
     "gemini-embed": "gemini_embed",
+    "anthropic-count-tokens": "anthropic_messages",
+    "gemini-count-tokens": "gemini_generate",
     "ollama-native": "ollama_native",
     "cohere-chat-v2": "cohere_v2",
     "cohere-embed-v2": "cohere_v2",
@@ -68,7 +70,7 @@ QUIRKS = {name: {"family": name.rpartition("-")[2]} for name, wire in WIRES.item
     "tei-rerank": {"templates": {"rerank": {"path": "/rerank", "body": {"query": "{query}", "texts": "{documents}"},
                                             "indexes": "answer[].index", "scores": "answer[].score"}}},
 }  # fmt: skip
-KINDS = {"chat", "embeddings", "rerank", "error", "job"}
+KINDS = {"chat", "embeddings", "rerank", "error", "job", "models", "count_tokens"}
 EVERY_BYTE = 4096
 RANDOM_CUTS = 200
 # Words of the corpus for which flowllm has another one.
@@ -77,8 +79,7 @@ CLASSES = {"unsupported": "bad_request", "server": "server_error"}
 
 def replay(case, chunks: Sequence[bytes]) -> Reply:
     """The reply that the chunks fold to; raises what the provider's error means."""
-    card = ProviderCard("p", quirks=QUIRKS.get(case["protocol"], {}))
-    wire, request = find_wire(WIRES[case["protocol"]], card), asked(case)
+    wire, request = _wire_of(case), asked(case)
     response = case["response"]
     if response["status"] >= 400:
         raise wire.decode_error(response["status"], response["headers"], b"".join(chunks))
@@ -86,9 +87,16 @@ def replay(case, chunks: Sequence[bytes]) -> Reply:
     return fold(_deltas(framing, wire.decoder(request), chunks))
 
 
+def _wire_of(case):
+    return find_wire(WIRES[case["protocol"]], ProviderCard("p", quirks=QUIRKS.get(case["protocol"], {})))
+
+
 def covered(case) -> bool:
     """Whether there is a wire for the case, and an answer of its kind in the neutral form."""
-    return case["protocol"] in WIRES and case["expected"]["kind"] in KINDS
+    kind = case["expected"]["kind"]
+    # A model that is asked after by its name in a body is not named by the answer.
+    nameless = kind == "models" and case["request"]["method"] != "GET"
+    return case["protocol"] in WIRES and kind in KINDS and not nameless
 
 
 def asked(case) -> Request:
@@ -132,7 +140,8 @@ def differences(case, chunks: Sequence[bytes]) -> dict[str, tuple[object, object
     """What came out otherwise than expected, by dotted path."""
     expected = case["expected"]
     try:
-        found = _job(b"".join(chunks)) if expected["kind"] == "job" else _plain(replay(case, chunks), expected)
+        body = b"".join(chunks)
+        found = BODIES[expected["kind"]](case, body) if expected["kind"] in BODIES else _plain(replay(case, chunks), expected)
     except ProviderFailure as failure:
         found = _plain_failure(failure, expected)
     accepted = expected.get("accept", {})
@@ -144,10 +153,22 @@ def differences(case, chunks: Sequence[bytes]) -> dict[str, tuple[object, object
     }
 
 
-def _job(body: bytes) -> dict[str, object]:
+def _job(case, body: bytes) -> dict[str, object]:
     """What is made of a prediction before its answer is there."""
     found = prediction_of(json.loads(body))
     return {name: getattr(found, name) for name in ("id", "status", "status_raw", "stream_url")}
+
+
+def _models(case, body: bytes) -> dict[str, object]:
+    return {"ids": list(_wire_of(case).models.names(json.loads(body)))}
+
+
+def _tokens(case, body: bytes) -> dict[str, object]:
+    return {"tokens": _wire_of(case).counted(json.loads(body))}
+
+
+BODIES = {"job": _job, "models": _models, "count_tokens": _tokens}
+"""Kinds of answers that are no deltas: what is made of the whole body."""
 
 
 def _flat(data, prefix="") -> Iterator[tuple[str, object]]:

@@ -4,6 +4,7 @@ A stream that ends with neither a finish reason nor ``[DONE]`` was interrupted.
 """
 
 from collections.abc import Mapping
+from urllib.parse import quote
 
 import orjson
 
@@ -19,7 +20,7 @@ from flowllm.core.request import Chat, Request
 class Quirks(Dialect):
     """What a provider of this format does differently; on a model they override the provider's.
 
-    ``rename`` and ``drop`` work on the names of the body. ``stream_usage: ask`` sets
+    ``path`` may hold ``{model}``; ``rename`` and ``drop`` work on the names of the body. ``stream_usage: ask`` sets
     ``stream_options.include_usage``. ``structured`` is what it understands of JSON answers.
     ``tool_id: nine`` replaces ids of other providers by nine letters and digits.
     """
@@ -43,9 +44,12 @@ class Wire:
         """A chat as a POST of JSON."""
         assert isinstance(request, Chat)
         quirks = self._quirks.of(request.model)
-        body = {"model": model_of(self._card, request.model)[0], **body_of(request, quirks)}
+        name = model_of(self._card, request.model)[0]
+        body = {"model": name, **body_of(request, quirks)}
         body = {**finished_body(body, quirks.drop, quirks.rename), **request.extra}
-        return HttpParts("POST", quirks.path, orjson.dumps(body), request.stream)
+        return HttpParts(
+            "POST", quirks.path.replace("{model}", quote(name, safe="")), orjson.dumps(body), request.stream
+        )
 
     def decoder(self, request: Request) -> CompletionDecoder:
         """A decoder of one answer."""

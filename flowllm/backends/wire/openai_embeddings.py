@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from typing import Any, Literal
+from urllib.parse import quote
 
 import orjson
 from pydantic import BaseModel, ConfigDict
@@ -18,6 +19,7 @@ from flowllm.core.request import Embed, Request
 
 class Quirks(BaseModel):
     """What a provider of this format does differently. ``encoding`` is how vectors travel.
+    ``embeddings_path`` may hold ``{model}``.
 
     ``rename`` works on the names of the body.
     """
@@ -39,14 +41,16 @@ class Wire:
     def encode(self, request: Request) -> HttpParts:
         """Texts as a POST of JSON."""
         assert isinstance(request, Embed)
-        body: dict[str, Any] = {"model": model_of(self._card, request.model)[0], "input": request.texts}
+        name = model_of(self._card, request.model)[0]
+        body: dict[str, Any] = {"model": name, "input": request.texts}
         if request.dimensions is not None:
             body["dimensions"] = request.dimensions
         if self._quirks.encoding != "unsaid":
             body["encoding_format"] = self._quirks.encoding
         body = {self._quirks.rename.get(name, name): value for name, value in body.items()}
         body.update(request.extra)
-        return HttpParts("POST", self._quirks.embeddings_path, orjson.dumps(body))
+        path = self._quirks.embeddings_path.replace("{model}", quote(name, safe=""))
+        return HttpParts("POST", path, orjson.dumps(body))
 
     def decoder(self, request: Request) -> VectorsDecoder:
         """A decoder of one answer; it must hold a vector for every text."""
