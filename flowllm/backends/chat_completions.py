@@ -13,13 +13,15 @@ import orjson
 from pydantic import BaseModel, ConfigDict
 
 from flowllm.backends.answers import AnswerDecoder, invalid, object_of
-from flowllm.backends.content import image_url, is_strict, parameters_of, wanted_shape
+from flowllm.backends.calling import WORDS, choice_of
+from flowllm.backends.content import PromptCache, image_url, is_strict, mark_of, parameters_of, wanted_shape
 from flowllm.backends.failures import failure_inside
 from flowllm.backends.framing import Frame
 from flowllm.backends.usage import usage_of
 from flowllm.core.delta import Delta, Meta, Reasoning, Text, ToolCall
 from flowllm.core.request import Chat, Image, Message, Part
 
+REASONING = "reasoning_content"
 _NINE = re.compile(r"[A-Za-z0-9]{9}")
 
 
@@ -27,7 +29,9 @@ class Dialect(BaseModel):
     """What those who tell chats so do differently.
 
     ``stream_usage: ask`` sets ``stream_options.include_usage``. ``structured`` is what is understood of JSON
-    answers. ``tool_id: nine`` replaces ids of other providers by nine letters and digits.
+    answers. ``tool_id: nine`` replaces ids of other providers by nine letters and digits. ``prompt_cache``
+    is the word by which parts of messages are marked. ``thoughts`` are those that go back in
+    ``reasoning_field``: ``calls`` of turns that called tools since the user spoke, ``all`` of every turn.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
@@ -36,13 +40,16 @@ class Dialect(BaseModel):
     structured: Literal["json_schema", "json_object", "none"] = "json_schema"
     system_role: Literal["system", "developer", "user"] = "system"
     tool_id: Literal["any", "nine"] = "any"
+    prompt_cache: PromptCache = "none"
+    reasoning_field: str = ""
+    thoughts: Literal["none", "calls", "all"] = "none"
 
 
 def body_of(request: Chat, dialect: Dialect) -> dict[str, Any]:
     """The body but for the model; what is None is unsaid."""
     sampling = request.sampling
     body: dict[str, Any] = {
-        "messages": [_message(message, dialect) for message in request.messages],
+        "messages": _messages(request.messages, dialect),
         "temperature": sampling.temperature,
         "top_p": sampling.top_p,
         "max_tokens": sampling.max_output_tokens,
@@ -50,6 +57,8 @@ def body_of(request: Chat, dialect: Dialect) -> dict[str, Any]:
         "seed": sampling.seed,
         "reasoning_effort": request.reasoning,
         "tools": [_tool(t.name, t.description, t.parameters) for t in request.tools] or None,
+        "tool_choice": _choice(choice_of(request)),
+        "parallel_tool_calls": request.parallel_tool_calls if request.tools else None,
     }
     if request.schema is not None:
         _ask_for_json(body, request.schema, dialect)
@@ -60,9 +69,29 @@ def body_of(request: Chat, dialect: Dialect) -> dict[str, Any]:
     return body
 
 
+def _choice(choice: str | None) -> Any:
+    return choice if choice is None or choice in WORDS else {"type": "function", "function": {"name": choice}}
+
+
+def _messages(messages: tuple[Message, ...], dialect: Dialect) -> list[dict[str, Any]]:
+    told = [_message(message, dialect) for message in messages]
+    if dialect.thoughts != "none":
+        last = max((i for i, message in enumerate(messages) if message.role == "user"), default=-1)
+        for place, message in enumerate(messages):
+            if dialect.thoughts == "all" or (message.tool_calls and place > last):
+                told[place] |= _thoughts(message, dialect)
+    return told
+
+
+def _thoughts(message: Message, dialect: Dialect) -> dict[str, str]:
+    """What was thought in the open; a sealed thought is another format's."""
+    thought = "".join(thought.text for thought in message.thoughts if not thought.signature)
+    return {dialect.reasoning_field or REASONING: thought} if thought else {}
+
+
 def _message(message: Message, dialect: Dialect) -> dict[str, Any]:
     role = dialect.system_role if message.role == "system" else message.role
-    data: dict[str, Any] = {"role": role, "content": _content(message.parts)}
+    data: dict[str, Any] = {"role": role, "content": _content(message.parts, dialect.prompt_cache)}
     if message.tool_calls:
         data["content"] = data["content"] or None
         data["tool_calls"] = [
@@ -78,9 +107,9 @@ def _message(message: Message, dialect: Dialect) -> dict[str, Any]:
     return data
 
 
-def _content(parts: tuple[Part, ...]) -> Any:
-    if any(isinstance(part, Image) for part in parts):
-        return [_part(part) for part in parts]
+def _content(parts: tuple[Part, ...], marked: PromptCache) -> Any:
+    if any(isinstance(part, Image) or (marked != "none" and part.prompt_cache) for part in parts):
+        return [_part(part) | mark_of(part.prompt_cache, marked) for part in parts]
     return "".join(part.text for part in parts if not isinstance(part, Image))
 
 
@@ -120,7 +149,7 @@ class CompletionDecoder(AnswerDecoder):
 
     def __init__(self, reasoning_field: str = "") -> None:
         super().__init__()
-        fields = (reasoning_field, "reasoning_content", "reasoning")
+        fields = (reasoning_field, REASONING, "reasoning")
         self._reasoning_fields = tuple(dict.fromkeys(filter(None, fields)))
         self._calls = _Calls()
 

@@ -1,8 +1,8 @@
 """What encoders share: images, arguments and ids of calls, schemas, quirks by model, paths."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 from urllib.parse import quote
 
 import orjson
@@ -12,9 +12,11 @@ from flowllm.backends.wire import model_of, own_quirks
 from flowllm.core.card import ProviderCard
 from flowllm.core.errors import ProviderFailure
 from flowllm.core.placeholders import filled
-from flowllm.core.request import Chat, Image, Message, Thought, ToolUse
+from flowllm.core.request import Chat, Image, Lifetime, Message, Thought, ToolUse
 
 _DATA = "data:"
+PromptCache = Literal["none", "cache_control", "breakpoint"]
+"""The word by which a part of a message is marked as the end of what is kept."""
 
 
 def image_url(image: Image) -> str:
@@ -59,6 +61,36 @@ def sealed_for(message: Message, form: str) -> list[Thought]:
 def parameters_of(schema: Mapping[str, Any]) -> Mapping[str, Any]:
     """The schema of a tool's arguments; formats demand one where there is nothing to say."""
     return schema or {"type": "object", "properties": {}}
+
+
+def mark_of(kept: Lifetime, word: PromptCache) -> dict[str, Any]:
+    """What marks a part; empty where there is no mark or no word for it."""
+    if not kept or word == "none":
+        return {}
+    if word == "breakpoint":
+        return {"prompt_cache_breakpoint": {"mode": "explicit"}}
+    return {"cache_control": {"type": "ephemeral"} | ({"ttl": "1h"} if kept == "1h" else {})}
+
+
+def has_marks(request: Chat) -> bool:
+    """Whether the request says itself what is to be kept."""
+    parts = (part for message in request.messages for part in message.parts)
+    return any(tool.prompt_cache for tool in request.tools) or any(part.prompt_cache for part in parts)
+
+
+def turns_of(messages: tuple[Message, ...], blocks: Callable[[Message], list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """Turns that alternate, without those of the system: what one side says in a row is one message."""
+    turns: list[dict[str, Any]] = []
+    for message in messages:
+        if message.role == "system":
+            continue
+        role = "assistant" if message.role == "assistant" else "user"
+        said = blocks(message)
+        if turns and turns[-1]["role"] == role:
+            turns[-1]["content"] += said
+        elif said:
+            turns.append({"role": role, "content": said})
+    return turns
 
 
 def is_closed(schema: Any) -> bool:

@@ -91,7 +91,8 @@ def _message_to_json(message: MessageTemplate, *, places: bool) -> Json:
         else slot_to_json(part, places=places)
         for part in message.parts
     ]
-    return {"role": message.role, "parts": parts}
+    kept = {"prompt_cache": message.prompt_cache} if message.prompt_cache else {}
+    return {"role": message.role, "parts": parts, **kept}
 
 
 def slot_from_json(data: Mapping[str, Any]) -> Any:
@@ -103,7 +104,11 @@ def slot_from_json(data: Mapping[str, Any]) -> Any:
 
 
 def _read_prompt(data: Mapping[str, Any]) -> PromptTemplate:
-    return PromptTemplate(tuple(MessageTemplate(m["role"], tuple(map(_part, m["parts"]))) for m in data["prompt"]))
+    return PromptTemplate(tuple(map(_message, data["prompt"])))
+
+
+def _message(data: Mapping[str, Any]) -> MessageTemplate:
+    return MessageTemplate(data["role"], tuple(map(_part, data["parts"])), data.get("prompt_cache", ""))
 
 
 def _part(data: Mapping[str, Any]) -> Template | ImageOf:

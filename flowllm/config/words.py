@@ -38,6 +38,7 @@ EACH = frozenset({"as", "at_once", "keep_going"})
 
 COMMON = frozenset({"kind", "in", "each", "around", "after", "model", "when_failed"}) | EACH
 ROLES = ("system", "user", "assistant", "tool")
+LIFETIMES = ("5m", "1h")
 TYPES = ("string", "integer", "number", "boolean", "array", "object", "null")
 
 BODIES = frozenset({"prompt", "system", "user", "text", "template"})

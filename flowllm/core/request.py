@@ -11,13 +11,19 @@ import orjson
 from flowllm.core.record import record
 
 Role = Literal["system", "user", "assistant", "tool"]
+Lifetime = Literal["", "5m", "1h"]
+"""How long a provider is to keep what stands up to here for later requests; empty: no mark.
+
+It saves money and time and changes no answer: a wire without a place for it leaves it out.
+"""
 
 
 @record
 class Text:
-    """A part of a message that is text."""
+    """A part of a message that is text; ``prompt_cache`` marks the end of what is kept."""
 
     text: str
+    prompt_cache: Lifetime = ""
 
 
 @record
@@ -27,6 +33,7 @@ class Image:
     url: str = ""
     media_type: str = ""
     data: str = ""
+    prompt_cache: Lifetime = ""
 
 
 Part = Text | Image
@@ -66,6 +73,7 @@ class Message:
     """One turn. ``tool_calls`` and ``thoughts`` only on assistant turns, ``tool_call_id`` only on tool turns.
 
     ``thoughts`` came before the parts and calls; a wire without a place for them leaves them out.
+    ``failed``: a tool turn that tells an error; where a format cannot say so, its text has to.
     """
 
     role: Role
@@ -73,6 +81,7 @@ class Message:
     tool_calls: tuple[ToolUse, ...] = ()
     tool_call_id: str = ""
     thoughts: tuple[Thought, ...] = ()
+    failed: bool = False
 
     @property
     def text(self) -> str:
@@ -87,6 +96,7 @@ class Tool:
     name: str
     description: str = ""
     parameters: Mapping[str, Any] = field(default_factory=dict)
+    prompt_cache: Lifetime = ""
 
 
 @record
@@ -106,6 +116,8 @@ class Chat:
 
     ``schema`` asks for JSON of that shape; ``choices`` are the only answers allowed (the messages say
     so; a wire that can hold the model to them may); ``extra`` goes into the provider's body as it is.
+    ``tool_choice`` is auto, none, required, or the name of the one tool to call; ``parallel_tool_calls``
+    False asks for one call at a time; None leaves both to the provider.
     ``stream`` says how the answer should travel and is no part of the digest.
     """
 
@@ -118,6 +130,8 @@ class Chat:
     reasoning: str | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
     stream: bool = False
+    tool_choice: str | None = None
+    parallel_tool_calls: bool | None = None
 
 
 @record
@@ -158,48 +172,75 @@ _VALUES = {kind: attrgetter(*(field.name for field in fields(kind))) for kind in
 
 
 def _chat(request: Chat) -> tuple[Any, ...]:
-    """All values but ``stream``, field by field and as tuples: this is on the way of every call."""
-    drawn = request.sampling
+    """All values but ``stream`` and marks, field by field and as tuples: this is on the way of every call.
+
+    What came later to a request is there only where it is said, so that other keys stay as they were.
+    """
+    drawn, calling = request.sampling, (request.tool_choice, request.parallel_tool_calls)
     return (
         request.model,
         list(map(_turn, request.messages)),
         (drawn.temperature, drawn.top_p, drawn.max_output_tokens, drawn.stop, drawn.seed),
         request.schema,
         request.choices,
-        request.tools,
+        [_unmarked(tool) for tool in request.tools],
         request.reasoning,
         request.extra,
+        *([calling] if calling != (None, None) else []),
     )
 
 
-def _turn(message: Message) -> Message | tuple[str, str]:
+def _turn(message: Message) -> orjson.Fragment | tuple[str, str]:
     """A message of one text as a pair, which no other message is."""
     parts = message.parts
-    if len(parts) != 1 or message.tool_calls or message.tool_call_id or message.thoughts:
-        return message
+    if len(parts) != 1 or message.tool_calls or message.tool_call_id or message.thoughts or message.failed:
+        return _unmarked(message)
     part = parts[0]
-    return (message.role, part.text) if isinstance(part, Text) else message
+    return (message.role, part.text) if isinstance(part, Text) else _unmarked(message)
+
+
+def _unmarked(value: Message | Tool | Part) -> orjson.Fragment:
+    """The fields in their order, without marks and without a word of what is no failure."""
+    found = {word: getattr(value, word) for word in _COUNTED[type(value)]}
+    if isinstance(value, Message):
+        found["parts"] = list(map(_unmarked, value.parts))
+        if not value.failed:
+            del found["failed"]
+    elif isinstance(value, Tool):
+        found["parameters"] = orjson.Fragment(orjson.dumps(value.parameters, option=orjson.OPT_SORT_KEYS))
+    return orjson.Fragment(orjson.dumps(found))
+
+
+_COUNTED = {
+    kind: [field.name for field in fields(kind) if field.name != "prompt_cache"]
+    for kind in (Text, Image, Message, Tool)
+}
 
 
 def message_from_data(data: Mapping[str, Any]) -> Message:
-    """A message as users see it in ports (``{role, content[, tool_calls, tool_call_id]}``) to a `Message`."""
+    """A message as users see it in ports to a `Message`.
+
+    ``{role, content[, tool_calls, tool_call_id, failed]}``; ``content`` is text, or parts that are
+    ``{text}`` or ``{image}``, each with ``prompt_cache`` where it is marked.
+    """
     content = data.get("content", "")
     parts = (Text(content),) if isinstance(content, str) else tuple(map(_part_from_data, content or ()))
     calls = tuple(
         ToolUse(c["name"], c["arguments"], c.get("id", ""), c.get("signature", "")) for c in data.get("tool_calls", ())
     )
     thoughts = tuple(Thought(**thought) for thought in data.get("thoughts", ()))
-    return Message(data["role"], parts, calls, data.get("tool_call_id", ""), thoughts)
+    return Message(data["role"], parts, calls, data.get("tool_call_id", ""), thoughts, bool(data.get("failed")))
 
 
 def _part_from_data(data: Mapping[str, Any]) -> Part:
-    return Text(data["text"]) if "text" in data else Image(**data["image"])
+    kept = data.get("prompt_cache", "")
+    return Text(data["text"], kept) if "text" in data else Image(**data["image"], prompt_cache=kept)
 
 
 def message_to_data(message: Message) -> dict[str, Any]:
-    """The inverse of `message_from_data`; content is a string when all parts are text."""
+    """The inverse of `message_from_data`; content is a string when all parts are text without a mark."""
     data: dict[str, Any] = {"role": message.role}
-    if all(isinstance(part, Text) for part in message.parts):
+    if all(isinstance(part, Text) and not part.prompt_cache for part in message.parts):
         data["content"] = message.text
     else:
         data["content"] = [_part_to_data(part) for part in message.parts]
@@ -210,12 +251,15 @@ def message_to_data(message: Message) -> dict[str, Any]:
         ]
     if message.tool_call_id:
         data["tool_call_id"] = message.tool_call_id
+    if message.failed:
+        data["failed"] = True
     if message.thoughts:
         data["thoughts"] = [asdict(thought) for thought in message.thoughts]
     return data
 
 
 def _part_to_data(part: Part) -> dict[str, Any]:
+    kept = {"prompt_cache": part.prompt_cache} if part.prompt_cache else {}
     if isinstance(part, Text):
-        return {"text": part.text}
-    return {"image": {"url": part.url, "media_type": part.media_type, "data": part.data}}
+        return {"text": part.text, **kept}
+    return {"image": {"url": part.url, "media_type": part.media_type, "data": part.data}, **kept}

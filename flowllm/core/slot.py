@@ -86,10 +86,14 @@ class ImageOf:
 
 @record
 class MessageTemplate:
-    """One message of a prompt. A message whose text renders to blank is left out."""
+    """One message of a prompt. A message whose text renders to blank is left out.
+
+    ``prompt_cache`` (5m or 1h) marks its end as that of what the provider is to keep.
+    """
 
     role: str
     parts: tuple[Template | ImageOf, ...]
+    prompt_cache: str = ""
 
 
 @record

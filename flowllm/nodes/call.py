@@ -10,9 +10,9 @@ from contextlib import aclosing
 from dataclasses import asdict
 from decimal import Decimal
 from functools import partial
-from typing import Annotated, Any, ClassVar, Literal, NotRequired, TypedDict
+from typing import Annotated, Any, ClassVar, Literal, NotRequired, Self, TypedDict
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from flowllm.core.delta import Fold, Reply
 from flowllm.core.errors import BadOutput, NodeFailure
@@ -27,6 +27,8 @@ LARGE = 256 * 1024
 """Characters of an answer from which its JSON is read in a thread."""
 
 Data = dict[str, Any]
+CALLING = ("auto", "none", "required")
+"""What `tool_choice` can be beside the name of a tool."""
 Effort = Literal["none", "minimal", "low", "medium", "high"]
 _NUMBER_OR_NULL: Data = {"type": ["number", "null"]}
 _TEXT_OR_NULL: Data = {"type": ["string", "null"]}
@@ -65,6 +67,9 @@ class ToolDefinition(BaseModel):
     name: str = Field(pattern=r"^[A-Za-z0-9_-]{1,64}$", description="What the model calls it.")
     description: str = Field(default="", description="What it is for, for the model to read.")
     parameters: Data = Field(default_factory=dict, description="A JSON Schema of its arguments, an object.")
+    prompt_cache: Literal["5m", "1h"] | None = Field(
+        default=None, description="Marks the end of what the provider is to keep for later requests."
+    )
 
 
 class Call(Node):
@@ -90,6 +95,10 @@ class Call(Node):
     tools: tuple[ToolDefinition, ...] = Field(
         default=(), max_length=128, description="Functions the model may ask for."
     )
+    tool_choice: str | None = Field(
+        default=None, description="`auto`, `none`, `required`, or the name of the one tool to call."
+    )
+    parallel_tool_calls: bool | None = Field(default=None, description="`false`: one call of a tool at a time.")
     images: Slotted = Field(
         default=None, description="Images for the last user message: a data or https URL, or a list."
     )
@@ -102,6 +111,13 @@ class Call(Node):
         if "" in plain or len(set(plain)) < len(plain):
             raise ValueError("choices must differ by more than case and punctuation")
         return choices
+
+    @model_validator(mode="after")
+    def _callable(self) -> Self:
+        names = [tool.name for tool in self.tools]
+        if self.tool_choice is not None and self.tool_choice not in (*CALLING, *names):
+            raise ValueError(f"tool_choice is one of {', '.join((*CALLING, *names))}")
+        return self
 
     @field_validator("shape")
     @classmethod
@@ -153,10 +169,12 @@ class Call(Node):
             sampling=Sampling(self.temperature, self.top_p, self.max_output_tokens, self.stop, self.seed),
             schema=self.shape,
             choices=self.choices,
-            tools=tuple(Tool(tool.name, tool.description, tool.parameters) for tool in self.tools),
+            tools=tuple(_tool(tool) for tool in self.tools),
             reasoning=self.reasoning,
             extra=self.extra,
             stream=True,
+            tool_choice=self.tool_choice,
+            parallel_tool_calls=self.parallel_tool_calls,
         )
 
     async def _value(self, reply: Reply, scope: Scope) -> Any:
@@ -178,6 +196,10 @@ class Call(Node):
         raise BadOutput(message, value=text)
 
 
+def _tool(tool: ToolDefinition) -> Tool:
+    return Tool(tool.name, tool.description, tool.parameters, tool.prompt_cache or "")
+
+
 async def _answer(request: Chat, scope: Scope) -> Reply:
     folded = Fold()
     add, streamed, emit, now, address = folded.add, scope.streamed, scope.emit, scope.clock.now, scope.address
@@ -190,7 +212,7 @@ async def _answer(request: Chat, scope: Scope) -> Reply:
 
 
 def _ports(request: Chat, reply: Reply) -> CallPorts:
-    said = message_to_data(Message("assistant", (Text(reply.text),), reply.tool_calls))
+    said = message_to_data(Message("assistant", (Text(reply.text),), reply.tool_calls, thoughts=reply.thoughts))
     return {
         "text": reply.text,
         "messages": [*map(message_to_data, request.messages), said],

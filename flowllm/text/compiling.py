@@ -33,8 +33,8 @@ def compile_evaluable(evaluable: Evaluable, limits: Limits = DEFAULT) -> Compile
 
     A slot gives its value; a template text; a prompt a list of ``{role, content}`` in which blank
     messages are left out and ``content`` is text, or, with an image, a list of ``{"text": ...}`` and
-    ``{"image": {url} or {media_type, data}}``; a `Late` a function from its own names to values by key,
-    each worked out when it is read.
+    ``{"image": {url} or {media_type, data}}``, the last one marked where the message is; a `Late` a
+    function from its own names to values by key, each worked out when it is read.
     Raises `NodeFailure` when the function is called on values that do not fit.
     """
     match evaluable:
@@ -118,6 +118,8 @@ def _prompt(messages: list[Compiled]) -> Compiled:
 def _message(message: MessageTemplate, limits: Limits) -> Compiled:
     parts = [_part(part, limits) for part in message.parts]
     role = message.role
+    if message.prompt_cache:
+        return lambda names: _marked(role, [part(names) for part in parts], message.prompt_cache)
     if len(parts) == 1 and isinstance(message.parts[0], Template):
         return _text_message(role, compile_evaluable(message.parts[0], limits))
 
@@ -141,6 +143,14 @@ def _content(role: str, parts: list[dict[str, Any]]) -> dict[str, Any] | None:
         return {"role": role, "content": [part for part in parts if part.get("text") != ""]}
     text = "".join(part["text"] for part in parts)
     return {"role": role, "content": text} if text.strip() else None
+
+
+def _marked(role: str, made: list[dict[str, Any] | None], kept: str) -> dict[str, Any] | None:
+    """A message with a mark on its last part that says something."""
+    found = [part for part in made if part is not None and part.get("text") != ""]
+    if _content(role, found) is None:
+        return None
+    return {"role": role, "content": [*found[:-1], found[-1] | {"prompt_cache": kept}]}
 
 
 def _part(part: Template | ImageOf, limits: Limits) -> Compiled:

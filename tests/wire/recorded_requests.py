@@ -28,6 +28,21 @@ def blocks(content):
     return list(content or ())
 
 
+def kept(block):
+    """The lifetime of a mark; without a word it is five minutes."""
+    mark = block.get("cache_control")
+    return only(mark, "type", "ttl").get("ttl", "5m") if mark else ""
+
+
+def text(block):
+    return Text(only(block, "type", "text", "cache_control")["text"], kept(block))
+
+
+def tool(block):
+    only(block, "name", "description", "input_schema", "strict", "cache_control")
+    return Tool(block["name"], block.get("description") or "", block["input_schema"], kept(block))
+
+
 def chat_of(body, messages, tools, sampling, known):
     extra = {name: value for name, value in body.items() if name not in known and value is not None}
     return Chat(f"p/{body['model']}", tuple(messages), sampling, tools=tuple(tools), extra=extra,
@@ -38,12 +53,11 @@ def chat_of(body, messages, tools, sampling, known):
 
 
 def anthropic(body):
-    messages = [Message("system", (Text(only(b, "type", "text")["text"]),)) for b in blocks(body.get("system") or "")
+    messages = [Message("system", (text(b),)) for b in blocks(body.get("system") or "")
                 if b["text"]]  # fmt: skip
     for message in body["messages"]:
         messages += anthropic_turn(message)
-    tools = [Tool(t["name"], t.get("description") or "", only(t, "name", "description", "input_schema", "strict")
-                  ["input_schema"]) for t in body.get("tools") or ()]  # fmt: skip
+    tools = [tool(t) for t in body.get("tools") or ()]
     sampling = Sampling(body.get("temperature"), body.get("top_p"), body["max_tokens"],
                         tuple(body.get("stop_sequences") or ()))  # fmt: skip
     known = ["model", "messages", "system", "tools", "temperature", "top_p", "max_tokens", "stop_sequences", "stream"]
@@ -55,10 +69,12 @@ def anthropic_turn(message):
     for block in blocks(message["content"]):
         match block["type"]:
             case "text":
-                parts.append(Text(only(block, "type", "text")["text"]))
+                parts.append(text(block))
             case "image":
-                source = only(block, "type", "source")["source"]
-                parts.append(Image(source.get("url", ""), source.get("media_type", ""), source.get("data", "")))
+                source = only(block, "type", "source", "cache_control")["source"]
+                parts.append(
+                    Image(source.get("url", ""), source.get("media_type", ""), source.get("data", ""), kept(block))
+                )
             case "thinking":
                 thoughts.append(Thought(block["thinking"], block["signature"]))
             case "tool_use":
@@ -66,7 +82,9 @@ def anthropic_turn(message):
             case "tool_result":
                 only(block, "type", "content", "tool_use_id", "is_error")
                 told = tuple(Text(only(b, "type", "text")["text"]) for b in blocks(block["content"]))
-                results.append(Message("tool", told, tool_call_id=block["tool_use_id"]))
+                results.append(
+                    Message("tool", told, tool_call_id=block["tool_use_id"], failed=bool(block.get("is_error")))
+                )
             case other:
                 raise Unsaid(other)
     said = [Message(message["role"], tuple(parts), tuple(calls), thoughts=tuple(thoughts))]
@@ -81,7 +99,11 @@ def anthropic_spelling(body):
         for block in message["content"]:
             if block["type"] == "tool_result":
                 block["content"] = blocks(block["content"])
-                block.pop("is_error", None)
+                if not block.get("is_error"):
+                    block.pop("is_error", None)
+    for block in [*body["system"], *(block for message in body["messages"] for block in message["content"])]:
+        if (block.get("cache_control") or {}).get("ttl") == "5m":
+            del block["cache_control"]["ttl"]
     body["tools"] = [{n: v for n, v in tool.items() if v != "" and n != "strict"} for tool in body.get("tools") or ()]
     return body
 
@@ -99,7 +121,9 @@ def responses(body):
              if only(t, "type", "name", "description", "parameters", "strict")]  # fmt: skip
     sampling = Sampling(body.get("temperature"), body.get("top_p"), body.get("max_output_tokens"))
     known = ["model", "input", "instructions", "tools", "temperature", "top_p", "max_output_tokens", "stream"]
-    return chat_of(body, messages, tools, sampling, known), {"drop": ["store"]}
+    marked = any(part.prompt_cache for message in messages for part in message.parts)
+    quirks = {"drop": ["store"]} | ({"prompt_cache": "breakpoint"} if marked else {})
+    return chat_of(body, messages, tools, sampling, known), quirks
 
 
 def add_item(messages, item):
@@ -124,7 +148,8 @@ def add_item(messages, item):
 def responses_part(block):
     if block["type"] == "input_image":
         return Image(only(block, "type", "image_url", "detail")["image_url"])
-    return Text(only(block, "type", "text", "logprobs", "annotations")["text"])
+    only(block, "type", "text", "logprobs", "annotations", "prompt_cache_breakpoint")
+    return Text(block["text"], "5m" if block.get("prompt_cache_breakpoint") == {"mode": "explicit"} else "")
 
 
 def responses_spelling(body):

@@ -14,16 +14,20 @@ import orjson
 from pydantic import BaseModel, ConfigDict
 
 from flowllm.backends.answers import AnswerDecoder, count_of
+from flowllm.backends.calling import WORDS, choice_of, only_one
 from flowllm.backends.content import (
     QuirksByModel,
     arguments_of,
     finished_body,
     has_data,
+    has_marks,
     image_data,
     is_closed,
+    mark_of,
     merged,
     parameters_of,
     sealed_for,
+    turns_of,
     wanted_shape,
     with_ids,
 )
@@ -33,14 +37,15 @@ from flowllm.backends.wire import HttpParts, Listing, model_of
 from flowllm.core.card import ProviderCard
 from flowllm.core.delta import Delta, Reasoning, ToolCall, Usage
 from flowllm.core.errors import ProviderFailure
-from flowllm.core.request import Chat, Image, Message, Part, Request, Thought
+from flowllm.core.request import Chat, Image, Message, Part, Request, Text, Thought, Tool
 
 _FORMAT = "anthropic_messages"
 _NO_ID = re.compile(r"[^A-Za-z0-9_-]")
 _BUDGET = {"minimal": 1024, "low": 2048, "medium": 8192, "high": 24576}
 _LEAST_BUDGET = 1024
 _COUNTED = frozenset({"model", "messages", "system", "tools", "tool_choice", "thinking", "output_config"})
-_MARK = {"cache_control": {"type": "ephemeral"}}
+_MARKED: Literal["cache_control"] = "cache_control"
+_MARK = mark_of("5m", _MARKED)
 
 
 class Quirks(BaseModel):
@@ -49,7 +54,7 @@ class Quirks(BaseModel):
     ``path`` and ``stream_path`` may hold ``{model}``; ``add`` goes into every body. ``max_tokens`` is
     sent where nothing is asked, because the format demands it. ``thinking`` is how a model is told how
     much to think; ``structured: none`` asks for JSON in words. ``cache: prefix`` marks what stays the
-    same from turn to turn.
+    same from turn to turn, where a request has no marks of its own.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
@@ -81,7 +86,7 @@ class Wire:
         name, known = model_of(self._card, request.model)
         most = request.sampling.max_output_tokens or min(quirks.max_tokens, (known and known.output) or 1 << 30)
         body = {"model": name, "max_tokens": most, **_body(request, quirks, most)}
-        if quirks.cache == "prefix":
+        if quirks.cache == "prefix" and not has_marks(request):
             _mark(body)
         body = merged(finished_body(body, quirks.drop, quirks.rename), {**quirks.add, **request.extra})
         path = (request.stream and quirks.stream_path) or quirks.path
@@ -109,35 +114,46 @@ class Wire:
 def _body(request: Chat, quirks: Quirks, most: int) -> dict[str, Any]:
     sampling = request.sampling
     system = [part for m in request.messages if m.role == "system" for part in m.parts]
-    texts = [part.text for part in system if not isinstance(part, Image) and part.text]
+    texts = [part for part in system if not isinstance(part, Image) and part.text]
     output: dict[str, Any] = {}
     if request.schema is not None and quirks.structured == "json_schema" and is_closed(request.schema):
         output["format"] = {"type": "json_schema", "schema": request.schema}
     elif request.schema is not None:
-        texts.append(wanted_shape(request.schema))
+        texts.append(Text(wanted_shape(request.schema)))
     thinking = _thinking(request.reasoning, quirks, most, output)
     return {
         "system": _system(texts),
-        "messages": _messages(with_ids(request.messages)),
+        "messages": turns_of(with_ids(request.messages), _blocks),
         "temperature": sampling.temperature,
         "top_p": sampling.top_p,
         "stop_sequences": list(sampling.stop) or None,
-        "tools": [
-            {"name": tool.name, "input_schema": parameters_of(tool.parameters)}
-            | ({"description": tool.description} if tool.description else {})
-            for tool in request.tools
-        ]
-        or None,
+        "tools": [_tool(tool) for tool in request.tools] or None,
+        "tool_choice": _choice(request),
         "thinking": thinking,
         "output_config": output or None,
         "stream": request.stream or None,
     }
 
 
-def _system(texts: list[str]) -> Any:
-    if len(texts) > 1:
-        return [{"type": "text", "text": text} for text in texts]
-    return texts[0] if texts else None
+def _tool(tool: Tool) -> dict[str, Any]:
+    said = {"description": tool.description} if tool.description else {}
+    schema = {"name": tool.name, "input_schema": parameters_of(tool.parameters)}
+    return schema | said | mark_of(tool.prompt_cache, _MARKED)
+
+
+def _choice(request: Chat) -> dict[str, Any] | None:
+    choice, one = choice_of(request), only_one(request)
+    if choice is None and not one:
+        return None
+    choice = choice or "auto"
+    told = {"type": {"required": "any"}.get(choice, choice)} if choice in WORDS else {"type": "tool", "name": choice}
+    return told | ({"disable_parallel_tool_use": True} if one and choice != "none" else {})
+
+
+def _system(texts: list[Text]) -> Any:
+    if len(texts) > 1 or any(text.prompt_cache for text in texts):
+        return _parts(tuple(texts))
+    return texts[0].text if texts else None
 
 
 def _thinking(effort: str | None, quirks: Quirks, most: int, output: dict[str, Any]) -> dict[str, Any] | None:
@@ -151,25 +167,12 @@ def _thinking(effort: str | None, quirks: Quirks, most: int, output: dict[str, A
     return {"type": "enabled", "budget_tokens": max(_LEAST_BUDGET, min(_BUDGET.get(effort, 8192), most - 1))}
 
 
-def _messages(messages: tuple[Message, ...]) -> list[dict[str, Any]]:
-    """Turns that alternate: what one side says in a row is one message."""
-    turns: list[dict[str, Any]] = []
-    for message in messages:
-        if message.role == "system":
-            continue
-        role = "assistant" if message.role == "assistant" else "user"
-        blocks = _blocks(message)
-        if turns and turns[-1]["role"] == role:
-            turns[-1]["content"] += blocks
-        elif blocks:
-            turns.append({"role": role, "content": blocks})
-    return turns
-
-
 def _blocks(message: Message) -> list[dict[str, Any]]:
     if message.role == "tool":
         result = {"type": "tool_result", "tool_use_id": _identity(message.tool_call_id)}
-        return [result | ({"content": _parts(message.parts)} if _parts(message.parts) else {})]
+        content = _parts(message.parts)
+        told = ({"content": content} if content else {}) | ({"is_error": True} if message.failed else {})
+        return [result | told]
     blocks = [_thought(thought) for thought in sealed_for(message, _FORMAT)]
     blocks += _parts(message.parts)
     blocks += [
@@ -187,7 +190,11 @@ def _thought(thought: Thought) -> dict[str, Any]:
 
 def _parts(parts: tuple[Part, ...]) -> list[dict[str, Any]]:
     """Blocks; empty ones would be refused."""
-    return [_image(p) if isinstance(p, Image) else {"type": "text", "text": p.text} for p in parts if _says(p)]
+    return [_part(part) | mark_of(part.prompt_cache, _MARKED) for part in parts if _says(part)]
+
+
+def _part(part: Part) -> dict[str, Any]:
+    return _image(part) if isinstance(part, Image) else {"type": "text", "text": part.text}
 
 
 def _says(part: Part) -> bool:

@@ -16,15 +16,18 @@ import orjson
 from pydantic import BaseModel, ConfigDict
 
 from flowllm.backends.answers import AnswerDecoder, count_of
+from flowllm.backends.calling import WORDS, choice_of, refuse, require_parallel
 from flowllm.backends.content import (
     QuirksByModel,
     arguments_of,
     finished_body,
+    has_marks,
     image_data,
     is_closed,
     merged,
     parameters_of,
     sealed_for,
+    turns_of,
     wanted_shape,
     with_ids,
 )
@@ -35,7 +38,7 @@ from flowllm.backends.wire import HttpParts, Listing, model_of
 from flowllm.core.card import ProviderCard
 from flowllm.core.delta import Delta, Finish, Reasoning, ToolCall, Usage
 from flowllm.core.errors import ProviderFailure
-from flowllm.core.request import Chat, Image, Message, Part, Request, Thought, Tool
+from flowllm.core.request import Chat, Image, Lifetime, Message, Part, Request, Text, Thought, Tool
 
 _FORMAT = "bedrock_converse"
 _NO_ID = re.compile(r"[^A-Za-z0-9_.:-]")
@@ -57,7 +60,7 @@ class Quirks(BaseModel):
     ``fields`` is where the fields of a model's own stand, empty for the body itself. ``thinking`` is how
     a model is told how much to think and ``structured`` how it is asked for JSON, ``family`` by what its
     name says: ``tool`` has it call one, ``none`` asks in words. ``cache: prefix`` marks what stays the
-    same from turn to turn.
+    same from turn to turn, where a request has no marks of its own.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
@@ -87,7 +90,7 @@ class Wire:
         quirks = self._quirks.of(request.model)
         name = model_of(self._card, request.model)[0]
         body = _body(request, quirks, family_of(name))
-        if quirks.cache == "prefix":
+        if quirks.cache == "prefix" and not has_marks(request):
             _mark(body)
         body = merged(finished_body(body, quirks.drop, {}), {**quirks.add, **request.extra})
         path = quirks.converse_stream_path if request.stream else quirks.converse_path
@@ -117,20 +120,20 @@ class Wire:
 
 def _body(request: Chat, quirks: Quirks, family: str) -> dict[str, Any]:
     messages = with_ids(request.messages)
-    system = [part.text for m in messages if m.role == "system" for part in m.parts if not isinstance(part, Image)]
+    system = [part for m in messages if m.role == "system" for part in m.parts if isinstance(part, Text)]
     structured = _structured(request, quirks, family)
     output: dict[str, Any] = {}
     if structured == "json_schema":
         shape = {"name": _ANSWER, "schema": orjson.dumps(request.schema).decode()}
         output["textFormat"] = {"type": "json_schema", "structure": {"jsonSchema": shape}}
     elif structured == "none" and request.schema is not None:
-        system.append(wanted_shape(request.schema))
+        system.append(Text(wanted_shape(request.schema)))
     fields = _fields(request, quirks.thinking if quirks.thinking != "family" else _THINKING.get(family, "effort"))
     if effort := fields.pop("effort", None):
         output["effort"] = effort
     body = {
-        "messages": _messages(messages),
-        "system": [{"text": text} for text in system if text] or None,
+        "messages": turns_of(messages, _blocks),
+        "system": _parts(tuple(system)) or None,
         "inferenceConfig": _inference(request) or None,
         "toolConfig": _tools(request, structured),
         "outputConfig": output or None,
@@ -185,13 +188,25 @@ def _inference(request: Chat) -> dict[str, Any]:
 
 def _tools(request: Chat, structured: str) -> dict[str, Any] | None:
     """The tools; a history with calls must have them even where none are offered any more."""
+    require_parallel(request)
     called = dict.fromkeys(call.name for message in request.messages for call in message.tool_calls)
-    tools = request.tools or tuple(Tool(name) for name in called)
-    told = [_tool(tool) for tool in tools]
+    choice = choice_of(request)
+    if choice == "none" and called:
+        refuse("tool_choice: none` after calls of tools in `messages")
+    tools = (request.tools if choice != "none" else ()) or tuple(Tool(name) for name in called)
+    told = [block for tool in tools for block in (_tool(tool), *_point(tool.prompt_cache))]
     if structured == "tool":
         told.append(_tool(Tool(_ANSWER, "Give the answer.", request.schema or {})))
-        return {"tools": told, "toolChoice": {"any": {}} if request.tools else {"tool": {"name": _ANSWER}}}
-    return {"tools": told} if told else None
+        choice = ("required" if choice in (None, "auto") else choice) if request.tools else _ANSWER
+        choice = _ANSWER if choice == "none" else choice
+    return {"tools": told} | _choice(choice) if told else None
+
+
+def _choice(choice: str | None) -> dict[str, Any]:
+    if choice in (None, "none"):
+        return {}
+    word = {"required": "any"}.get(choice, choice)
+    return {"toolChoice": {word: {}} if choice in WORDS else {"tool": {"name": choice}}}
 
 
 def _tool(tool: Tool) -> dict[str, Any]:
@@ -199,24 +214,21 @@ def _tool(tool: Tool) -> dict[str, Any]:
     return {"toolSpec": {"name": tool.name, **said, "inputSchema": {"json": parameters_of(tool.parameters)}}}
 
 
-def _messages(messages: tuple[Message, ...]) -> list[dict[str, Any]]:
-    """Turns that alternate: what one side says in a row is one message."""
-    turns: list[dict[str, Any]] = []
-    for message in messages:
-        if message.role == "system":
-            continue
-        role = "assistant" if message.role == "assistant" else "user"
-        blocks = _blocks(message)
-        if turns and turns[-1]["role"] == role:
-            turns[-1]["content"] += blocks
-        elif blocks:
-            turns.append({"role": role, "content": blocks})
-    return turns
+def _point(kept: Lifetime) -> list[dict[str, Any]]:
+    """The mark that stands behind what is kept."""
+    if not kept:
+        return []
+    return [{"cachePoint": {"type": "default"} | ({"ttl": "1h"} if kept == "1h" else {})}]
 
 
 def _blocks(message: Message) -> list[dict[str, Any]]:
     if message.role == "tool":
-        return [{"toolResult": {"toolUseId": _identity(message.tool_call_id), "content": _parts(message.parts)}}]
+        result = {
+            "toolUseId": _identity(message.tool_call_id),
+            "content": [_part(p) for p in message.parts if _says(p)],
+        }
+        kept = message.parts[-1].prompt_cache if message.parts else ""
+        return [{"toolResult": result | ({"status": "error"} if message.failed else {})}, *_point(kept)]
     blocks = [{"reasoningContent": _thought(thought)} for thought in sealed_for(message, _FORMAT)]
     blocks += _parts(message.parts)
     blocks += [
@@ -233,8 +245,12 @@ def _thought(thought: Thought) -> dict[str, Any]:
 
 
 def _parts(parts: tuple[Part, ...]) -> list[dict[str, Any]]:
-    """Blocks; blank ones would be refused."""
-    return [_image(p) if isinstance(p, Image) else {"text": p.text} for p in parts if _says(p)]
+    """Blocks; blank ones would be refused. A mark stands behind its block."""
+    return [block for part in parts if _says(part) for block in (_part(part), *_point(part.prompt_cache))]
+
+
+def _part(part: Part) -> dict[str, Any]:
+    return _image(part) if isinstance(part, Image) else {"text": part.text}
 
 
 def _says(part: Part) -> bool:

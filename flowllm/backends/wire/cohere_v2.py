@@ -11,6 +11,7 @@ import orjson
 from pydantic import BaseModel, ConfigDict
 
 from flowllm.backends.answers import AnswerDecoder, count_of
+from flowllm.backends.calling import WORDS, choice_of, require_parallel
 from flowllm.backends.content import (
     QuirksByModel,
     finished_body,
@@ -108,7 +109,7 @@ def _chat(name: str, request: Chat, quirks: Quirks) -> dict[str, Any]:
         "max_tokens": sampling.max_output_tokens,
         "stop_sequences": list(sampling.stop) or None,
         "seed": sampling.seed,
-        "tools": [_tool(tool) for tool in request.tools] or None,
+        **_tools(request),
         "response_format": shape,
         "thinking": _thinking(request.reasoning, quirks),
         "stream": request.stream,
@@ -121,6 +122,16 @@ def _thinking(effort: str | None, quirks: Quirks) -> dict[str, Any] | None:
     if effort == "none":
         return {"type": "disabled"}
     return {"type": "enabled", "token_budget": _BUDGET.get(effort, 8192)}
+
+
+def _tools(request: Chat) -> dict[str, Any]:
+    """The tools; a named one is the only one that is offered, and has to be called."""
+    require_parallel(request)
+    choice = choice_of(request)
+    named = choice is not None and choice not in WORDS
+    tools = [_tool(tool) for tool in request.tools if not named or tool.name == choice]
+    word = "REQUIRED" if named else {"required": "REQUIRED", "none": "NONE"}.get(choice or "")
+    return {"tools": tools or None, "tool_choice": word}
 
 
 def _tool(tool: Tool) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import orjson
 from pydantic import BaseModel, ConfigDict
 
 from flowllm.backends.answers import AnswerDecoder, count_of, json_of
+from flowllm.backends.calling import WORDS, choice_of, require_parallel
 from flowllm.backends.content import (
     QuirksByModel,
     arguments_of,
@@ -106,6 +107,7 @@ def _body(request: Chat, quirks: Quirks) -> dict[str, Any]:
         "systemInstruction": {"parts": system} if system else None,
         "contents": _contents(request.messages),
         "tools": [{"functionDeclarations": [_tool(tool) for tool in request.tools]}] if request.tools else None,
+        "toolConfig": _choice(request),
         "generationConfig": config or None,
     }
 
@@ -131,6 +133,16 @@ def _thinking(effort: str | None, quirks: Quirks) -> dict[str, Any] | None:
     if quirks.thinking == "level":
         return {"includeThoughts": True, "thinkingLevel": "minimal" if effort == "none" else effort}
     return {"includeThoughts": effort != "none", "thinkingBudget": _BUDGET.get(effort, 8192)}
+
+
+def _choice(request: Chat) -> dict[str, Any] | None:
+    require_parallel(request)
+    choice = choice_of(request)
+    if choice is None:
+        return None
+    named = {} if choice in WORDS else {"allowedFunctionNames": [choice]}
+    mode = choice.upper() if choice in ("auto", "none") else "ANY"
+    return {"functionCallingConfig": {"mode": mode, **named}}
 
 
 def _tool(tool: Tool) -> dict[str, Any]:
@@ -166,14 +178,16 @@ def _result(message: Message, waiting: list[ToolUse]) -> dict[str, Any]:
     named = {"name": call.name} | ({"id": call.id} if call.id else {})
     images = [_part(part) for part in message.parts if isinstance(part, Image)]
     extra = {"parts": images} if images else {}
-    return {"functionResponse": {**named, "response": _response(message.text), **extra}}
+    return {"functionResponse": {**named, "response": _response(message), **extra}}
 
 
-def _response(text: str) -> dict[str, Any]:
+def _response(message: Message) -> dict[str, Any]:
     try:
-        value = orjson.loads(text)
+        value = orjson.loads(message.text)
     except orjson.JSONDecodeError:
-        value = text
+        value = message.text
+    if message.failed:
+        return {"error": value}
     return value if isinstance(value, dict) else {"result": value}
 
 

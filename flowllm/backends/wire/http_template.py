@@ -16,6 +16,7 @@ import orjson
 from pydantic import BaseModel, BeforeValidator, ConfigDict, WithJsonSchema
 
 from flowllm.backends.answers import AnswerDecoder, count_of, invalid, json_of
+from flowllm.backends.calling import choice_of, only_one, refuse
 from flowllm.backends.chat_completions import Dialect, body_of
 from flowllm.backends.content import QuirksByModel, merged, prompt_of, require_text
 from flowllm.backends.failures import failure_inside, failure_of
@@ -36,7 +37,7 @@ _ROOT = "answer"
 _CHAT = Dialect(stream_usage="always")
 _SLOTS = {
     "chat": ("model", "prompt", "messages", "tools", "temperature", "top_p", "max_tokens", "stop", "seed", "stream",
-             "response_format", "reasoning_effort"),
+             "response_format", "reasoning_effort", "tool_choice", "parallel_tool_calls"),
     "embed": ("model", "text", "texts", "dimensions"),
     "rerank": ("model", "query", "document", "documents", "k"),
 }  # fmt: skip
@@ -196,6 +197,10 @@ def _chat(request: Chat, used: set[str], *, stream: bool) -> dict[str, Any]:
         require_text(request)
     elif request.tools and "tools" not in used:
         raise ProviderFailure("bad_request", _WITHOUT_TOOLS, hint="model: a model of another provider")
+    if choice_of(request) not in (None, "auto") and "tool_choice" not in used:
+        refuse(f"tool_choice: {request.tool_choice}")
+    if only_one(request) and "parallel_tool_calls" not in used:
+        refuse("parallel_tool_calls: false")
     prompt = prompt_of(request) if "prompt" in used else None
     return {**body_of(request, _CHAT), "prompt": prompt, "stream": stream}
 

@@ -11,6 +11,7 @@ import orjson
 from pydantic import BaseModel, ConfigDict
 
 from flowllm.backends.answers import AnswerDecoder, count_of
+from flowllm.backends.calling import choice_of, refuse, require_parallel
 from flowllm.backends.content import QuirksByModel, arguments_of, finished_body, image_data, merged, parameters_of
 from flowllm.backends.failures import failure_of
 from flowllm.backends.framing import Frame
@@ -80,7 +81,7 @@ def _body(request: Chat, quirks: Quirks) -> dict[str, Any]:
     }
     return {
         "messages": _messages(request.messages),
-        "tools": [_tool(t.name, t.description, t.parameters) for t in request.tools] or None,
+        "tools": _tools(request) or None,
         "format": request.schema,
         "options": finished_body(options, (), {}) or None,
         "think": _think(request.reasoning, quirks),
@@ -94,6 +95,15 @@ def _think(effort: str | None, quirks: Quirks) -> bool | str | None:
     if effort == "none" or quirks.think == "switch":
         return effort != "none"
     return "low" if effort == "minimal" else effort
+
+
+def _tools(request: Chat) -> list[dict[str, Any]]:
+    require_parallel(request)
+    choice = choice_of(request)
+    if choice not in (None, "auto", "none"):
+        refuse(f"tool_choice: {choice}")
+    tools = request.tools if choice != "none" else ()
+    return [_tool(tool.name, tool.description, tool.parameters) for tool in tools]
 
 
 def _tool(name: str, description: str, parameters: Mapping[str, Any]) -> dict[str, Any]:

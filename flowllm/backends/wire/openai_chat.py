@@ -28,7 +28,6 @@ class Quirks(Dialect):
     path: str = "/chat/completions"
     rename: Mapping[str, str] = {}
     drop: tuple[str, ...] = ()
-    reasoning_field: str = ""
 
 
 class Wire:

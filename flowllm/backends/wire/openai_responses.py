@@ -12,11 +12,14 @@ import orjson
 from pydantic import BaseModel, ConfigDict
 
 from flowllm.backends.answers import AnswerDecoder, count_of
+from flowllm.backends.calling import WORDS, choice_of
 from flowllm.backends.content import (
+    PromptCache,
     QuirksByModel,
     finished_body,
     image_url,
     is_strict,
+    mark_of,
     merged,
     parameters_of,
     sealed_for,
@@ -42,6 +45,7 @@ class Quirks(BaseModel):
 
     ``structured: none`` asks for JSON in words. ``system: item`` sends the first system message among
     the others instead of as ``instructions``. ``store`` False is sent, so that nothing is kept there.
+    ``prompt_cache`` is the word by which parts of messages are marked.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
@@ -52,6 +56,7 @@ class Quirks(BaseModel):
     structured: Literal["json_schema", "json_object", "none"] = "json_schema"
     system: Literal["instructions", "item"] = "instructions"
     system_role: Literal["system", "developer", "user"] = "system"
+    prompt_cache: PromptCache = "none"
 
 
 class Wire:
@@ -104,12 +109,18 @@ def _body(request: Chat, quirks: Quirks) -> dict[str, Any]:
         "top_p": request.sampling.top_p,
         "max_output_tokens": request.sampling.max_output_tokens,
         "tools": [_tool(tool) for tool in request.tools] or None,
+        "tool_choice": _choice(choice_of(request)),
+        "parallel_tool_calls": request.parallel_tool_calls if request.tools else None,
         "text": _format(request.schema, quirks),
         "reasoning": {"effort": request.reasoning} if request.reasoning else None,
         "include": ["reasoning.encrypted_content"] if request.reasoning else None,
         "store": False,
         "stream": request.stream or None,
     }
+
+
+def _choice(choice: str | None) -> Any:
+    return choice if choice is None or choice in WORDS else {"type": "function", "name": choice}
 
 
 def _tool(tool: Tool) -> dict[str, Any]:
@@ -128,11 +139,15 @@ def _format(schema: Mapping[str, Any] | None, quirks: Quirks) -> dict[str, Any] 
 
 def _items(message: Message, quirks: Quirks) -> Iterable[dict[str, Any]]:
     if message.role == "tool":
-        yield {"type": "function_call_output", "call_id": message.tool_call_id, "output": _content(message.parts)}
+        yield {
+            "type": "function_call_output",
+            "call_id": message.tool_call_id,
+            "output": _content(message.parts, quirks.prompt_cache),
+        }
         return
     # Nothing is kept on the server: a thought that is not sealed means nothing there.
     yield from map(_thought, sealed_for(message, _FORMAT))
-    content = message.text if message.role == "assistant" else _content(message.parts)
+    content = message.text if message.role == "assistant" else _content(message.parts, quirks.prompt_cache)
     if message.parts and (content or message.role != "assistant"):
         yield {"role": quirks.system_role if message.role == "system" else message.role, "content": content}
     for call in message.tool_calls:
@@ -146,11 +161,9 @@ def _thought(thought: Thought) -> dict[str, Any]:
     return {"type": "reasoning", **named, "summary": summary, "encrypted_content": thought.signature}
 
 
-def _content(parts: tuple[Part, ...]) -> Any:
-    if len(parts) == 1 and not isinstance(parts[0], Image):
-        return parts[0].text
-    if any(isinstance(part, Image) for part in parts):
-        return [_part(part) for part in parts]
+def _content(parts: tuple[Part, ...], marked: PromptCache) -> Any:
+    if any(isinstance(part, Image) or (marked != "none" and part.prompt_cache) for part in parts):
+        return [_part(part) | mark_of(part.prompt_cache, marked) for part in parts]
     return "".join(part.text for part in parts if not isinstance(part, Image))
 
 

@@ -11,6 +11,7 @@ import orjson
 from pydantic import BaseModel, ConfigDict
 
 from flowllm.backends.answers import AnswerDecoder, count_of, object_of
+from flowllm.backends.calling import require_parallel
 from flowllm.backends.chat_completions import CompletionDecoder, Dialect, body_of
 from flowllm.backends.content import QuirksByModel, finished_body, merged, prompt_of, set_in
 from flowllm.backends.failures import failure_inside, failure_of
@@ -81,8 +82,17 @@ def _told(request: Request, quirks: Quirks) -> tuple[str, dict[str, Any]]:
         wanted = {"parameters": {"return_options": {"top_n": request.k}}} if request.k is not None else {}
         return "rerank", {"query": request.query, "inputs": [{"text": text} for text in request.documents], **wanted}
     if quirks.api == "chat":
-        return "chat", {**body_of(request, _CHAT), "stream": None}
+        return "chat", _chat(request)
     return "generation", {"input": prompt_of(request), "parameters": _parameters(request) or None}
+
+
+def _chat(request: Chat) -> dict[str, Any]:
+    """A chat; its words for tools are apart from the name of one."""
+    require_parallel(request)
+    body = body_of(request, _CHAT) | {"stream": None, "parallel_tool_calls": None}
+    if isinstance(body["tool_choice"], str):
+        body["tool_choice_option"] = body.pop("tool_choice")
+    return body
 
 
 def _parameters(request: Chat) -> dict[str, Any]:

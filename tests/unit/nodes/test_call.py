@@ -14,6 +14,9 @@ HI = [{"role": "user", "content": "hi"}]
 SCHEMA = {"type": "object", "required": ["n"], "properties": {"n": {"type": "integer"}}}
 
 
+WHY = {"text": "why", "signature": "", "id": "", "sealed": False, "format": ""}
+
+
 class Model:
     """Answers with deltas and keeps what it was asked."""
 
@@ -45,7 +48,7 @@ async def test_ports_of_a_plain_answer():
     ports, request = await ask(deltas)
     assert ports == {
         "text": "ab",
-        "messages": [*HI, {"role": "assistant", "content": "ab"}],
+        "messages": [*HI, {"role": "assistant", "content": "ab", "thoughts": [WHY]}],
         "tool_calls": [],
         "reasoning": "why",
         "usage": {
@@ -76,6 +79,24 @@ async def test_parameters_reach_the_request():
     assert request.sampling == Sampling(0.5, 0.9, 7, ("END",), 1)
     assert request.tools == (Tool("look", "d", {"type": "object"}),)
     assert (request.reasoning, request.extra) == ("low", {"x": 1})
+
+
+async def test_how_tools_are_called_reaches_the_request():
+    tools = [{"name": "look", "prompt_cache": "1h"}]
+    _, request = await ask([Text("a")], {"tools": tools, "tool_choice": "look", "parallel_tool_calls": False})
+    assert (request.tool_choice, request.parallel_tool_calls) == ("look", False)
+    assert request.tools[0].prompt_cache == "1h"
+
+
+async def test_marks_and_failed_results_reach_the_request_and_the_port():
+    asked = [
+        {"role": "user", "content": [{"text": "book", "prompt_cache": "5m"}, {"text": "why"}]},
+        {"role": "tool", "content": "no", "tool_call_id": "x", "failed": True},
+    ]
+    ports, request = await ask([Text("a")], None, messages=asked)
+    assert [part.prompt_cache for part in request.messages[0].parts] == ["5m", ""]
+    assert (request.messages[0].failed, request.messages[1].failed) == (False, True)
+    assert ports["messages"][:2] == asked
 
 
 def roles(request):
@@ -236,7 +257,8 @@ def test_input_ports():
     [
         {"temperature": 3}, {"temperature": "hot"}, {"top_p": 0}, {"max_output_tokens": 0}, {"temperatur": 1},
         {"choices": ["a", "A."]}, {"choices": ["a", ""]}, {"reasoning": "huge"}, {"tools": [{"name": "a b"}]},
-        {"schema": "rec"}, {"schema": 3},
+        {"schema": "rec"}, {"schema": 3}, {"tool_choice": "look"}, {"tool_choice": "g", "tools": [{"name": "f"}]},
+        {"tools": [{"name": "f", "prompt_cache": "2m"}]},
     ],
 )  # fmt: skip
 def test_bad_parameters(params):

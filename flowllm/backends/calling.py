@@ -1,0 +1,30 @@
+"""How tools are to be called, for encoders: what a format cannot say is refused and never left out."""
+
+from typing import NoReturn
+
+from flowllm.core.errors import ProviderFailure
+from flowllm.core.request import Chat
+
+WORDS = ("auto", "none", "required")
+
+
+def choice_of(request: Chat) -> str | None:
+    """The word of `WORDS` or the name of a tool; None where nothing is said or no tools are offered."""
+    return request.tool_choice if request.tools else None
+
+
+def only_one(request: Chat) -> bool:
+    """Whether the model is to call one tool at a time."""
+    return request.parallel_tool_calls is False and bool(request.tools)
+
+
+def require_parallel(request: Chat) -> None:
+    """`ProviderFailure` ``bad_request`` for one call at a time, where the format cannot ask for it."""
+    if only_one(request):
+        refuse("parallel_tool_calls: false")
+
+
+def refuse(what: str) -> NoReturn:
+    """`ProviderFailure` ``bad_request``: the format has no word for ``what``."""
+    message = f"this provider's format cannot say `{what}`"
+    raise ProviderFailure("bad_request", message, hint="model: a model of another provider")
