@@ -47,6 +47,13 @@ def models(ctx: typer.Context, args: list[str], incomplete: str) -> list[str]:
     return []
 
 
+def providers(ctx: typer.Context, args: list[str], incomplete: str) -> list[str]:
+    """Providers that are installed."""
+    with suppress(Exception):
+        return [name for name in _catalog() if name.startswith(incomplete)]
+    return []
+
+
 def overrides(ctx: typer.Context, args: list[str], incomplete: str) -> list[str]:
     """Words that set something: ``model=``, ``input.words=``, ``nodes.ask.temperature=``."""
     with suppress(Exception):

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from flowllm.cli import completion
 from flowllm.cli.options import Command
 from flowllm.core.record import record
 
@@ -19,10 +20,16 @@ UNKNOWN = "?"
 
 @record(kw_only=True)
 class ListModels(Command):
-    """List the models that are known. Prices are US dollars for a million tokens."""
+    """List models that are known, or what a provider lists now. Prices are US dollars for a million tokens."""
 
     words: Annotated[
         list[str] | None, typer.Argument(metavar="WORD", help="Only models whose name holds every word.")
+    ] = None
+    live: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PROVIDER", help="Ask a provider, at no cost, what it lists.", autocompletion=completion.providers
+        ),
     ] = None
 
     def carry_out(self, screen: "Screen") -> int:
@@ -30,7 +37,8 @@ class ListModels(Command):
         from flowllm.cli.opening import here
 
         words = [word.lower() for word in self.words or ()]
-        rows = [row for row in model_rows(here()) if all(w in row["model"].lower() for w in words)]
+        known = model_rows(here()) if self.live is None else _live_rows(here(), self.live, screen)
+        rows = [row for row in known if all(w in row["model"].lower() for w in words)]
         if self.as_json:
             screen.json({"models": rows})
             return 0
@@ -49,6 +57,19 @@ def model_rows(environment: "Environment") -> Iterator[dict[str, Any]]:
             yield {"model": f"{name}/{model}", **_facts(card)}
         if not provider.models:
             yield {"model": f"{name}/...", **_facts(None)}
+
+
+def _live_rows(environment: "Environment", name: str, screen: "Screen") -> Iterator[dict[str, Any]]:
+    """The models that a provider lists now, with what is known of them."""
+    from flowllm.api.probing import live_models
+    from flowllm.api.sync import run_sync
+
+    listed = run_sync(live_models(environment, name))
+    known = environment.catalog.providers[name].models
+    for model in listed.names:
+        yield {"model": f"{name}/{model}", **_facts(known.get(model))}
+    if listed.more:
+        screen.note(f"{name} lists more models than these {len(listed.names)}")
 
 
 def _facts(card: "ModelCard | None") -> dict[str, Any]:

@@ -28,14 +28,18 @@ _PROFILES = {
 }
 
 
-def what_signs(auth: Auth, find: Find, environment: Mapping[str, str] | None = None) -> str:
-    """Where the credentials of a scheme that mints come from; what a machine's own role may give is not known here."""
+def signs_with(auth: Auth, find: Find, environment: Mapping[str, str] | None = None) -> str:
+    """Where the credentials of a scheme that mints come from, empty where none are seen."""
     known = os.environ if environment is None else environment
-    places = {"aws": _aws, "azure": _azure, "google": _google}[auth.scheme](find, known)
+    return next({"aws": _aws, "azure": _azure, "google": _google}[auth.scheme](find, known), "")
+
+
+def what_signs(auth: Auth, find: Find, environment: Mapping[str, str] | None = None) -> str:
+    """The same in words; what a machine's own role may give is not known here."""
     module, extra = LIBRARIES[auth.scheme]
     absent = "" if installed(module) else f", and {module} is not installed (extra: {extra})"
     key = f"${auth.env[0]} is not set, " if auth.env else ""
-    return (next(places, "") or f"{key}no credentials found here") + absent
+    return (signs_with(auth, find, environment) or f"{key}no credentials found here") + absent
 
 
 def _aws(find: Find, environment: Mapping[str, str]) -> Iterator[str]:
