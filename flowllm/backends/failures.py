@@ -13,6 +13,7 @@ from typing import Any
 
 import orjson
 
+from flowllm.backends.limit_resets import reset_after
 from flowllm.core.errors import ProviderFacts, ProviderFailure
 
 SNIPPET = 200
@@ -92,6 +93,7 @@ _BY_STATUS = {
     498: "overloaded",
     529: "overloaded",
 }
+_TOO_MANY = 429
 _SERVER_ERROR = 500
 _SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,3})?", re.ASCII)
 _DELAY = re.compile(r"([0-9]{1,9}(\.[0-9]{1,9})?)s", re.ASCII)
@@ -105,10 +107,12 @@ def failure_of(status: int, headers: Mapping[str, str], body: bytes) -> Provider
     data = _json(body)
     message, words = _read(data)
     code = _judge(status, message, (*_words([_amazon_word(headers)]), *words))
+    wait = retry_after(headers, data)
     facts = ProviderFacts(
         status=status,
         request_id=request_id(headers),
-        retry_after=retry_after(headers, data),
+        # Where no limit was hit, they tell of one that may never be.
+        retry_after=reset_after(headers) if wait is None and status == _TOO_MANY else wait,
         should_retry={"true": True, "false": False}.get(headers.get("x-should-retry", "").lower()),
     )
     return ProviderFailure(code, message or _no_words(status, body), facts=facts)
