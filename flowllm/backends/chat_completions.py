@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict
 
 from flowllm.backends.answers import AnswerDecoder, invalid, object_of
 from flowllm.backends.calling import WORDS, choice_of
-from flowllm.backends.content import PromptCache, image_url, is_strict, mark_of, parameters_of, wanted_shape
+from flowllm.backends.content import PromptCache, image_url, is_strict, mark_of, parameters_of, wanted_shape, with_ids
 from flowllm.backends.failures import failure_inside
 from flowllm.backends.framing import Frame
 from flowllm.backends.usage import usage_of
@@ -49,7 +49,7 @@ def body_of(request: Chat, dialect: Dialect) -> dict[str, Any]:
     """The body but for the model; what is None is unsaid."""
     sampling = request.sampling
     body: dict[str, Any] = {
-        "messages": _messages(request.messages, dialect),
+        "messages": _messages(with_ids(request.messages), dialect),
         "temperature": sampling.temperature,
         "top_p": sampling.top_p,
         "max_tokens": sampling.max_output_tokens,

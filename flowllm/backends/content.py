@@ -190,6 +190,8 @@ def path_of(name: str) -> str:
 
 def with_ids(messages: tuple[Message, ...]) -> tuple[Message, ...]:
     """The messages with an id for every call; results without one belong to the open calls in order."""
+    if not any(_lacks_id(message) for message in messages):
+        return messages
     named: list[Message] = []
     waiting: list[str] = []
     for place, message in enumerate(messages):
@@ -204,6 +206,12 @@ def with_ids(messages: tuple[Message, ...]) -> tuple[Message, ...]:
         else:
             named.append(message)
     return tuple(named)
+
+
+def _lacks_id(message: Message) -> bool:
+    if message.role == "tool":
+        return not message.tool_call_id
+    return any(not call.id for call in message.tool_calls)
 
 
 def merged(body: dict[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:

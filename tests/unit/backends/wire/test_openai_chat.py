@@ -100,6 +100,14 @@ def test_ids_of_other_providers_are_replaced_alike_in_call_and_result():
     assert (len(identity), identity.isalnum(), sent[1]["tool_call_id"]) == (9, True, identity)
 
 
+def test_calls_that_came_without_ids_get_some():
+    calls = Message("assistant", (), (ToolUse("f", "{}"), ToolUse("g", "{}")))
+    results = [Message("tool", (Text(text),)) for text in "12"]
+    called, *answered = body(messages=(calls, *results))["messages"]
+    assert [call["id"] for call in called["tool_calls"]] == [one["tool_call_id"] for one in answered]
+    assert len({one["tool_call_id"] for one in answered}) == 2
+
+
 @pytest.mark.parametrize(
     ("wires", "quirks", "problems"),
     [
