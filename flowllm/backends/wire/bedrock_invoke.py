@@ -197,6 +197,10 @@ class Unwrapped:
         """The request in whose answer this one goes on."""
         return self._decoder.follow
 
+    @follow.setter
+    def follow(self, parts: HttpParts | None) -> None:
+        self._decoder.follow = parts
+
     @property
     def partial_text(self) -> str:
         """The text so far."""

@@ -124,6 +124,13 @@ async def test_streams_of_every_form(wire, quirks, answer, url):
     assert got.headers["x-key"] == "a-key"
 
 
+async def test_an_answer_of_invoke_model_comes_to_its_end():
+    answer = b'{"type":"message","role":"assistant","content":[{"type":"text","text":"ab"}],"stop_reason":"end_turn"}'
+    request = Chat("acme/anthropic.m", (USER,))
+    reply, got = await asked("bedrock_invoke", answer, request)
+    assert (reply.text, reply.finish, got.url.path) == ("ab", "stop", "/v1/model/anthropic.m/invoke")
+
+
 async def test_words_of_the_address_join_those_of_the_path():
     _, got = await asked("gemini_generate", ARRAY, query={"v": "1"})
     assert dict(got.url.params) == {"alt": "sse", "v": "1"}
