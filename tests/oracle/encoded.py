@@ -66,10 +66,11 @@ TARGETS = {
     ),
     "openai": (
         Target("openai_chat", "openai_chat", "gpt-4o-mini", provider="openai"),
-        Target("openai_chat: a model that thinks", "openai_chat", "gpt-5-mini", provider="openai"),
+        Target("openai_chat: a model that thinks", "openai_chat", "gpt-5-mini", {"prompt_cache": "breakpoint"},
+               provider="openai"),
         Target("openai_chat: JSON in words", "openai_chat", "gpt-4o-mini",
                {"structured": "json_object", "system_role": "developer"}, provider="openai"),
-        Target("openai_responses", "openai_responses", "gpt-5-mini"),
+        Target("openai_responses", "openai_responses", "gpt-5-mini", {"prompt_cache": "breakpoint"}),
         Target("openai_responses: instructions as an item", "openai_responses", "gpt-5-mini",
                {"system": "item", "system_role": "developer", "structured": "json_object"}),
         Target("openai_completions", "openai_completions", "gpt-3.5-turbo-instruct"),

@@ -1,4 +1,4 @@
-"""What vendors' own types are asked about: thirty chats in no vendor's words, and a few texts to embed and to rank.
+"""What vendors' own types are asked about: chats in no vendor's words, and a few texts to embed and to rank.
 
 Every oracle takes the same ones; a target names the model that they are put to.
 """
@@ -76,6 +76,7 @@ CHATS = {
                                       Image(media_type="image/gif", data="R0lGODlh"), "and",
                                       Image(media_type="image/webp", data="UklGRg=="))),
     "an image as a data address": chat(said("user", Image(url=f"data:image/png;base64,{PIXEL}"), "What is this?")),
+    "an image at an address": chat(said("user", Image(url="https://example.org/a.png"), "What is this?")),
     "an image in the history": chat(said("user", "Look", PNG), said("assistant", "A dot."), said("user", "Which?")),
     "a tool": chat(ASK, tools=(WEATHER,)),
     "tools with nothing said and much said": chat(ASK, tools=(BARE, NESTED)),
@@ -99,6 +100,17 @@ CHATS = {
     "thoughts kept over turns": chat(
         ASK, replace(CALLED, thoughts=(THOUGHT, Thought(signature=SEAL, sealed=True, id="rs_2"))), RESULT,
         tools=(WEATHER,), reasoning="low"),
+    "marks for the cache": chat(
+        said("system", Text("Be kind.", "1h")), said("user", replace(PNG, prompt_cache="5m"), "What is this?"),
+        said("assistant", "A dot."), said("user", Text("Which?", "5m")),
+        tools=(BARE, replace(WEATHER, prompt_cache="1h"))),
+    "a choice of the model": chat(ASK, tools=(WEATHER, BARE), tool_choice="auto"),
+    "no tool to be called": chat(ASK, tools=(WEATHER, BARE), tool_choice="none"),
+    "some tool to be called": chat(ASK, tools=(WEATHER, BARE), tool_choice="required"),
+    "one tool to be called": chat(ASK, tools=(WEATHER, BARE), tool_choice="get_weather"),
+    "one call at a time": chat(ASK, tools=(WEATHER, BARE), parallel_tool_calls=False),
+    "one call of one tool": chat(ASK, tools=(WEATHER, BARE), tool_choice="now", parallel_tool_calls=False),
+    "a call that failed": chat(ASK, BOTH, replace(RESULT, failed=True), SNOW, tools=(WEATHER,)),
 }  # fmt: skip
 EMBEDS = {
     "a text": Embed("", ("Hi",)),

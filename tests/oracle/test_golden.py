@@ -28,11 +28,11 @@ def test_every_request_has_a_verdict_and_every_verdict_a_request():
     assert {path.stem for path in GOLDEN.glob("*.json")} == TARGETS.keys()
 
 
-def test_each_wire_is_asked_for_thirty_chats():
-    assert len(CHATS) == 30
+def test_each_wire_is_asked_for_all_chats():
+    assert len(CHATS) >= 30
     asked = Counter((name, target) for name, target, request in VERDICTS if request in CHATS)
     assert set(asked) == {(name, one.name) for name in TARGETS for one in TARGETS[name] if one.task == "chat"}
-    assert set(asked.values()) == {30}
+    assert set(asked.values()) == {len(CHATS)}
 
 
 @pytest.mark.parametrize("key", ROWS, ids=" / ".join)
