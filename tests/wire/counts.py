@@ -1,8 +1,10 @@
 """How many recorded answers of each provider and format pass, by what they show.
 
 ``FLOWLLM_WIRE_CORPUS=FOLDER python -m tests.wire.counts`` writes `FILE`; where the recordings are, a test compares.
+The digest says from which recordings it was written.
 """
 
+import hashlib
 import json
 import os
 import sys
@@ -57,12 +59,14 @@ def _asks_for_a_shape(body):
 
 def counted(folder):
     """Provider, protocol and what is shown, to the number of cases that fold to what they must."""
-    passed = [case for case in cases(folder) if covered(case) and not differences(case, [body_of(case)])]
+    found = cases(folder)
+    passed = [case for case in found if covered(case) and not differences(case, [body_of(case)])]
     counts = Counter((case["provider"], case["protocol"], word) for case in passed for word in shown(case))
     told = {}
     for (provider, protocol, word), number in sorted(counts.items()):
         told.setdefault(provider, {}).setdefault(protocol, {})[word] = number
-    return told
+    digest = hashlib.sha256("\n".join(sorted(case["id"] for case in found)).encode()).hexdigest()[:16]
+    return {"digest": digest, "cases": len(found), "passed": len(passed), "providers": told}
 
 
 if __name__ == "__main__":

@@ -9,17 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.wire.counts import FILE, cases, counted
 from tests.wire.replay import body_of, covered, cuttings, differences
 
 CORPUS = os.environ.get("FLOWLLM_WIRE_CORPUS", "")
-FILES = sorted(Path(CORPUS).glob("*/*.json")) if CORPUS else []
-
-
-def _load():
-    return [json.loads(path.read_text(encoding="utf-8")) for path in FILES]
-
-
-CASES = _load()
+ROOT = Path(__file__).resolve().parents[2]
+CASES = cases(CORPUS) if CORPUS else []
 OURS = [case for case in CASES if covered(case)]
 
 
@@ -39,3 +34,18 @@ def test_the_corpus_is_read_and_counted(capsys):
 def test_a_recorded_answer_folds_to_what_it_must_however_it_is_cut(case):
     for chunks in cuttings(body_of(case), case["id"]):
         assert differences(case, chunks) == {}, f"cut {[len(c) for c in chunks][:3]}"
+
+
+@pytest.mark.skipif(not CORPUS, reason="FLOWLLM_WIRE_CORPUS names no folder of recorded traffic")
+def test_the_counts_that_the_reference_shows_are_those_of_the_recordings():
+    told, found = json.loads(FILE.read_text("utf-8")), counted(CORPUS)
+    if told["digest"] != found["digest"]:
+        pytest.skip("the counts were written from other recordings")
+    assert told == found, "FLOWLLM_WIRE_CORPUS=FOLDER python -m tests.wire.counts"
+
+
+@pytest.mark.skipif(not CORPUS, reason="FLOWLLM_WIRE_CORPUS names no folder of recorded traffic")
+def test_no_case_is_named_in_the_code():
+    code = [*(ROOT / "flowllm").rglob("*.py"), *(ROOT / "tests/wire").rglob("*.py")]
+    text = "\n".join(path.read_text("utf-8") for path in code)
+    assert [case["id"] for case in CASES if case["id"] in text] == []

@@ -14,6 +14,7 @@ from flowllm.core.request import Chat, Message, Text, Tool
 from tests.unit.policies.world import FakeClock
 
 API = "https://api.acme.example/v2"
+PROOF = Auth("header", ("K",), "x-key")
 KEY = "canary-secret-0123456789"
 CHAT = Chat("acme/m:1", (Message("system", (Text("Be kind."),)), Message("user", (Text("hi"),))), tools=(Tool("t"),),
             stream=True, reasoning="low")  # fmt: skip
@@ -44,7 +45,7 @@ class Server:
             return httpx.Response(401, json={"error": {"message": "no key"}})
         return httpx.Response(self._status, content=self._answer, headers=self._headers)
 
-    def card(self, wire, task="chat", auth=Auth("header", ("K",), "x-key"), **more):
+    def card(self, wire, task="chat", auth=PROOF, **more):
         return ProviderCard("acme", API, {task: wire}, auth, **more)
 
     async def ask(self, question, *said):
