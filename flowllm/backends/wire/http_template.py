@@ -9,12 +9,13 @@ images and tools that it has no place for are refused.
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 from urllib.parse import quote
 
 import orjson
-from pydantic import BaseModel, BeforeValidator, ConfigDict, WithJsonSchema
+from pydantic import BaseModel, ConfigDict
 
+from flowllm.backends.answer_paths import ROOT, AnswerPath, found_at
 from flowllm.backends.answers import AnswerDecoder, count_of, invalid, json_of
 from flowllm.backends.calling import choice_of, only_one, refuse
 from flowllm.backends.chat_completions import Dialect, body_of
@@ -31,9 +32,8 @@ from flowllm.core.nearest import did_you_mean
 from flowllm.core.placeholders import filled, placeholders
 from flowllm.core.request import Chat, Embed, Request, Rerank
 from flowllm.core.slot import Path
-from flowllm.text.paths import follow, parse_path
+from flowllm.text.paths import follow
 
-_ROOT = "answer"
 _CHAT = Dialect(stream_usage="always")
 _SLOTS = {
     "chat": ("model", "prompt", "messages", "tools", "temperature", "top_p", "max_tokens", "stop", "seed", "stream",
@@ -43,18 +43,6 @@ _SLOTS = {
 }  # fmt: skip
 _EACH = {"text": "texts", "document": "documents"}
 _WITHOUT_TOOLS = "this provider's format has no place for tools"
-
-
-def _path(text: Any) -> Path:
-    """The path that ``text`` is; ValueError for anything else."""
-    path = parse_path(text) if isinstance(text, str) else None
-    if path is None or path.root != _ROOT:
-        message = f"a path into the answer begins with `{_ROOT}`, as `{_ROOT}[0].generated_text` does"
-        raise ValueError(message)
-    return path
-
-
-AnswerPath = Annotated[Path, BeforeValidator(_path), WithJsonSchema({"type": "string"})]
 
 
 class _Data(BaseModel):
@@ -242,17 +230,9 @@ def _repeated(part: Any, values: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return [values] if one is None else [{**values, one: text} for text in values[_EACH[one]]]
 
 
-def _found(path: Path | None, data: Any) -> Any:
-    """What stands at a path, None where nothing does."""
-    try:
-        return None if path is None else follow(path, {_ROOT: data})
-    except NodeFailure:
-        return None
-
-
 def _total(path: Path | None, data: Any) -> int | None:
     """A count, or the sum of a list of them."""
-    found = _found(path, data)
+    found = found_at(path, data)
     counts = [count_of(value) for value in (found if isinstance(found, list) else [found])]
     known = [count for count in counts if count is not None]
     return sum(known) if known and len(known) == len(counts) else None
@@ -292,10 +272,10 @@ class _Answer(AnswerDecoder):
 
     def _read(self, data: Any, frame: Frame, deltas: list[Delta]) -> None:
         template = self._template if frame.whole or self._stream is None else self._stream
-        self._name(_found(self._template.model, data), deltas)
-        found = _found(template.text, data) if template is self._stream else _required(template, data, frame)
+        self._name(found_at(self._template.model, data), deltas)
+        found = found_at(template.text, data) if template is self._stream else _required(template, data, frame)
         self._say(_text(found), deltas)
-        self._end(_found(template.finish, data))
+        self._end(found_at(template.finish, data))
         if usage := _usage(template, data):
             deltas.append(usage)
         self.complete = self.complete or frame.whole or template.finish is None
@@ -303,7 +283,7 @@ class _Answer(AnswerDecoder):
 
 def _required(template: ChatTemplate | StreamTemplate, data: Any, frame: Frame) -> Any:
     try:
-        return follow(template.text, {_ROOT: data})
+        return follow(template.text, {ROOT: data})
     except NodeFailure:
         raise invalid(frame, f"has no `{template.text}`") from None
 
@@ -319,7 +299,7 @@ class _Vectors(VectorsDecoder):
 
 
 def _vectors(template: EmbedTemplate, data: Any) -> tuple[list[Any], Usage | None]:
-    found = _found(template.vectors, data)
+    found = found_at(template.vectors, data)
     if not isinstance(found, list):
         raise TypeError
     return found, _usage(template, data)
@@ -333,10 +313,10 @@ class _Ranks(RanksDecoder):
         self._template = template
 
     def _rows(self, body: Any) -> Any:
-        scores = _found(self._template.scores, body)
+        scores = found_at(self._template.scores, body)
         if not isinstance(scores, list):
             return None
-        indexes = range(len(scores)) if self._template.indexes is None else _found(self._template.indexes, body)
+        indexes = range(len(scores)) if self._template.indexes is None else found_at(self._template.indexes, body)
         if not isinstance(indexes, list | range) or len(indexes) != len(scores):
             return None
         return [{"index": index, "score": score} for index, score in zip(indexes, scores, strict=True)]

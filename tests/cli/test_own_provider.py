@@ -1,0 +1,196 @@
+"""A provider that is like no other, as a YAML in a project, asked through the command line."""
+
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+CARD = """\
+name: acme
+base_url: {url}/api
+wire: {{chat: openai_chat}}
+auth: {{scheme: header, name: X-Acme-Key, prefix: "Key ", env: ACME_KEY}}
+quirks:
+  path: /talk
+  rename: {{max_tokens: answer_limit}}
+  drop: [seed, stream_options]
+  reasoning_field: musing
+  thoughts: calls
+  end_mark: none
+  finish: {{full: length}}
+  usage: {{input: answer.meter.in.total, output: answer.meter.out, cached_input: answer.meter.in.again}}
+  errors:
+    message: answer.fault.text
+    code: answer.fault.kind
+    codes: {{NO_COINS: quota}}
+    statuses: {{420: rate_limited, 451: content_filter}}
+models:
+  acme-1: {{context: 9000, price: {{input: 1, output: 2}}, checked: 2026-11-20}}
+"""
+PIPELINE = """\
+flowllm: 1
+model: acme/acme-1
+nodes:
+  ask: {kind: call, prompt: hi, max_output_tokens: 7, seed: 3, retry: {attempts: 1}}
+outputs: {text: ask.text, reasoning: ask.reasoning, finish: ask.finish, usage: ask.usage}
+"""
+
+
+def events(*chunks):
+    return b"".join(b"data: " + json.dumps(chunk).encode() + b"\n\n" for chunk in chunks)
+
+
+def piece(**delta):
+    return {"choices": [{"delta": delta}]}
+
+
+METER = {"meter": {"in": {"total": 11, "again": 4}, "out": 5}}
+WHOLE = events(piece(musing="hm"), piece(content="a"), piece(content="b"), METER)
+
+
+class Server(ThreadingHTTPServer):
+    """Gives the answers in turn and keeps what it was asked."""
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.answers, self.asked = [], []
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.server_port}"
+
+
+class Handler(BaseHTTPRequestHandler):
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["content-length"]))
+        self.server.asked.append(
+            (self.path, {name.lower(): value for name, value in self.headers.items()}, json.loads(body))
+        )
+        status, kind, answer = self.server.answers.pop(0)
+        self.send_response(status)
+        self.send_header("content-type", kind)
+        self.send_header("content-length", str(len(answer)))
+        self.end_headers()
+        self.wfile.write(answer)
+
+    def log_message(self, *words):
+        pass
+
+
+@pytest.fixture
+def server():
+    with Server() as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def acme(server, folder, monkeypatch):
+    """The project, with the provider's file in it; gives the server."""
+    monkeypatch.setenv("ACME_KEY", "a-secret")
+    (folder / "providers").mkdir()
+    (folder / "providers/acme.yaml").write_text(CARD.format(url=server.url))
+    (folder / "ask.yaml").write_text(PIPELINE)
+    return server
+
+
+def test_its_file_is_all_it_takes(acme, flowllm):
+    acme.answers.append((200, "text/event-stream", WHOLE))
+    told = flowllm("run", "ask.yaml", "--json", "--no-cache")
+    assert told.status == 0, told.err
+    outputs = told.data["outputs"]
+    assert (outputs["text"], outputs["reasoning"], outputs["finish"]) == ("ab", "hm", None)
+    assert [outputs["usage"][name] for name in ("input", "output", "cached_input")] == [11, 5, 4]
+    ((path, headers, body),) = acme.asked
+    assert path == "/api/talk"
+    assert headers["x-acme-key"] == "Key a-secret"
+    assert "authorization" not in headers
+    assert (body["answer_limit"], body["model"], body["stream"]) == (7, "acme-1", True)
+    assert not {"seed", "max_tokens", "stream_options"} & body.keys()
+    assert "a-secret" not in told.out + told.err
+
+
+def test_its_own_word_for_an_end(acme, flowllm):
+    acme.answers.append((200, "text/event-stream", events({"choices": [{"delta": {"content": "a"},
+                                                                       "finish_reason": "full"}]})))  # fmt: skip
+    assert flowllm("run", "ask.yaml", "--json", "--no-cache").data["outputs"]["finish"] == "length"
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "code", "exit_", "words"),
+    [
+        (400, {"fault": {"text": "the purse is empty", "kind": "NO_COINS"}}, "quota", 4, "the purse is empty"),
+        (400, {"fault": {"text": "which one?", "kind": "model_not_found"}}, "not_found", 4, "which one?"),
+        (400, {"fault": {"text": "prompt is too long"}}, "context_too_long", 4, "prompt is too long"),
+        (420, {"fault": {"text": "calm down"}}, "rate_limited", 4, "calm down"),
+        (451, {"fault": {"text": "not that"}}, "content_filter", 4, "not that"),
+        (500, {"oops": 1}, "server_error", 4, "HTTP status 500"),
+        (200, {"fault": {"text": "the purse is empty", "kind": "NO_COINS"}}, "quota", 4, "the purse is empty"),
+    ],
+)
+def test_its_errors_mean_what_its_file_says(acme, flowllm, status, body, code, exit_, words):
+    acme.answers.append((status, "application/json", json.dumps(body).encode()))
+    told = flowllm("run", "ask.yaml", "--no-cache")
+    assert told.status == exit_
+    assert f"error[{code}]" in told.err
+    assert words in told.err
+    assert len(acme.asked) == 1
+
+
+TOOL = """\
+flowllm: 1
+model: acme/acme-1
+nodes:
+  first:
+    kind: call
+    prompt: where
+    tools: [{name: look, parameters: {type: object}}]
+    tool_choice: look
+    parallel_tool_calls: false
+  then:
+    kind: call
+    in: {messages: "{{ first.messages + result.value }}"}
+  result: {kind: validate, in: {value: {const: [{role: tool, content: Ulm, tool_call_id: c1}]}}}
+outputs: {text: then.text}
+"""
+
+
+def test_a_second_call_goes_on_with_what_was_thought(acme, flowllm, folder):
+    (folder / "tool.yaml").write_text(TOOL)
+    call = {"index": 0, "id": "c1", "function": {"name": "look", "arguments": '{"at": 1}'}}
+    acme.answers += [
+        (200, "text/event-stream", events(piece(musing="h"), piece(musing="m"), piece(tool_calls=[call]))),
+        (200, "text/event-stream", WHOLE),
+    ]
+    told = flowllm("run", "tool.yaml", "--no-cache", "--quiet")
+    assert (told.status, told.out) == (0, "ab\n"), told.err
+    first, second = (body for _, _, body in acme.asked)
+    assert first["tool_choice"] == {"type": "function", "function": {"name": "look"}}
+    assert first["parallel_tool_calls"] is False
+    asked, said, result = second["messages"]
+    assert asked == {"role": "user", "content": "where"}
+    assert (said["musing"], said["tool_calls"][0]["function"]) == ("hm", {"name": "look", "arguments": '{"at": 1}'})
+    assert result == {"role": "tool", "content": "Ulm", "tool_call_id": "c1"}
+
+
+def test_a_model_that_is_not_listed_works_and_is_said_to_be_unknown(acme, flowllm):
+    shown = flowllm("run", "ask.yaml", "model=acme/brand-new", "--dry-run")
+    assert shown.status == 0
+    assert "unknown" in shown.out + shown.err
+    acme.answers.append((200, "text/event-stream", WHOLE))
+    told = flowllm("run", "ask.yaml", "model=acme/brand-new", "--json", "--no-cache")
+    assert (told.status, told.data["cost"]["total"]) == (0, None)
+    assert acme.asked[0][2]["model"] == "brand-new"
+
+
+@pytest.mark.parametrize(("typo", "meant"), [("acmee", "acme"), ("opnai", "openai"), ("antropic", "anthropic")])
+def test_a_typo_in_the_name_is_never_another_provider(acme, flowllm, typo, meant):
+    told = flowllm("run", "ask.yaml", f"model={typo}/acme-1")
+    assert told.status == 2
+    assert "error[unknown_provider]" in told.err
+    assert f"did you mean `{meant}/acme-1`?" in told.err
+    assert acme.asked == []
