@@ -8,15 +8,25 @@ import importlib
 import json
 import pkgutil
 import sys
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import get_args
 
 import typer
 from pydantic import BaseModel
 
+from flowllm.api.providers import FEATURES, TASKS
 from flowllm.backends import wire
 from flowllm.backends.mock import MockError, MockRule, PathMatch
-from flowllm.catalog.entries import AuthEntry, ModelEntry, PriceEntry, ProviderEntry, SettingEntry
+from flowllm.catalog.entries import (
+    AuthEntry,
+    LimitEntry,
+    ModelEntry,
+    PriceEntry,
+    ProviderEntry,
+    SettingEntry,
+    VersionEntry,
+)
 from flowllm.cli.main import GROUPS, SINGLE, application
 from flowllm.cli.options import COMMON
 from flowllm.cli.schema import pipeline_schema
@@ -27,6 +37,7 @@ from flowllm.core.node import Holds
 from flowllm.policies import SETTABLE
 from flowllm.policies.chain import order, policy_model
 from tests.docs.blocks import ROOT
+from tests.docs.evidence import accepted, recorded, shipped, tick
 from tests.docs.failures import read_examples, shown
 
 NO_DEFINITIONS: Mapping = {}
@@ -201,11 +212,13 @@ def providers():
         shipped.append((f"`{file.stem}`", data.get("base_url") or "", key, settings, models))
     text += rows(("provider", "address", "key", "settings", "listed models"), shipped)
     text += "\nA model that is not listed works where the provider allows it; its price and window are then "
-    text += "unknown. Prices are US dollars per million tokens.\n"
+    text += "unknown. Prices are US dollars per million tokens.\n" + _known()
     for title, model in (
         ("The file", ProviderEntry),
         ("settings", SettingEntry),
         ("auth", AuthEntry),
+        ("limits: one", LimitEntry),
+        ("versions: one", VersionEntry),
         ("models", ModelEntry),
         ("price", PriceEntry),
         *((f"quirks of {name}", quirks) for name, quirks in _wires()),
@@ -218,6 +231,43 @@ def providers():
         text += f"\n### {title}\n\n{prose(model)}\n\n"
         text += rows(("field", "type", "default"), [row[:3] for row in _fields(model)])
     return text
+
+
+def _known():
+    """What providers are known for, each claim with its evidence."""
+    cards = {name: card for name, card in shipped().items() if card.wire and not card.local}
+    recordings, types = recorded(), accepted()
+    columns = [(task, task) for task in TASKS]
+    columns += [("embed" if word == "dimensions" else "chat", word) for word in FEATURES]
+    body = [
+        (f"`{name}`", *(tick(card, task, word, recordings, types) for task, word in columns))
+        for name, card in cards.items()
+    ]
+    cells = Counter(cell.partition(" ")[0] for row in body for cell in row[1:])
+    text = "\n## What they are known for\n\n"
+    text += "*recorded* counts answers of this provider, in the format that its file names, that were recorded and "
+    text += "decode to what they must. *types* counts requests that the types of the vendor's own package accept. "
+    text += "*documented* has no more than the provider's pages or general knowledge behind it. *no* is known not to "
+    text += "be there; of an empty cell nothing is known. A model may do less than its provider. "
+    text += f"{cells['recorded']} cells are recorded, {cells['types']} stand on types, {cells['documented']} on "
+    text += "documentation alone.\n\n"
+    text += rows(("provider", *(word for _, word in columns)), body)
+    limits = [
+        (f"`{name}`", word, f"{value:,}", f"[source]({source})")
+        for name, card in cards.items()
+        for word, (value, source) in card.limits.items()
+    ]
+    text += "\n## Limits\n\nWhere a page of the provider names them.\n\n"
+    text += rows(("provider", "at most", "number", "source"), limits)
+    pages = [
+        (f"`{name}`", card.title, *(f"[{word}]({url})" if url else "" for word, url in _pages(card)), card.checked)
+        for name, card in cards.items()
+    ]
+    return text + "\n## Pages\n\n" + rows(("provider", "name", "docs", "status", "pricing", "checked"), pages)
+
+
+def _pages(card):
+    return (("docs", card.docs), ("status", card.status), ("pricing", card.pricing))
 
 
 def _variables(said):
