@@ -21,6 +21,7 @@ WIDEST = 160
 LARGEST = 2 * 1024 * 1024
 _LINE_END = re.compile(r"\r\n|\r|\n")
 _QUOTED = re.compile(r"`([^`]+)`")
+_PATH = re.compile(r"(?:\w|\.\w|\[\d*\])*")
 _WORD = re.compile(r"[^\s,\[\]{}#]+")
 _COLOURS = {"error": "31;1", "warning": "33;1", "note": "36;1", "hint": "32", "place": "34"}
 
@@ -79,11 +80,12 @@ class Excerpts:
 
 
 def marked_length(line: str, column: int, message: str) -> int:
-    """How much to underline from ``column``: a word that the message quotes, else the word that stands there."""
+    """How much to underline from ``column``: what the message quotes, with the path it begins, else a word."""
     rest = line[column - 1 :]
-    for quoted in _QUOTED.findall(message):
-        if rest.startswith(quoted):
-            return len(quoted)
+    quoted = max((word for word in _QUOTED.findall(message) if rest.startswith(word)), key=len, default="")
+    if quoted:
+        going_on = _PATH.match(rest, len(quoted)) if quoted.isidentifier() else None
+        return going_on.end() if going_on else len(quoted)
     word = _WORD.match(rest)
     return len(word[0].rstrip(":")) or 1 if word else 1
 

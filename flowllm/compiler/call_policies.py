@@ -1,16 +1,19 @@
 """How calls are made: the pipeline's defaults under each node's own policies, checked."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flowllm.compiler.findings import Findings, did_you_mean
 from flowllm.compiler.frames import Unit
 from flowllm.core.origin import Origin
-from flowllm.core.spec import PipelineSpec
+from flowllm.core.spec import NodeSpec, PipelineSpec
 from flowllm.policies import SETTABLE
 
-Place = Callable[[str], Origin]
-"""Where a part of a policy's value was written; an empty way is the value itself."""
+if TYPE_CHECKING:
+    from flowllm.text.misfits import Part
+
+Place = Callable[[str, "Part"], Origin]
+"""Where a part of a policy's value, or the key of it, was written; an empty way is the value itself."""
 
 ANYWHERE = frozenset({"timeout"})
 """Policies that every kind carries out."""
@@ -24,7 +27,7 @@ class Policies:
         self._findings = findings
         self._defaults = {
             name: raw for name, raw in spec.policies.items()
-            if self._valid(name, raw, f"policies.{name}", _below(f"policies.{name}", spec.place))
+            if self._valid(name, raw, f"policies.{name}", _below(f"policies.{name}", spec))
         }  # fmt: skip
 
     def settle(self, unit: Unit) -> None:
@@ -40,7 +43,7 @@ class Policies:
                 hint = hint or f"`{name}` belongs to nodes that ask a model"
                 message = f"`{node.kind}` cannot carry out the policy `{name}`"
                 self._findings.report("policy_not_allowed", message, where, node.place(name), hint)
-            elif not self._valid(name, raw, where, _below(name, node.place)):
+            elif not self._valid(name, raw, where, _below(name, node)):
                 del own[name]
         unit.policies = merged(self._defaults, own) if kind.calls else own
 
@@ -69,16 +72,16 @@ class Policies:
         for part in found:
             way = ".".join(map(str, part.steps))
             at = f"{where}.{way}" if way else where
-            self._findings.report(part.code, part.message, at, place(way), part.hint)
+            self._findings.report(part.code, part.message, at, place(way, part.part), part.hint)
         return not found
 
 
 def _no_policy(name: str, where: str, place: Place) -> tuple[str, str, Origin, str]:
     """Message, place and hint for a policy that there is not, or that is not the user's to set."""
     if name not in _BY_THEMSELVES:
-        return f"there is no policy `{name}`", where, place(""), did_you_mean(name, SETTABLE)
+        return f"there is no policy `{name}`", where, place("", "key"), did_you_mean(name, SETTABLE)
     why, hint = _BY_THEMSELVES[name]
-    return f"the policy `{name}` {why}", where, place(""), hint
+    return f"the policy `{name}` {why}", where, place("", "key"), hint
 
 
 _BY_THEMSELVES = {
@@ -87,8 +90,12 @@ _BY_THEMSELVES = {
 }
 
 
-def _below(key: str, place: Place) -> Place:
-    return lambda way: place(f"{key}.{way}" if way else key)
+def _below(key: str, spec: PipelineSpec | NodeSpec) -> Place:
+    def place(way: str, part: "Part") -> Origin:
+        name = f"{key}.{way}" if way else key
+        return spec.key_place(name) if part == "key" else spec.place(name)
+
+    return place
 
 
 def merged(defaults: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:

@@ -199,7 +199,7 @@ class TypeCheck:
         node = unit.node
         for name in node.ports:
             if name not in ports:
-                message, origin = f"`{node.kind}` takes no `{name}`", node.place(f"in.{name}")
+                message, origin = f"`{node.kind}` takes no `{name}`", node.key_place(f"in.{name}")
                 self._findings.report("unknown_port", message, f"{unit.id}.in", origin, did_you_mean(name, ports))
         self._fit_ports(unit, ports)
         for name, port in ports.items():

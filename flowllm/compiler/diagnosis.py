@@ -93,7 +93,7 @@ class Diagnosis:
         """A case key that cannot be told from the default."""
         message = f"`{key}` is no case; what no case fits goes to `default`, which stands beside `cases`"
         self._findings.report(
-            "bad_key", message, f"{unit.id}.cases", unit.node.place(f"cases.{key}"), "default: inputs.text"
+            "bad_key", message, f"{unit.id}.cases", unit.node.key_place(f"cases.{key}"), "default: inputs.text"
         )
 
     def no_port(self, path: Path, unit: Unit, origin: Origin, site: Site) -> None:

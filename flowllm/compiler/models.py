@@ -87,7 +87,7 @@ class Models:
             return None
         unknown = next((key for key in meaning if key not in ("strategy", "among")), None)
         if unknown is not None:
-            hint = did_you_mean(str(unknown), ("strategy", "among"))
+            hint, place = did_you_mean(str(unknown), ("strategy", "among")), self.spec.key_place(f"{where}.{unknown}")
             self.findings.report("unknown_field", f"a group has no `{unknown}`", f"{where}.{unknown}", place, hint)
         if "strategy" in meaning and asked.needed:
             message = f"`{asked.where}` asks the group `{name}`, and choosing by strategy is not available yet"

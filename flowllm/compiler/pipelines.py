@@ -130,7 +130,7 @@ def check_inputs(unit: Unit, inner: PipelineSpec, findings: Findings) -> None:
         if name not in inner.inputs:
             message = f"`{use}` has no input `{name}`"
             hint = did_you_mean(name, inner.inputs)
-            findings.report("unknown_input", message, f"{node.id}.in", node.place(f"in.{name}"), hint)
+            findings.report("unknown_input", message, f"{node.id}.in", node.key_place(f"in.{name}"), hint)
     for name, declared in inner.inputs.items():
         meant = any(nearest(word, [name]) for word in node.ports if word not in inner.inputs)
         if name not in node.ports and "default" not in declared.schema and not meant:

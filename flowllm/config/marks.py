@@ -60,6 +60,11 @@ class Marks:
             if depth != 1:
                 yield from inner.walk(name, depth - 1)
 
+    def keys(self, prefix: str) -> Iterator[tuple[str, Origin]]:
+        """The place of every key in this value, by its dotted name."""
+        if self.children:
+            yield from ((name, inner.key) for name, inner in self.walk(prefix) if inner.key != UNKNOWN)
+
     def put(self, steps: tuple[str | int, ...], marks: "Marks") -> "Marks":
         """A copy in which ``steps`` lead to ``marks``; what stood there before is forgotten."""
         if not steps:

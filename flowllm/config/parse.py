@@ -1,6 +1,6 @@
 """A configuration, resolved and with its places, to a `PipelineSpec`: here the configuration ends."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import field
 from pathlib import PurePath
 from typing import Any
@@ -67,6 +67,7 @@ def parse(source: Source, parsing: Parsing, find: FindPipeline) -> PipelineSpec:
         file=source.file,
         folder=source.folder,
         origins=_origins(source.marks),
+        keys={name: place for key in ("models", "policies") for name, place in parser.keys(key)},
         pipelines=pipelines,
         problems=tuple(parsing.problems),
     )
@@ -125,6 +126,10 @@ class _Parser:
             return value
         self._refuse(key, value, "a mapping", f"{key}: {{name: ...}}")
         return {}
+
+    def keys(self, key: str) -> Iterator[tuple[str, Origin]]:
+        """The places of the keys in a mapping that is written."""
+        return self.marks.at(key).keys(key) if self.marks.has(key) else iter(())
 
     def text(self, key: str) -> str | None:
         """A text or nothing."""

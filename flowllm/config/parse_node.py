@@ -92,6 +92,7 @@ class _Writer:
             model=self._model() if "model" in common else None,
             origin=self._marks.key,
             origins=self._origins(),
+            keys={name: place for key, inner in self._marks.children.items() for name, place in inner.keys(str(key))},
             written=self._written(),
         )
 

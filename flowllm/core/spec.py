@@ -39,7 +39,8 @@ class NodeSpec:
     companions (``as``, ``at_once``, ``keep_going``) stand here so that the compiler can put the map
     around. ``model`` is a name, an `Expression`, or None.
     ``origins`` gives the place of each field by its name or dotted path (``in.value``, ``cases.a``),
-    ``written`` the scalars of ``params`` and ``each_params`` as they were written (``012``, ``no``).
+    ``keys`` the place of the key of what stands in such a field; ``written`` gives the scalars of ``params``
+    and ``each_params`` as they were written (``012``, ``no``).
     """
 
     id: str
@@ -56,6 +57,7 @@ class NodeSpec:
     model: Any = None
     origin: Origin = UNKNOWN
     origins: Mapping[str, Origin] = field(default_factory=dict)
+    keys: Mapping[str, Origin] = field(default_factory=dict)
     written: Mapping[str, str] = field(default_factory=dict)
 
     def place(self, name: str) -> Origin:
@@ -65,6 +67,10 @@ class NodeSpec:
                 return self.origins[name]
             name = name.rpartition(".")[0]
         return self.origin
+
+    def key_place(self, name: str) -> Origin:
+        """Where the name itself of what stands in a field (``in.value``) was written."""
+        return self.keys.get(name) or self.place(name)
 
 
 @record
@@ -90,6 +96,7 @@ class PipelineSpec:
     file: str = ""
     folder: str = ""
     origins: Mapping[str, Origin] = field(default_factory=dict)
+    keys: Mapping[str, Origin] = field(default_factory=dict)
     pipelines: Mapping[str, "PipelineSpec"] = field(default_factory=dict)
     problems: tuple[Any, ...] = ()
 
@@ -100,3 +107,7 @@ class PipelineSpec:
                 return self.origins[name]
             name = name.rpartition(".")[0]
         return self.origins.get("", Origin(self.file))
+
+    def key_place(self, name: str) -> Origin:
+        """Where the last word of ``name`` (``policies.retry.attempts``) was written as a key."""
+        return self.keys.get(name) or self.place(name)

@@ -37,6 +37,10 @@ def test_the_whole_form(write):
         ("a: [x, y]", 4, "`[x, y]`", 6),
         ("a:", 3, "nothing here", 1),
         ("a: ]", 4, "x", 1),
+        ("o: a.txt", 4, "`a` has no port `txt`", 5),
+        ("o: [a.parts[0].x, b]", 5, "`a` has no port `parts`", 12),
+        ("o: a.txt + 1", 4, "`a` and `a.txt`", 5),
+        ("{% if x %}", 4, "the innermost is `if`", 2),
     ],
 )
 def test_what_is_marked(line, column, message, length):

@@ -96,3 +96,20 @@ def test_a_wrong_field_hides_only_what_follows_from_it(found, field, codes):
     text = f"model: acme/large\nnodes: {{a: {node}}}\noutputs: {{o: a.txt, v: a.value}}\n"
     problems = found(text)
     assert [f"{p.code} {p.where.partition('outputs.')[2]}".strip() for p in problems] == codes
+
+
+@pytest.mark.parametrize(
+    ("line", "word"),
+    [
+        ("  a: {kind: call, model: acme/tiny, prompt: hi, retry: {atempts: 2}}", "atempts"),
+        ("  a: {kind: typed, in: {number: inputs.n, vv: inputs.n}}", "vv"),
+        ("  a: {kind: route, switch: inputs.q, cases: {default: inputs.q}}", "default"),
+        ("  a: {kind: fake, in: {v: inputs.q}}\npolicies: {retry: {atempts: 2}}", "atempts"),
+        ("  a: {kind: fake, in: {v: inputs.q}}\npolicies: {rettry: {attempts: 2}}", "rettry"),
+    ],
+)
+def test_a_name_that_is_not_known_is_placed_where_it_is_written(found, line, word):
+    text = f"{HEAD}nodes:\n{line}\noutputs: {{o: a.value}}\n"
+    origins = [(p.origin.line, p.origin.column) for p in found(text) if f"`{word}`" in p.message]
+    row = next(number for number, written in enumerate(text.split("\n"), 1) if word in written)
+    assert origins == [(row, text.split("\n")[row - 1].index(word) + 1)]
