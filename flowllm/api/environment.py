@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from flowllm.core.card import Catalog
 from flowllm.core.errors import UsageError
 from flowllm.core.kinds import Kinds
 from flowllm.core.origin import Origin
+from flowllm.core.packaged import installed
 from flowllm.text.wording import shortened
 
 if TYPE_CHECKING:
@@ -74,13 +76,14 @@ class Environment:
 
     @cached_property
     def catalog(self) -> Catalog:
-        """Every provider: the project's own, then those that came with flowllm."""
+        """Every provider: the project's own, then those that came with flowllm, then those of installed packages."""
         from flowllm.backends.wire import check_quirks
         from flowllm.catalog import load_catalog
 
-        folders = dict.fromkeys((self.project / "providers", packaged("providers")))
+        own = dict.fromkeys((self.project / "providers", packaged("providers")))
+        folders = chain(own, installed("flowllm.providers"))
         variables = self.keys.variables()
-        return load_catalog(tuple(folders), _read_card, self.providers, check_quirks, variables, self._place)
+        return load_catalog(folders, _read_card, self.providers, check_quirks, variables, self._place)
 
     def _place(self, file: Path | None, name: str, steps: "Steps", part: "Part") -> Origin:
         """Where a setting of the provider ``name`` was written: on the command line, in Python or in its file."""

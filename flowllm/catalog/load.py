@@ -1,12 +1,12 @@
 """Folders of provider files to a `Catalog`.
 
 Names come from the file names; a file is read and checked when its provider is first asked for. The
-first folder that has a name wins. Overrides (``providers.NAME.base_url=...``) are merged over the
-file, mapping by mapping.
+first folder that has a name wins, and no folder is read before a name is missed. Overrides
+(``providers.NAME.base_url=...``) are merged over the file, mapping by mapping.
 """
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -33,23 +33,20 @@ def packaged_providers() -> Path:
 
 
 def load_catalog(
-    folders: Sequence[Path],
+    folders: Iterable[Path],
     read: Read,
     overrides: Mapping[str, Mapping[str, Any]] | None = None,
     check_quirks: CheckQuirks | None = None,
     environment: Mapping[str, str] | None = None,
     place: FindPlace | None = None,
 ) -> Catalog:
-    """Every provider of the folders, the project's before the packaged ones.
+    """Every provider of the folders, the first ones before the others.
 
     ``environment`` (default: the process's) is where variables like OLLAMA_HOST are looked up.
     Problems of a file are raised as `PipelineInvalid` when its provider is asked for; ``place`` says where
     they stand, else it is the file alone.
     """
-    paths: dict[str, Path] = {}
-    for folder in folders:
-        for path in sorted(folder.glob("*.yaml")) if folder.is_dir() else ():
-            paths.setdefault(path.stem, path)
+    paths = _Files(folders)
     words = dict(overrides or {})
     unknown = [name for name in words if name not in paths]
     if unknown:
@@ -83,6 +80,37 @@ def _overridden(data: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, A
     return made
 
 
+class _Files(Mapping[str, Path]):
+    """Files by the names of their providers; safe from many threads."""
+
+    def __init__(self, folders: Iterable[Path]) -> None:
+        self._folders = iter(folders)
+        self._paths: dict[str, Path] = {}
+        self._lock = threading.RLock()
+
+    def _read_on(self) -> bool:
+        """Read one more folder; False when there is none."""
+        folder = next(self._folders, None)
+        for path in sorted(folder.glob("*.yaml")) if folder and folder.is_dir() else ():
+            self._paths.setdefault(path.stem, path)
+        return folder is not None
+
+    def __getitem__(self, name: str) -> Path:
+        with self._lock:
+            while name not in self._paths and self._read_on():
+                pass
+        return self._paths[name]
+
+    def __iter__(self) -> Iterator[str]:
+        with self._lock:
+            while self._read_on():
+                pass
+        return iter(sorted(self._paths))
+
+    def __len__(self) -> int:
+        return len(list(iter(self)))
+
+
 class _Cards(Mapping[str, ProviderCard]):
     """Cards by name, each made when it is first asked for; safe from many threads."""
 
@@ -104,7 +132,7 @@ class _Cards(Mapping[str, ProviderCard]):
         return name in self._paths
 
     def __iter__(self) -> Iterator[str]:
-        return iter(sorted(self._paths))
+        return iter(self._paths)
 
     def __len__(self) -> int:
         return len(self._paths)

@@ -3,6 +3,7 @@
 import json
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.metadata import EntryPoint
 
 import pytest
 
@@ -194,3 +195,34 @@ def test_a_typo_in_the_name_is_never_another_provider(acme, flowllm, typo, meant
     assert "error[unknown_provider]" in told.err
     assert f"did you mean `{meant}/acme-1`?" in told.err
     assert acme.asked == []
+
+
+@pytest.fixture
+def package(folder, monkeypatch):
+    """A package with providers that is installed, and must never be imported."""
+    inside = folder.parent / "site/acme_flowllm"
+    (inside / "providers").mkdir(parents=True)
+    (inside / "__init__.py").write_text("raise RuntimeError")
+    points = [EntryPoint("acme", "acme_flowllm.providers", "flowllm.providers")]
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: [p for p in points if p.group == group])
+    monkeypatch.syspath_prepend(folder.parent / "site")
+    return inside / "providers"
+
+
+def test_a_provider_of_an_installed_package(package, server, flowllm, folder, monkeypatch):
+    monkeypatch.setenv("ACME_KEY", "a-secret")
+    (package / "acme.yaml").write_text(CARD.format(url=server.url))
+    (folder / "ask.yaml").write_text(PIPELINE)
+    server.answers.append((200, "text/event-stream", WHOLE))
+    told = flowllm("run", "ask.yaml", "--json", "--no-cache")
+    assert (told.status, told.data["outputs"]["text"]) == (0, "ab"), told.err
+    assert "acme" in [row["name"] for row in flowllm("providers", "list", "--json").data["providers"]]
+    assert "did you mean `acme/x`?" in flowllm("run", "ask.yaml", "model=acmee/x").err
+
+
+def test_a_package_shadows_neither_the_project_nor_what_came_with_flowllm(package, acme, flowllm, folder):
+    (package / "acme.yaml").write_text("base_url: https://elsewhere.example\nwire: {chat: openai_chat}\n")
+    (package / "mock.yaml").write_text("base_url: https://elsewhere.example\nwire: {chat: openai_chat}\n")
+    acme.answers.append((200, "text/event-stream", WHOLE))
+    assert flowllm("run", "ask.yaml", "--no-cache", "--json").data["outputs"]["text"] == "ab"
+    assert flowllm("run", "ask.yaml", "model=mock/echo", "--json").data["outputs"]["text"] == "hi"
