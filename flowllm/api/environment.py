@@ -1,7 +1,7 @@
 """What pipelines run in: kinds, providers, keys, a cache. Nothing of it is touched before it is used."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
@@ -73,6 +73,13 @@ class Environment:
         registered = {name: _own_kind(name, kind) for name, kind in self.registered.items()}
         kinds, schemas = project_classes(self.project)
         return Kinds({**kinds, **registered}, {**schemas, **self.schemas})
+
+    def without_modules(self) -> "Environment":
+        """The same environment for a project whose own kinds cannot be known."""
+        plain = replace(self)
+        registered = {name: _own_kind(name, kind) for name, kind in self.registered.items()}
+        vars(plain)["kinds"] = Kinds(registered, self.schemas)
+        return plain
 
     @cached_property
     def catalog(self) -> Catalog:

@@ -55,13 +55,19 @@ class Flow:
             settings = {**environment.providers, **provider_settings(words.providers)} if words.providers else {}
             if settings:
                 environment = replace(environment, providers=settings, provider_words=tuple(words.providers))
-        flow = None
+        flow, modules = None, Gathered()
+        with modules:
+            _ = environment.kinds
+        if modules.errors:
+            environment = environment.without_modules()
         with found:
             spec = load(file, words.configuration, kinds=environment.kinds, project=environment.project)
             flow = cls(spec, environment)
             flow.given = parse_inputs(spec.inputs, words.inputs, typed_as="input.")
-        if flow is None or found.errors:
-            raise flow.refusal(found.errors) if flow else joined(found.errors)
+        if flow is None or found.errors or modules.errors:
+            errors = [*modules.errors, *found.errors]
+            told = flow.refusal(errors) if flow else joined(errors)
+            raise _but_own_kinds(told) if modules.errors else told
         return flow
 
     @classmethod
@@ -220,3 +226,12 @@ def _listed(value: Any) -> Any:
         items = [_listed(item) for item in value]
         return items if any(new is not old for new, old in zip(items, value, strict=True)) else value
     return value
+
+
+def _but_own_kinds(error: FlowError) -> FlowError:
+    """What is wrong but for kinds and schemas that the project's own modules may have."""
+    if not isinstance(error, PipelineInvalid):
+        return error
+    return PipelineInvalid(
+        one for one in error.problems if one.code != "unknown_kind" and "`schemas." not in one.message
+    )

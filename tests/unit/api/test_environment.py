@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from flowllm.api import Environment, Flow, node
 from flowllm.api.environment import kind_name
-from flowllm.core.errors import PipelineInvalid, SetupError, UsageError
+from flowllm.core.errors import PipelineInvalid, SetupError, UsageError, found_by
 
 ECHO = {
     "inputs": {"n": "integer"},
@@ -405,3 +405,23 @@ def test_what_is_given_in_another_shape_is_refused_at_once(field, given, must, h
     with pytest.raises(UsageError, match=f"`{field}` of an Environment is {must}") as caught:
         Environment(**{field: given})
     assert caught.value.hint.startswith(hint)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "codes"),
+    [
+        ("a: {kind: prompt, text: hi}", ["bad_value"]),
+        ("a: {kind: prompt, text: '{{ inputs.x }}'}", ["bad_value", "unknown_reference"]),
+        ("a: {kind: maybe_own, text: hi}", ["bad_value"]),
+        (
+            "a: {kind: call, model: mock/echo, prompt: hi, schema: schemas.Maybe, nope: 1}",
+            ["bad_value", "unknown_field"],
+        ),
+    ],
+)
+def test_broken_settings_hide_nothing_else_and_no_kind_is_unknown_for_them(project, nodes, codes):
+    (project / "pyproject.toml").write_text("[tool.flowllm\n")
+    (project / "p.yaml").write_text(f"nodes:\n  {nodes}\noutputs: {{o: a.text}}\n")
+    with pytest.raises((UsageError, PipelineInvalid)) as caught:
+        Flow.load(project / "p.yaml")
+    assert [problem.code for problem in found_by(caught.value)] == codes
