@@ -1,8 +1,42 @@
 """The rows of a cache on disk: their tags, and reading them for statistics."""
 
 import sqlite3
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+GROUPS = "SELECT tag, COUNT(*), SUM(size + IFNULL(LENGTH(value), 0)) FROM Cache GROUP BY tag"
+KEYS = "SELECT key, tag FROM Cache WHERE raw = 1 AND store_time <= ?"
+ENTRY = (
+    "SELECT key, tag, size + IFNULL(LENGTH(value), 0), store_time, expire_time FROM Cache"
+    " WHERE raw = 1 AND SUBSTR(key, 1, ?) = ? LIMIT 2"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One entry as ``explain`` of the store shows it. Times are seconds since 1970; ``expires`` None: never."""
+
+    key: str
+    kind: str
+    model: str
+    size: int
+    stored: float
+    expires: float | None
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """What is on disk, by (kind, model): (entries, bytes); and what this process did."""
+
+    entries: int = 0
+    size: int = 0
+    groups: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
+    memory_hits: int = 0
+    disk_hits: int = 0
+    misses: int = 0
+    folder: str = ""
 
 
 def rows(folder: Path, statement: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:

@@ -56,3 +56,8 @@ class Memory:
         with self._lock:
             self._rows.clear()
             self._size = 0
+
+    def after_fork(self) -> None:
+        """In a forked child: no thread that is gone holds the lock, or has left a row half counted."""
+        self._lock = threading.Lock()
+        self._size = sum(len(data) for data, _ in self._rows.values())

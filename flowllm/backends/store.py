@@ -24,11 +24,11 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from flowllm.backends.cache_rows import kind_and_model, rows, tag_of
+from flowllm.backends.cache_rows import ENTRY, GROUPS, KEYS, Entry, Stats, kind_and_model, rows, tag_of
 from flowllm.backends.envelope import Unreadable, pack, unpack, unpack_own
 from flowllm.backends.memory import Memory
 from flowllm.core.errors import SetupError
@@ -44,13 +44,6 @@ LINGER = 1.0
 """Seconds for which an idle writer waits for more; then its thread ends."""
 CLEAR = "flowllm cache clear"
 
-_GROUPS = "SELECT tag, COUNT(*), SUM(size + IFNULL(LENGTH(value), 0)) FROM Cache GROUP BY tag"
-_KEYS = "SELECT key, tag FROM Cache WHERE raw = 1 AND store_time <= ?"
-_ENTRY = (
-    "SELECT key, tag, size + IFNULL(LENGTH(value), 0), store_time, expire_time FROM Cache"
-    " WHERE raw = 1 AND SUBSTR(key, 1, ?) = ? LIMIT 2"
-)
-
 _log = logging.getLogger("flowllm.cache")
 
 
@@ -65,9 +58,11 @@ def location() -> Path:
 
 
 def erase(folder: Path | None = None) -> None:
-    """Remove the whole cache, of whatever version, without reading it."""
+    """Remove the whole cache, of whatever version, without reading it; its stores in this process are discarded."""
     target = (folder or location()) / FOLDER
-    _SHARED.pop(Path(os.path.realpath(target.parent)), None)
+    place = os.path.realpath(target.parent)
+    for store in [store for store in _MADE if os.path.realpath(store.folder.parent) == place]:
+        store.discard()
     if target.is_symlink():
         target.unlink()
         return
@@ -75,32 +70,6 @@ def erase(folder: Path | None = None) -> None:
     while target.exists():
         with contextlib.suppress(FileNotFoundError):
             shutil.rmtree(target)
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One entry as `DiskStore.explain` shows it. Times are seconds since 1970; ``expires`` None: never."""
-
-    key: str
-    kind: str
-    model: str
-    size: int
-    stored: float
-    expires: float | None
-    value: Any
-
-
-@dataclass(frozen=True, slots=True)
-class Stats:
-    """What is on disk, by (kind, model): (entries, bytes); and what this process did."""
-
-    entries: int = 0
-    size: int = 0
-    groups: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
-    memory_hits: int = 0
-    disk_hits: int = 0
-    misses: int = 0
-    folder: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,8 +171,15 @@ class DiskStore:
         with self._news:
             self._news.wait_for(lambda: not self._pending and not self._writing)
 
+    def discard(self) -> None:
+        """Forget what is in memory or waits to be written, and close: from now on nothing is found or kept."""
+        with self._news:
+            self._pending.clear()
+        self.close()
+        self._memory = Memory(0)
+
     def close(self) -> None:
-        """Write what is left and let the database go."""
+        """Write what is left and let the database go; it is not opened again."""
         self.flush()
         with self._news:
             self._stopping, writer = True, self._writer
@@ -211,12 +187,18 @@ class DiskStore:
         if writer is not None:
             writer.join()
         with self._opening:
-            database, self._database = self._database, None
+            database, self._database, self._closed_until = self._database, None, float("inf")
         if database is not None:
             database.close()
 
+    def after_fork(self) -> None:
+        """In a forked child: what waits is for the parent to write; its locks and its database are not ours."""
+        self._opening, self._news = threading.RLock(), threading.Condition()
+        self._pending, self._writer, self._writing, self._database = {}, None, False, None
+        self._memory.after_fork()
+
     def _start_writer(self) -> None:
-        if self._writer is None or not self._writer.is_alive():  # a forked process has none
+        if self._writer is None:
             self._writer = threading.Thread(target=self._write_on, name="flowllm-cache", daemon=True)
             self._writer.start()
 
@@ -327,7 +309,7 @@ class DiskStore:
         groups: dict[tuple[str, str], tuple[int, int]] = {}
         with self._guard() as database:
             if database is not None:
-                found_rows = rows(self.folder, _GROUPS, ())
+                found_rows = rows(self.folder, GROUPS, ())
                 groups = {kind_and_model(tag): (count, size) for tag, count, size in found_rows}
         entries, size = (sum(group[i] for group in groups.values()) for i in (0, 1))
         memory, disk, misses = self._hits
@@ -342,7 +324,7 @@ class DiskStore:
             if database is not None and older_than is None and model is None:
                 count = database.clear()
             elif database is not None:
-                found_rows = rows(self.folder, _KEYS, (time.time() - (older_than or 0.0),))
+                found_rows = rows(self.folder, KEYS, (time.time() - (older_than or 0.0),))
                 keys = [key for key, tag in found_rows if model is None or kind_and_model(tag)[1] == model]
                 with database.transact():
                     count = sum(bool(database.delete(key)) for key in keys)
@@ -353,7 +335,7 @@ class DiskStore:
         self.flush()
         with self._guard() as database:
             if database is not None:
-                found_rows = rows(self.folder, _ENTRY, (len(key), key))
+                found_rows = rows(self.folder, ENTRY, (len(key), key))
                 if len(found_rows) == 1:
                     found, tag, size, stored, expires = found_rows[0]
                     kind, model = kind_and_model(tag)
@@ -365,7 +347,7 @@ class DiskStore:
         self.flush()
         with self._guard() as database:
             if database is not None:
-                return len(rows(self.folder, _ENTRY, (len(start), start)))
+                return len(rows(self.folder, ENTRY, (len(start), start)))
         return 0
 
 
@@ -388,3 +370,13 @@ def shared_store(folder: Path | None = None) -> DiskStore:
 def _close_all() -> None:
     for store in list(_MADE):
         store.close()
+
+
+def _after_fork() -> None:
+    _SHARING.release()
+    for store in list(_MADE):
+        store.after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_SHARING.acquire, after_in_parent=_SHARING.release, after_in_child=_after_fork)

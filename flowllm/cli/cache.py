@@ -11,7 +11,7 @@ from flowllm.cli.options import Command
 from flowllm.core.record import record
 
 if TYPE_CHECKING:
-    from flowllm.backends.store import Entry
+    from flowllm.backends.cache_rows import Entry
     from flowllm.cli.render import Screen
 
 HELP = "Look at the cache: stats, clear, explain."

@@ -470,6 +470,26 @@ def test_erase_goes_on_when_a_closing_database_removes_its_files_first(tmp_path,
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("shared", [True, False])
+def test_what_still_has_the_store_of_an_erased_folder_finds_and_keeps_nothing(tmp_path, make, shared):
+    store = shared_store(tmp_path) if shared else make()
+    store.put(KEY, CALL)
+    erase(tmp_path)
+    assert store._database is None
+    store.put(OTHER, CALL)
+    store.flush()
+    assert (store.get(KEY), store.get(OTHER)) == (None, None)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_erase_leaves_other_folders_stores(tmp_path, make):
+    store = make()
+    store.put(KEY, CALL)
+    erase(tmp_path / "other")
+    assert store.get(KEY) == CALL
+    assert not store.closed
+
+
 def test_erase_does_not_follow_a_link(tmp_path):
     target = tmp_path / "target"
     target.mkdir()
@@ -494,6 +514,59 @@ DiskStore(pathlib.Path({str(tmp_path)!r})).put({KEY!r}, 1)
 """
     subprocess.run([sys.executable, "-c", code], check=True)
     assert make().get(KEY) == 1
+
+
+FORK = """
+import os, pathlib, signal, sys, threading
+from flowllm.backends import store as module
+from flowllm.backends.store import DiskStore, shared_store
+KEY, OTHER, LATER = "a" * 64, "b" * 64, "c" * 64
+gate, begun = threading.Event(), threading.Event()
+write = DiskStore._write
+def wait(self, batch):
+    begun.set()
+    gate.wait(60)
+    write(self, batch)
+folder = pathlib.Path(sys.argv[1])
+store = shared_store(folder)
+store.put(KEY, 1)
+store.flush()
+DiskStore._write = wait
+store.put(OTHER, 2)
+begun.wait(60)
+held = {"_news": store._news, "_opening": store._opening, "_memory": store._memory._lock, "nothing": threading.Lock()}
+taken, over = threading.Event(), threading.Event()
+def hold():
+    with held[sys.argv[2]]:
+        taken.set()
+        over.wait(60)
+threading.Thread(target=hold).start()
+taken.wait(60)
+child = os.fork()
+if child == 0:
+    DiskStore._write = write
+    signal.alarm(20)
+    assert shared_store(folder) is store
+    assert (store._pending, store._database) == ({}, None)
+    assert (store.get(KEY), store.get(OTHER)) == (1, 2)
+    store.put(LATER, 3)
+    store.close()
+    os._exit(0)
+_, status = os.waitpid(child, 0)
+over.set()
+gate.set()
+store.close()
+os._exit(0 if status == 0 else 1)
+"""
+
+
+@pytest.mark.parametrize("held", ["nothing", "_news", "_opening", "_memory"])
+def test_a_forked_child_waits_for_no_thread_of_its_parent(tmp_path, make, held):
+    """Whatever thread has a lock at that moment, and whatever waits to be written; both processes' values are kept."""
+    done = subprocess.run([sys.executable, "-Wignore", "-c", FORK, str(tmp_path), held], check=False, timeout=60)
+    assert done.returncode == 0
+    store = make()
+    assert [store.get(key) for key in (KEY, OTHER, LARGE)] == [1, 2, 3]
 
 
 # One store for each folder and process
