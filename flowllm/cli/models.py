@@ -7,6 +7,7 @@ import typer
 
 from flowllm.cli import completion
 from flowllm.cli.options import Command
+from flowllm.core.errors import UsageError
 from flowllm.core.record import record
 
 if TYPE_CHECKING:
@@ -34,20 +35,27 @@ class ListModels(Command):
 
     def carry_out(self, screen: "Screen") -> int:
         """Print one row a model."""
-        from flowllm.cli.opening import here
+        from flowllm.cli.opening import here, sound_here
 
+        if self.live is not None:
+            self._show(_live_rows(here(), self.live, screen), screen)
+            return 0
+        environment, faults = sound_here()
+        self._show(model_rows(environment), screen)
+        screen.problems(faults)
+        return UsageError.exit if faults else 0
+
+    def _show(self, known: Iterator[dict[str, Any]], screen: "Screen") -> None:
         words = [word.lower() for word in self.words or ()]
-        known = model_rows(here()) if self.live is None else _live_rows(here(), self.live, screen)
         rows = [row for row in known if all(w in row["model"].lower() for w in words)]
         if self.as_json:
             screen.json({"models": rows})
-            return 0
+            return
         if not rows:
             screen.note(f"no model's name holds {' and '.join(words)}; `flowllm models list` shows all")
-            return 0
+            return
         names = ("model", "tasks", "context", "output", "input $", "output $", "supports")
         screen.table([names, *map(_cells, rows)], right=frozenset({2, 3, 4, 5}))
-        return 0
 
 
 def model_rows(environment: "Environment") -> Iterator[dict[str, Any]]:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from flowllm.api import Environment, Flow
 from flowllm.api.finding import find_pipeline
 from flowllm.api.gathered import Gathered
-from flowllm.core.errors import FlowError, PipelineInvalid, UsageError, joined
+from flowllm.core.card import Catalog
+from flowllm.core.errors import FlowError, PipelineInvalid, Problem, UsageError, found_by, joined
 from flowllm.core.origin import Origin
 from flowllm.core.spec import InputSpec
 
@@ -62,6 +63,18 @@ def here() -> Environment:
     from flowllm.config import project_of
 
     return Environment(project=project_of(Path.cwd() / "pipeline.yaml"))
+
+
+def sound_here() -> tuple[Environment, list[Problem]]:
+    """The environment of the working folder with the providers that are sound, and what is wrong with the others."""
+    environment, found = here(), Gathered()
+    providers = environment.catalog.providers
+    cards = {}
+    for name in providers:
+        with found:
+            cards[name] = providers[name]
+    vars(environment)["catalog"] = Catalog(cards)
+    return environment, [problem for error in found.errors for problem in found_by(error)]
 
 
 def usable_model(environment: Environment) -> str:

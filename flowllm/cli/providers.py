@@ -7,6 +7,7 @@ import typer
 
 from flowllm.cli import completion
 from flowllm.cli.options import Command
+from flowllm.core.errors import UsageError
 from flowllm.core.record import record
 
 if TYPE_CHECKING:
@@ -28,15 +29,20 @@ class ListProviders(Command):
 
     def carry_out(self, screen: "Screen") -> int:
         """Print one row a provider."""
-        from flowllm.cli.opening import here
+        from flowllm.cli.opening import sound_here
 
-        rows = list(provider_rows(here()))
+        environment, faults = sound_here()
+        rows = list(provider_rows(environment))
+        self._show(rows, screen)
+        screen.problems(faults)
+        return UsageError.exit if faults else 0
+
+    def _show(self, rows: list[dict[str, Any]], screen: "Screen") -> None:
         if self.as_json:
             screen.json({"providers": rows})
-            return 0
+            return
         cells = [(r["name"], ", ".join(r["tasks"]), str(r["models"]), r["key"], r["base_url"]) for r in rows]
         screen.table([("provider", "tasks", "models", "key", "address"), *cells], right=frozenset({2}))
-        return 0
 
 
 def provider_rows(environment: "Environment") -> Iterator[dict[str, Any]]:

@@ -38,3 +38,14 @@ def test_providers_and_models_agree_on_what_can_be_asked_for(flowllm):
 def test_completion_finds_what_the_project_has():
     assert completion.models(None, [], "acme/") == ["acme/tall"]
     assert completion.models(None, [], "builtin/") == ["builtin/lexical"]
+
+
+@pytest.mark.usefixtures("own")
+@pytest.mark.parametrize(("list_of", "row"), [("providers", "name"), ("models", "model")])
+def test_a_broken_provider_is_told_beside_the_sound_ones(flowllm, folder, list_of, row):
+    (folder / "providers/broken.yaml").write_text("name: broken\nbase_urll: x\n")
+    shown = flowllm(list_of, "list", "--json")
+    names = {found[row].split("/")[0] for found in shown.data[list_of]}
+    assert {"acme", "openai"} <= names
+    assert "broken" not in names
+    assert (shown.status, "broken.yaml:2:1" in shown.err) == (2, True)
