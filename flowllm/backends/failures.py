@@ -238,8 +238,10 @@ def _text(value: Any) -> str:
 
 def _judge(status: int, message: str, words: Sequence[str], *, inside: bool = False) -> str:
     for word in words:
-        if word in _BY_WORD:
-            return _BY_WORD[word]
+        code = _BY_WORD.get(word, "")
+        # Gateways write this word beside every status; a limit that was hit is clearer than it.
+        if code and not (code == "server_error" and status == _TOO_MANY):
+            return code
     if status in _MESSAGE_STATUSES:
         for code, pattern in _BY_MESSAGE:
             if pattern.search(message):

@@ -28,3 +28,11 @@ def test_of_a_long_message_a_beginning_is_read_and_shown(failure):
 def test_a_message_of_the_longest_length_is_shown_whole():
     said = "a" * LONGEST
     assert failure_of(400, {}, json.dumps({"error": {"message": said}}).encode()).message == said
+
+
+@pytest.mark.parametrize(
+    ("status", "code"), [(429, "rate_limited"), (400, "server_error"), (500, "server_error"), (503, "server_error")]
+)
+def test_a_limit_that_was_hit_outdoes_the_word_that_gateways_write_beside_everything(status, code):
+    body = {"error": {"message": "no", "type": "server_error", "code": None}}
+    assert failure_of(status, {}, json.dumps(body).encode()).code == code
