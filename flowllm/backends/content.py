@@ -190,7 +190,7 @@ def path_of(name: str) -> str:
 
 def with_ids(messages: tuple[Message, ...]) -> tuple[Message, ...]:
     """The messages with an id for every call; results without one belong to the open calls in order."""
-    if not any(_lacks_id(message) for message in messages):
+    if not _lack_ids(messages):
         return messages
     named: list[Message] = []
     waiting: list[str] = []
@@ -208,10 +208,14 @@ def with_ids(messages: tuple[Message, ...]) -> tuple[Message, ...]:
     return tuple(named)
 
 
-def _lacks_id(message: Message) -> bool:
-    if message.role == "tool":
-        return not message.tool_call_id
-    return any(not call.id for call in message.tool_calls)
+def _lack_ids(messages: tuple[Message, ...]) -> bool:
+    """Whether a call or a result has no id: a plain loop, as this is on the way of every chat."""
+    for message in messages:
+        if message.tool_calls and not all(call.id for call in message.tool_calls):
+            return True
+        if message.role == "tool" and not message.tool_call_id:
+            return True
+    return False
 
 
 def merged(body: dict[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
