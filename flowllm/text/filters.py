@@ -86,9 +86,18 @@ def _int(_: Metered, value: Any, default: Any = 0) -> Any:
         return default if number is None or not math.isfinite(number) else int(number)
 
 
+def _texts(run: Metered, values: Sequence[Any]) -> list[str]:
+    run.meter.before(*values)
+    return [written(value) for value in values]
+
+
+def _text(run: Metered, value: Any) -> str:
+    return _texts(run, [value])[0]
+
+
 def _join(run: Metered, value: Any, d: str = "", attribute: Attribute = None) -> str:
-    texts = [written(item) for item in _of_each(value, attribute)]
-    separator = written(d)
+    texts = _texts(run, _of_each(value, attribute))
+    separator = _text(run, d)
     run.meter.build(sum(map(len, texts)) + len(separator) * len(texts))
     return separator.join(texts)
 
@@ -101,12 +110,12 @@ def _list(_: Metered, value: Any) -> list[Any]:
     return list(_items(value))
 
 
-def _lower(_: Metered, value: Any) -> str:
-    return written(value).lower()
+def _lower(run: Metered, value: Any) -> str:
+    return _text(run, value).lower()
 
 
-def _upper(_: Metered, value: Any) -> str:
-    return written(value).upper()
+def _upper(run: Metered, value: Any) -> str:
+    return _text(run, value).upper()
 
 
 def _map(_: Metered, value: Any, *, attribute: Attribute, default: Any = ABSENT) -> list[Any]:
@@ -149,13 +158,13 @@ def _sum(_: Metered, value: Any, attribute: Attribute = None, start: Any = 0) ->
 
 
 def _prose(run: Metered, value: Any, attribute: Attribute = None) -> str:
-    texts = [written(item) for item in _of_each(value, attribute)]
+    texts = _texts(run, _of_each(value, attribute))
     run.meter.build(sum(map(len, texts)) + len(texts))
     return prose(texts)
 
 
 def _replace(run: Metered, value: Any, old: str, new: str, count: int = -1) -> str:
-    text, old, new = written(value), written(old), written(new)
+    text, old, new = _texts(run, (value, old, new))
     found = text.count(old) if count is None or count < 0 else min(count, text.count(old))
     run.meter.build(len(text) + found * max(0, len(new) - len(old)))
     return text.replace(old, new, found)
@@ -172,31 +181,32 @@ def _round(_: Metered, value: Any, precision: int = 0, method: str = "common") -
     return step(_number(value) * 10**precision) / 10**precision
 
 
-def _title(_: Metered, value: Any) -> str:
-    return "".join(word[0].upper() + word[1:].lower() for word in _WORD.split(written(value)) if word)
+def _title(run: Metered, value: Any) -> str:
+    return "".join(word[0].upper() + word[1:].lower() for word in _WORD.split(_text(run, value)) if word)
 
 
 def _tojson(run: Metered, value: Any, indent: int | None = None) -> str:
     if indent is not None and not 0 <= indent <= _INDENT:
         raise ValueError(f"an indent is between 0 and {_INDENT}")
+    run.meter.before(value)
     text = as_json(value, indent)
     run.meter.read(text)
     return text
 
 
-def _trim(_: Metered, value: Any, chars: str | None = None) -> str:
-    return written(value).strip(chars)
+def _trim(run: Metered, value: Any, chars: str | None = None) -> str:
+    return _text(run, value).strip(chars)
 
 
 def _truncate(
-    _: Metered,
+    run: Metered,
     value: Any,
     length: int = 255,
     killwords: bool = False,  # noqa: FBT001, FBT002  Jinja's signature
     end: str = "...",
     leeway: int = 5,
 ) -> str:
-    text = written(value)
+    text = _text(run, value)
     if length < len(end) or leeway < 0:
         raise ValueError(f"a length is at least {len(end)}, a leeway at least 0")
     if len(text) <= length + leeway:
@@ -205,8 +215,8 @@ def _truncate(
     return (kept if killwords else kept.rsplit(" ", 1)[0]) + end
 
 
-def _wordcount(_: Metered, value: Any) -> int:
-    return count_words(written(value))
+def _wordcount(run: Metered, value: Any) -> int:
+    return count_words(_text(run, value))
 
 
 def _default(

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from flowllm.core.errors import NodeFailure
 from flowllm.core.record import record
+from flowllm.text.writing import check_size
 
 
 @record
@@ -48,6 +49,18 @@ class Meter:
         """Say that a text of ``length`` is about to be made; raises `NodeFailure` past the limit."""
         if length > self.limits.output:
             raise NodeFailure("template_limit", f"the template writes more than {self.limits.output} characters")
+
+    def before(self, *values: Any) -> None:
+        """Say that the texts of ``values`` are about to be made; raises `NodeFailure` past the limit, before any is."""
+        length = 0
+
+        def pass_over(characters: int) -> None:
+            nonlocal length
+            length += characters
+            self.build(length)
+
+        for value in values:
+            check_size(value, pass_over)
 
     def read(self, value: Any) -> None:
         """Take the steps of going once through ``value``."""

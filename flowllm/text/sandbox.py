@@ -132,6 +132,7 @@ def _meter(context: Context) -> Meter:
 @pass_context
 def _finalize(context: Context, value: Any) -> str:
     _use(value)
+    _meter(context).before(value)
     text = written(value)
     _meter(context).write(len(text))
     return text
@@ -155,6 +156,7 @@ def _charge(context: Context, value: Any) -> Any:
 
 @pass_context
 def _concat(context: Context, values: list[Any]) -> str:
+    _meter(context).before(*values)
     texts = [written(value) for value in values]
     length = sum(map(len, texts))
     _meter(context).build(length)

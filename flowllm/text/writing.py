@@ -5,8 +5,10 @@ JSON. JSON keeps the order of keys, escapes nothing for HTML and refuses NaN and
 """
 
 import json
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final
+
+_SHORT: Final = frozenset({int, float, bool, type(None)})
 
 
 def written(value: Any) -> str:
@@ -25,6 +27,30 @@ def written(value: Any) -> str:
 def as_json(value: Any, indent: int | None = None) -> str:
     """``value`` as strict JSON; decimals as text. Raises ValueError for NaN, TypeError for objects."""
     return json.dumps(value, ensure_ascii=False, allow_nan=False, indent=indent, default=_plain)
+
+
+def check_size(value: Any, pass_over: Callable[[int], None]) -> None:
+    """Go through what `written` would write, and tell ``pass_over`` the least characters of each part.
+
+    It raises to stop the walk: a small value can hold one list so often that its text fills the memory.
+    """
+    if isinstance(value, str):
+        pass_over(len(value))
+    elif isinstance(value, Mapping):
+        pass_over(max(2, 6 * len(value)))
+        _check_items(value, pass_over)
+        _check_items(value.values(), pass_over)
+    elif isinstance(value, (list, tuple)):
+        pass_over(max(2, 2 * len(value)))
+        _check_items(value, pass_over)
+    elif hasattr(value, "size") and hasattr(value, "tolist"):
+        pass_over(value.size)
+
+
+def _check_items(items: Iterable[Any], pass_over: Callable[[int], None]) -> None:
+    for item in items:
+        if item.__class__ not in _SHORT:
+            check_size(item, pass_over)
 
 
 def _plain(value: Any) -> Any:

@@ -1,6 +1,8 @@
 """Templates are not trusted: what gets out of other sandboxes, and what eats memory or time."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from flowllm.core.errors import NodeFailure
 from flowllm.core.origin import Origin
@@ -8,6 +10,7 @@ from flowllm.core.slot import Expression, Template
 from flowllm.text.limits import DEFAULT, Limits
 from flowllm.text.sandbox import ENVIRONMENT
 from flowllm.text.slots import compile_evaluable, problems
+from flowllm.text.writing import as_json, check_size, written
 
 PLACE = Origin("p.yaml", 1, 1)
 NAMES = {
@@ -170,6 +173,38 @@ def test_the_limits_can_be_set():
     assert plain({"x": "c"}) == "abc"
     with pytest.raises(NodeFailure, match="more than 3 characters"):
         plain({"x": "cd"})
+
+
+NESTED = "{% set a = [1] %}" + "{% set a = [a, a, a, a, a, a, a, a] %}" * 12
+"""A few kilobytes whose JSON would have 200 billion characters."""
+
+
+@pytest.mark.parametrize(
+    "use",
+    ["{{ a }}", "{{ a | tojson }}", "{{ a | tojson(indent=2) }}", "{{ {'k': a} | tojson }}", "{{ a ~ '' }}",
+     "{{ a | join }}", "{{ 'xy' | replace('x', a) }}", "{{ 'x' | join(a) }}", "{{ a | prose }}", "{{ a | lower }}",
+     "{{ a | upper }}", "{{ a | title }}", "{{ a | trim }}", "{{ a | truncate }}", "{{ a | wordcount }}"],
+)  # fmt: skip
+def test_a_value_too_large_for_text_is_counted_before_it_is_written(use, monkeypatch):
+    for module in ("filters", "sandbox"):
+        monkeypatch.setattr(f"flowllm.text.{module}.written", lambda text: text if isinstance(text, str) else 1 / 0)
+    monkeypatch.setattr("flowllm.text.filters.as_json", lambda *_: 1 / 0)
+    with pytest.raises(NodeFailure, match="writes more than 1000 characters"):
+        compile_evaluable(Template(NESTED + use, PLACE), Limits(output=1000))(NAMES)
+
+
+data = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner) | st.tuples(inner),
+)
+
+
+@given(data, st.sampled_from([None, 0, 2]))
+def test_what_fits_is_never_counted_as_too_large(value, indent):
+    counted = []
+    check_size(value, counted.append)
+    assert sum(counted) <= len(as_json(value, indent))
+    assert sum(counted) <= len(written(value))
 
 
 def test_each_rendering_has_its_own_counters():
