@@ -68,8 +68,8 @@ def _origin(url: str) -> str:
 
 
 def _page(url: str) -> str:
-    if url and (not url.startswith("https://") or not urlsplit(url).hostname):
-        message = "a page starts with https:// and names a server"
+    if url and (not url.startswith(("https://", "http://")) or not urlsplit(url).hostname):
+        message = "a page starts with https:// or http:// and names a server"
         raise ValueError(message)
     return url
 

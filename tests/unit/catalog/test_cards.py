@@ -1,13 +1,15 @@
 from decimal import Decimal
 
+import orjson
 import pytest
 import yaml
 
-from flowllm.backends.wire import check_quirks
+from flowllm.backends.wire import check_quirks, find_wire
 from flowllm.catalog import card_of, load_catalog, packaged_providers
 from flowllm.core.delta import Usage
 from flowllm.core.errors import PipelineInvalid
 from flowllm.core.origin import Origin
+from flowllm.core.request import Chat, Message, Text
 from flowllm.pricing.cost import pricing_of
 
 ORIGIN = Origin("providers/acme.yaml")
@@ -78,6 +80,18 @@ def test_a_secret_is_the_name_of_a_variable(env):
         ({"wire": {"chatt": "openai_chat"}}, "unknown_field", "acme.wire.chatt"),
         ({"models": {"m": {"price": {"input": "1..2"}}}}, "bad_value", "acme.models.m.price.input"),
         ({"name": "other"}, "bad_value", "name"),
+        ({"docs": "docs.acme.example"}, "bad_value", "acme.docs"),
+        ({"checked": "soon"}, "bad_value", "acme.checked"),
+        ({"features": {"chat": {"tool": True}}}, "unknown_field", "acme.features.chat.tool"),
+        ({"features": {"chat": {"tools": "maybe"}}}, "bad_value", "acme.features.chat.tools"),
+        ({"features": {"talk": {"tools": True}}}, "unknown_field", "acme.features.talk"),
+        ({"limits": {"texts": 96}}, "bad_value", "acme.limits.texts"),
+        ({"limits": {"texts": {"value": 96}}}, "missing_field", "acme.limits.texts"),
+        ({"endpoints": {"models": "models"}}, "bad_value", "acme.endpoints.models"),
+        ({"endpoints": {"models": "/{place}/models"}}, "bad_value", "acme.endpoints.models"),
+        ({"origins": ["https://{place}.acme.example"]}, "bad_value", "acme.origins"),
+        ({"versions": {"1": {"base_url": "https://x.example"}}}, "unknown_field", "acme.versions.1.base_url"),
+        ({"versions": {"1": {"quirks": {"dropp": []}}}}, "unknown_field", "acme.versions.1.quirks.dropp"),
     ],
 )
 def test_what_a_provider_file_must_not_hold(more, code, where):
@@ -204,3 +218,73 @@ def test_findings_speak_of_the_file_and_can_be_mended(more, message, hint):
     (problem,) = caught.value.problems
     assert message in problem.message
     assert hint in problem.hint
+
+
+KNOWN = {
+    "title": "Acme",
+    "status": "https://status.acme.example",
+    "pricing": "https://acme.example/pricing",
+    "checked": "2026-11-22",
+    "settings": {"region": "eu"},
+    "origins": ["https://{region}.acme.example"],
+    "features": {"chat": {"tools": True, "images": False}},
+    "limits": {"texts": {"value": 96, "source": "https://docs.acme.example/limits"}},
+    "endpoints": {"models": "https://{region}.acme.example/models", "files": "/files"},
+}
+
+
+def test_what_a_provider_is_known_for_is_on_its_card():
+    made = card(KNOWN)
+    assert (made.title, made.status, made.pricing, made.checked) == tuple(KNOWN[w] for w in list(KNOWN)[:4])
+    assert made.limits == {"texts": (96, "https://docs.acme.example/limits")}
+    assert made.endpoints == {"models": "https://eu.acme.example/models", "files": "/files"}
+    assert made.origins == ("https://eu.acme.example",)
+    assert [made.supports("chat", w) for w in ("tools", "images", "citations")] == [True, False, None]
+    assert made.supports("embed", "dimensions") is None
+
+
+VERSIONED = {
+    "settings": {"api_version": {"env": "ACME_VERSION", "default": "2"}},
+    "query": {"v": "{api_version}"},
+    "quirks": {"rename": {"max_tokens": "limit"}},
+    "features": {"chat": {"tools": True, "images": False}},
+    "versions": {
+        "1": {"features": {"chat": {"tools": False}}, "quirks": {"structured": "none"}},
+        "2": {"features": {"chat": {"images": True}}, "endpoints": {"models": "/list"}},
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("said", "features", "structured", "endpoints"),
+    [
+        ("1", {"tools": False, "images": False}, "none", {}),
+        ("2", {"tools": True, "images": True}, None, {"models": "/list"}),
+        ("", {"tools": True, "images": True}, None, {"models": "/list"}),
+        ("3", {"tools": True, "images": False}, None, {}),
+    ],
+)
+def test_a_version_of_an_api_has_a_record_of_its_own(said, features, structured, endpoints):
+    made = card(VERSIONED, ACME_VERSION=said)
+    assert (made.api_version, made.query) == (said or "2", {"v": said or "2"})
+    assert made.features == {"chat": features}
+    assert made.quirks.get("structured") == structured
+    assert made.quirks["rename"] == {"max_tokens": "limit"}
+    assert made.endpoints == endpoints
+
+
+@pytest.mark.parametrize(("version", "json_schema", "asks"), [("2024-06-01", False, False), ("2024-10-21", True, True)])
+def test_azure_is_asked_as_its_dated_version_understands(version, json_schema, asks):
+    made = shipped(OPENAI_API_VERSION=version, AZURE_OPENAI_RESOURCE="mine").providers["azure-openai-dated"]
+    request = Chat(
+        "azure-openai-dated/my dep", (Message("user", (Text("hi"),)),), schema={"type": "object"}, stream=True
+    )
+    parts = find_wire("openai_chat", made).encode(request)
+    body = orjson.loads(parts.body)
+    assert made.supports("chat", "json_schema") is json_schema
+    assert (body["response_format"]["type"] == "json_schema") is json_schema
+    assert ("stream_options" in body) is asks
+    assert (made.base_url + parts.path, made.query) == (
+        "https://mine.openai.azure.com/openai/deployments/my%20dep/chat/completions",
+        {"api-version": version},
+    )
