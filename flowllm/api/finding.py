@@ -4,7 +4,7 @@ from pathlib import Path
 
 from flowllm.config import packaged
 from flowllm.core.errors import UsageError
-from flowllm.core.nearest import did_you_mean
+from flowllm.core.nearest import nearest
 
 
 def find_pipeline(name: str | Path) -> Path:
@@ -22,7 +22,9 @@ def find_pipeline(name: str | Path) -> Path:
 
 def _near(path: Path, shipped: Path) -> str:
     here = path.parent.glob("*.yaml") if path.parent.is_dir() else ()
-    candidates = [str(file) for file in here if not file.name.endswith(".test.yaml")]
+    candidates = {file.stem: str(file) for file in here if not file.name.endswith(".test.yaml")}
     names = sorted(file.stem for file in shipped.glob("*.yaml") if not file.name.endswith(".test.yaml"))
     shipped_ones = f"with flowllm come {', '.join(names)}" if names else "flowllm init DIRECTORY writes one"
-    return did_you_mean(str(path), candidates, shipped_ones)
+    candidates = dict(zip(names, names, strict=True)) | candidates
+    near = nearest(path.name.removesuffix(".yaml"), candidates)
+    return f"did you mean `{candidates[near]}`?" if near else shipped_ones

@@ -24,7 +24,7 @@ class Site:
 
     ``own`` is the unit whose name stands for its failure (in a `when_failed`), ``local`` are names
     that the reader brings itself, ``case`` is set where only a route's case reads,
-    ``dead`` where that case can never be chosen.
+    ``dead`` where that case can never be chosen, ``alone`` where a name stands alone, as a text would.
     """
 
     frame: Frame
@@ -35,6 +35,7 @@ class Site:
     local: frozenset[str] = frozenset()
     case: bool = False
     dead: bool = False
+    alone: bool = False
     origin: Origin = field(default_factory=Origin)
 
 
@@ -171,10 +172,12 @@ class Diagnosis:
                     "out_of_scope", message, site.where, origin, self._join_hint(self._items[root][0].owner, site)
                 )
         elif root not in self._derived and not self._no_nodes:
-            known = {*self.units, *(name for f in _outward(site.frame) for name in f.variables), INPUTS}
+            known = {*self.units, *(name for f in _outward(site.frame) for name in f.variables), INPUTS, *site.local}
             if not nearest(root, known).isascii():  # that node's name is the fault, and is reported
                 return
             hint = did_you_mean(root, known, "", str(Path("", path.steps)))
+            if site.alone and not nearest(root, known):
+                hint = f"{{const: {root}}} is that text" + (f"; {hint}" if hint else "")
             if region := _region_with(root, site.frame):
                 hint = f"did you mean `{region}.{path}`?"
             if root in self._spec.inputs:

@@ -105,9 +105,10 @@ class Models:
 
     def _model(self, name: str, asked: Asked) -> str | None:
         provider, slash, model = name.partition("/")
-        if not slash or not model:
+        if not provider or not model:
             hint = did_you_mean(name, self.spec.models) if self.spec.models else ""
-            hint = hint or f"a model is written provider/model, for example openai/{name or 'gpt-5-mini'}"
+            example = "gpt-5-mini" if slash or not name else name
+            hint = hint or f"a model is written provider/model, for example openai/{example}"
             self.findings.report("unknown_model", f"there is no model `{name}`", asked.where, asked.origin, hint)
             return None
         if provider not in self.catalog.providers:

@@ -125,6 +125,7 @@ class Scopes:
         """Resolve everything that one slot, template or prompt reads."""
         if type(evaluable) is Path:
             if evaluable.root not in site.local:
+                site = site if evaluable.steps else replace(site, alone=True)
                 self._look_up(evaluable, _place(evaluable.origin, site), site)
             return
         if type(evaluable) is Literal:
@@ -132,6 +133,8 @@ class Scopes:
         for problem in problems(evaluable, site.where):
             self._findings.add(replace(problem, where=site.where))
         self._check_own_names(evaluable, site)
+        if type(evaluable) is Late:
+            site = replace(site, local=site.local.union(evaluable.names))
         for reference in references(evaluable):
             if reference.path.root not in site.local:
                 origin = _place(reference.origin, site)

@@ -86,7 +86,7 @@ class _Loader:
         return text, _beside(shown, path)
 
     def _find(self, parsing: Parsing, use: str, where: str, origin: Origin) -> PipelineSpec | None:
-        if not use.startswith(".") and not use.endswith((".yaml", ".yml")):
+        if not use.startswith((".", "/")) and not use.endswith((".yaml", ".yml")):
             message, hint = f"libraries like `{use}` cannot be used yet", f"use: ./{use}.yaml"
             parsing.wrong("not_available_yet", message, where, origin, hint)
             return None

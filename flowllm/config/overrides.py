@@ -196,7 +196,7 @@ def _check_inner(override: Override, written: Mapping[str, Any], report: Report)
         return True
     code = "unknown_reference" if first == "nodes" else "unknown_field"
     what = {"nodes": "there is no node", "vars": "`vars` has no", "outputs": "there is no output"}[first]
-    hint = closest(name, names)
+    hint = closest(name, names) or (f"a new one is added with +{override.word}" if first == "vars" else "")
     hint = hint.replace("`", f"`{first}.", 1) if hint.startswith("did") else hint
     _report(report, code, f"{what} `{name}`", override.word, hint)
     return False
@@ -220,7 +220,7 @@ def _parsed(word: str) -> Any:
     from hydra.errors import HydraException
 
     match = _match(word)
-    if match["value"] is None and match["sign"] != "~":
+    if not match["key"] or (match["value"] is None and match["sign"] != "~"):
         raise bad_override(word, "an override is `name=value`", "nodes.ask.temperature=0")
     try:
         return OverridesParser.create().parse_override(word)

@@ -425,3 +425,26 @@ def test_broken_settings_hide_nothing_else_and_no_kind_is_unknown_for_them(proje
     with pytest.raises((UsageError, PipelineInvalid)) as caught:
         Flow.load(project / "p.yaml")
     assert [problem.code for problem in found_by(caught.value)] == codes
+
+
+@pytest.mark.parametrize(
+    ("word", "hint"),
+    [
+        ("bogus.yaml", "with flowllm come"),
+        ("small.yaml", "did you mean `smell.yaml`?"),
+        ("sumarize", "did you mean `summarize`?"),
+    ],
+)
+def test_a_pipeline_that_is_not_there_is_likened_by_its_name_alone(project, monkeypatch, word, hint):
+    monkeypatch.chdir(project)
+    for name in ("u16.yaml", "smell.yaml"):
+        (project / name).write_text("")
+    with pytest.raises(UsageError) as caught:
+        Flow.load(word)
+    assert caught.value.hint.startswith(hint)
+
+
+def test_a_sub_pipeline_by_an_absolute_path_is_a_path(project):
+    (project / "p.yaml").write_text("nodes: {a: {kind: pipeline, use: /etc/passwd}}\noutputs: {o: a.x}\n")
+    with pytest.raises(PipelineInvalid, match="relative to it"):
+        Flow.load(project / "p.yaml").check()

@@ -113,3 +113,37 @@ def test_a_name_that_is_not_known_is_placed_where_it_is_written(found, line, wor
     origins = [(p.origin.line, p.origin.column) for p in found(text) if f"`{word}`" in p.message]
     row = next(number for number, written in enumerate(text.split("\n"), 1) if word in written)
     assert origins == [(row, text.split("\n")[row - 1].index(word) + 1)]
+
+
+@pytest.mark.parametrize(
+    ("line", "hint"),
+    [
+        ("outputs: {o: hello}", "{const: hello} is that text; known here: a, inputs"),
+        ("outputs: {o: hello.text}", "known here: a, inputs"),
+        ("outputs: {o: '{{ hello }}'}", "known here: a, inputs"),
+        ("outputs: {o: input}", "did you mean `inputs`?"),
+        ("outputs: {o: a.text}\nmodel: /root", "a model is written provider/model, for example openai/gpt-5-mini"),
+        ("outputs: {o: a.text}\nmodel: large", "a model is written provider/model, for example openai/large"),
+    ],
+)
+def test_a_hint_names_what_may_be_meant(found, line, hint):
+    text = f"{HEAD}nodes: {{a: {{kind: call, prompt: hi}}}}\n{line}\n"
+    assert [problem.hint for problem in found(text)] == [hint]
+
+
+def test_a_rule_may_mean_the_name_that_only_rules_know(found):
+    node = "v: {kind: validate, in: {value: inputs.q}, rules: {ok: '{{ values == 1 }}'}}"
+    text = f"{HEAD}nodes: {{{node}}}\noutputs: {{o: v.value}}\n"
+    assert [problem.hint for problem in found(text)] == ["did you mean `value`?"]
+
+
+@pytest.mark.parametrize(
+    ("word", "code", "hint"),
+    [
+        ("=5", "bad_override", "nodes.ask.temperature=0"),
+        ("vars.k=1", "unknown_field", "a new one is added with +vars.k=1"),
+    ],
+)
+def test_a_word_that_sets_nothing_says_what_would(found, word, code, hint):
+    text = f"{HEAD}nodes: {{a: {{kind: fake, in: {{v: inputs.q}}}}}}\noutputs: {{o: a.value}}\n"
+    assert [(problem.code, problem.hint) for problem in found(text, word)] == [(code, hint)]
