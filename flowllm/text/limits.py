@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from flowllm.core.errors import NodeFailure
 from flowllm.core.record import record
-from flowllm.text.writing import check_size
+from flowllm.text.writing import least_size
 
 
 @record
@@ -52,15 +52,7 @@ class Meter:
 
     def before(self, *values: Any) -> None:
         """Say that the texts of ``values`` are about to be made; raises `NodeFailure` past the limit, before any is."""
-        length = 0
-
-        def pass_over(characters: int) -> None:
-            nonlocal length
-            length += characters
-            self.build(length)
-
-        for value in values:
-            check_size(value, pass_over)
+        self.build(sum(map(least_size, values)))
 
     def read(self, value: Any) -> None:
         """Take the steps of going once through ``value``."""

@@ -5,7 +5,7 @@ JSON. JSON keeps the order of keys, escapes nothing for HTML and refuses NaN and
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 _SHORT: Final = frozenset({int, float, bool, type(None)})
@@ -29,28 +29,34 @@ def as_json(value: Any, indent: int | None = None) -> str:
     return json.dumps(value, ensure_ascii=False, allow_nan=False, indent=indent, default=_plain)
 
 
-def check_size(value: Any, pass_over: Callable[[int], None]) -> None:
-    """Go through what `written` would write, and tell ``pass_over`` the least characters of each part.
+def least_size(value: Any) -> int:
+    """Not more characters than `written` and `as_json` write, told without writing any.
 
-    It raises to stop the walk: a small value can hold one list so often that its text fills the memory.
+    A value of a few lists that hold one another many times is gone through once for each list.
     """
+    return _least(value, {})
+
+
+def _least(value: Any, seen: dict[int, tuple[Any, int]]) -> int:
     if isinstance(value, str):
-        pass_over(len(value))
-    elif isinstance(value, Mapping):
-        pass_over(max(2, 6 * len(value)))
-        _check_items(value, pass_over)
-        _check_items(value.values(), pass_over)
-    elif isinstance(value, (list, tuple)):
-        pass_over(max(2, 2 * len(value)))
-        _check_items(value, pass_over)
-    elif hasattr(value, "size") and hasattr(value, "tolist"):
-        pass_over(value.size)
+        return len(value)
+    if isinstance(value, Mapping):
+        return max(2, 6 * len(value)) + _least_of(value, seen) + _least_of(value.values(), seen)
+    if isinstance(value, (list, tuple)):
+        return max(2, 2 * len(value)) + _least_of(value, seen)
+    return int(value.size) if hasattr(value, "size") and hasattr(value, "tolist") else 0
 
 
-def _check_items(items: Iterable[Any], pass_over: Callable[[int], None]) -> None:
+def _least_of(items: Iterable[Any], seen: dict[int, tuple[Any, int]]) -> int:
+    length = 0
     for item in items:
-        if item.__class__ not in _SHORT:
-            check_size(item, pass_over)
+        if item.__class__ in _SHORT:
+            continue
+        found = seen.get(id(item))
+        if found is None:
+            found = seen[id(item)] = item, _least(item, seen)  # kept, so that no other takes its id
+        length += found[1]
+    return length
 
 
 def _plain(value: Any) -> Any:
