@@ -182,7 +182,8 @@ def _why(step: Step, times: Times, models: tuple[str, ...], facts: _Facts) -> st
     one = Usage(input=1, output=0 if step.kind in SENDING else 1)
     unpriced = [model for model in models if facts.price(model, one).total is None]
     if unpriced:
-        return f"no price is known for {' and '.join(unpriced)}"
+        windows = all((card := facts.card(model)) is not None and card.context for model in unpriced)
+        return f"no price {'' if windows else 'and no window '}is known for {' and '.join(unpriced)}"
     if times.high is None:
         return "how often it is asked depends on the data"
     if step.kind in SENDING:

@@ -344,7 +344,7 @@ outputs: {{o: ask.text}}
         ("mock/m", "ok, cost $0", "0", "0"),
         (
             "openai/gpt-of-tomorrow",
-            "ok, cost unknown\n  ask: no price is known for openai/gpt-of-tomorrow",
+            "ok, cost unknown\n  ask: no price and no window is known for openai/gpt-of-tomorrow",
             None,
             None,
         ),

@@ -30,4 +30,5 @@ def test_where_the_mark_stands(parts, content):
 
 
 def test_a_plan_without_marks_says_nothing_of_them():
-    assert "prompt_cache" not in str(slot_to_json(PromptTemplate((MessageTemplate("user", (Template("a"),)),)), places=False))
+    prompt = PromptTemplate((MessageTemplate("user", (Template("a"),)),))
+    assert "prompt_cache" not in str(slot_to_json(prompt, places=False))
