@@ -43,6 +43,12 @@ def test_who_is_known_to_do_it_goes_before_who_may(ranked):
     assert (found["acme-seeing"].unknown, found["acme-dark"].unknown) == ((), ("tools", "images"))
 
 
+def test_what_is_known_goes_before_a_higher_score(ranked):
+    found = ranked({"acme-dark": LOCAL | {"checked": "2026-11-22"}, "acme-seeing": SEEING}, ("tools",))
+    assert list(found) == ["acme-seeing", "acme-dark"]
+    assert found["acme-dark"].score > found["acme-seeing"].score
+
+
 def test_a_model_that_can_is_enough(ranked):
     found = ranked({"acme-m": {**BLIND, **MODEL}}, ("images",))
     assert "its model eye supports images" in [why for _, why in found["acme-m"].reasons]
