@@ -41,6 +41,26 @@ def corrected(line: str) -> str:
     return fixed.strip() if fixed != line else ""
 
 
+def closed(line: str) -> str:
+    """The line with the brackets that it leaves open closed; empty where none is, or where the line goes on."""
+    notes = [match.start() for match in _QUOTED.finditer(line) if match[0][0] == "#"]
+    line = line[: min(notes, default=len(line))].rstrip()
+    masked = _QUOTED.sub(lambda match: "\0" * len(match[0]), line)
+    made, waiting = "", ""
+    for mark, written in zip(masked, line, strict=True):
+        while mark in "]}" and waiting and waiting[-1] != mark:
+            made, waiting = made + waiting[-1], waiting[:-1]
+        if mark in "]}" and not waiting:
+            return ""
+        if mark in "[{":
+            waiting += "]" if mark == "[" else "}"
+        elif mark in "]}":
+            waiting = waiting[:-1]
+        made += written
+    made += waiting[::-1]
+    return "" if made == line or line.endswith((",", "[", "{", ":")) else made.strip()
+
+
 def colon_in_text(line: str, column: int) -> str:
     """The line with quotes around a value in brackets that goes on after the ``: `` at ``column``; else empty."""
     masked = _QUOTED.sub(lambda match: "\0" * len(match[0]), line)

@@ -13,7 +13,7 @@ from flowllm.config import layout, scalars
 from flowllm.config.keys import DEPTH
 from flowllm.config.layout import LINE_END, ODD_ENDS, Lines
 from flowllm.config.marks import Marks
-from flowllm.config.traps import UNENDED, advice, cause, colon_in_text, corrected, quoted
+from flowllm.config.traps import UNENDED, advice, cause, closed, colon_in_text, corrected, quoted
 from flowllm.core.errors import PipelineInvalid, Problem
 from flowllm.core.origin import UNKNOWN, Layout, Origin
 from flowllm.core.record import record
@@ -141,6 +141,8 @@ class _Builder:
         if "has no" in message and not fixed and opened is not None and opened.line < row:
             message = f"{message}, before line {row + 1}"
             row, column = self._spot(opened)
+        if "has no" in message:
+            fixed = closed(fixed or self._lines[row]) or fixed
         return self._problem(message, row, column, fixed or advice(message, line))
 
     @cached_property

@@ -279,3 +279,27 @@ def test_keys_that_are_one_to_python_are_each_no_strings():
         ("bad_key", 1, "key 1 is not a string; quote it", '"1":'),
         ("bad_key", 2, "key true is not a string; quote it", '"true":'),
     ]
+
+
+@pytest.mark.parametrize(
+    ("line", "hint"),
+    [
+        ("a: {kind: prompt, text: hi", "a: {kind: prompt, text: hi}"),
+        ("a: {in: {d: docs.items[0].id}", 'a: {in: {d: "docs.items[0].id"}}'),
+        ("a: {stop: [x, y}", "a: {stop: [x, y]}"),
+        ('a: {stop: "[x", in: {d: {e: 1}', 'a: {stop: "[x", in: {d: {e: 1}}}'),
+        ('a: {text: "hi"  # with {', 'a: {text: "hi"}'),
+    ],
+)
+def test_an_open_bracket_has_a_line_that_parses_for_a_hint(line, hint):
+    with pytest.raises(PipelineInvalid) as caught:
+        load_yaml(f"nodes:\n  {line}\noutputs: {{o: a.text}}\n")
+    assert [problem.hint for problem in caught.value.problems] == [hint]
+    assert load_yaml(hint)[0]["a"]
+
+
+@pytest.mark.parametrize("line", ["a: {kind: prompt,", "a: [x}"])
+def test_where_a_bracket_should_end_is_not_guessed(line):
+    with pytest.raises(PipelineInvalid) as caught:
+        load_yaml(f"nodes:\n  {line}\n  b: 1\n")
+    assert "end it where it should end" in caught.value.problems[0].hint
