@@ -12,7 +12,7 @@ from flowllm.core.record import record
 from flowllm.core.store import Deferred
 from flowllm.pricing.cost import pricing_of
 from flowllm.runtime import Engine
-from flowllm.runtime.budget import Budget
+from flowllm.runtime.budget import Budget, dollars
 from flowllm.runtime.bus import Reader
 
 
@@ -36,6 +36,9 @@ class RunOptions:
     max_cost: Decimal | None = None
     rehearse: bool = False
     budget: Budget | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "max_cost", dollars(self.max_cost, "max_cost"))
 
 
 def time_limit(options: RunOptions) -> float | None:

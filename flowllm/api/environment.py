@@ -66,6 +66,11 @@ class Environment:
                 shape = "list" if kind is Sequence else "mapping"
                 message = f"`{name}` of an Environment is a {shape}, not `{shortened(repr(given))}`"
                 raise UsageError("bad_value", message, hint=f"{name}={hint}")
+        rules: Sequence[Any] = self.mock
+        for rule in rules:
+            if not isinstance(rule, Mapping):
+                message = f"a rule in `mock` of an Environment is a mapping, not `{shortened(repr(rule))}`"
+                raise UsageError("bad_value", message, hint=f"mock={_SHAPES[0][2]}")
 
     @cached_property
     def kinds(self) -> Kinds:

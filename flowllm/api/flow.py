@@ -47,6 +47,7 @@ class Flow:
         ``overrides`` are words as on the command line (``nodes.ask.temperature=0``). Where one of them cannot
         be, what is wrong with the others and with the file is raised with it.
         """
+        _must_be_words(file, overrides)
         file = find_pipeline(file)
         found = Gathered()
         words = split_overrides([overrides] if isinstance(overrides, str) else overrides, found.errors.append)
@@ -196,7 +197,11 @@ class Flow:
         """What a run is given wins over what the pipeline was loaded with; tuples are lists."""
         inputs = {} if inputs is None else inputs
         first = next(iter(self.spec.inputs), "name")
-        _must_map(inputs, "inputs are a mapping from names to values", f'run({{"{first}": ...}})')
+        hint = f'run({{"{first}": ...}})'
+        _must_map(inputs, "inputs are a mapping from names to values", hint)
+        for name in inputs:
+            if not isinstance(name, str):
+                raise UsageError("bad_value", f"an input's name is a text, not `{shortened(repr(name))}`", hint=hint)
         return {**self.given, **{name: _listed(value) for name, value in inputs.items()}}
 
     def __repr__(self) -> str:
@@ -208,6 +213,17 @@ class Flow:
         from flowllm.compiler.draw import mermaid, tree
 
         return {"text/plain": tree(self.plan), "text/markdown": f"```mermaid\n{mermaid(self.plan)}\n```"}
+
+
+def _must_be_words(file: object, overrides: object) -> None:
+    """Refuse what is neither a file's name nor words as on the command line."""
+    if not isinstance(file, str | Path):
+        message = f"a pipeline is loaded by its file's name, not `{shortened(repr(file))}`"
+        raise UsageError("bad_value", message, hint='Flow.load("pipeline.yaml")')
+    words = [overrides] if isinstance(overrides, str) else overrides
+    if not isinstance(words, Sequence) or not all(isinstance(word, str) for word in words):
+        message = f"overrides are a list of texts, not `{shortened(repr(overrides))}`"
+        raise UsageError("bad_value", message, hint='Flow.load(FILE, ["model=mock/echo"])')
 
 
 def _must_map(given: object, must: str, hint: str) -> None:

@@ -3,7 +3,20 @@
 import threading
 from decimal import Decimal
 
-from flowllm.core.errors import BudgetExceeded
+from flowllm.core.errors import BudgetExceeded, UsageError
+from flowllm.text.wording import shortened
+
+
+def dollars(amount: object, name: str) -> Decimal | None:
+    """An amount of US dollars, None where there is no limit; `UsageError` naming ``name`` for what is none."""
+    if amount is None:
+        return None
+    if isinstance(amount, Decimal | int | float) and not isinstance(amount, bool):
+        exact = amount if isinstance(amount, Decimal) else Decimal(str(amount))
+        if exact.is_finite() and exact >= 0:
+            return exact
+    message = f"`{name}` is an amount of dollars, not `{shortened(repr(amount))}`"
+    raise UsageError("bad_value", message, hint=f'{name}=Decimal("1.00")')
 
 
 class Budget:
@@ -15,7 +28,7 @@ class Budget:
     """
 
     def __init__(self, limit: Decimal | None = None) -> None:
-        self.limit = limit
+        self.limit = dollars(limit, "limit")
         self.spent = Decimal(0)
         self._unknown = False
         self._adding = threading.Lock()

@@ -289,7 +289,16 @@ def test_a_stream_that_is_not_begun_starts_nothing():
         (lambda flow: flow.run("hello"), "from names to values, not `'hello'`", 'run({"n": ...})'),
         (lambda flow: flow.stream(["x"]), "from names to values, not", 'run({"n": ...})'),
         (lambda flow: flow.run({"n": 1}, RunOptions(timeout="5 parsecs")), "no length of time", 'timeout="90s"'),
-        (lambda flow: Flow.load("sumarize"), "there is no such file", "with flowllm come answer"),
+        (lambda flow: flow.run({3: "hello"}), "an input's name is a text, not `3`", 'run({"n": ...})'),
+        (lambda flow: Flow.load(3), "by its file's name, not `3`", 'Flow.load("pipeline.yaml")'),
+        (lambda flow: Flow.load("summarize", 3), "overrides are a list of texts, not `3`", "Flow.load(FILE, ["),
+        (lambda flow: Flow.load("summarize", [3]), "overrides are a list of texts, not `[3]`", "Flow.load(FILE, ["),
+        (lambda flow: Environment(mock=["x"]), "in `mock` of an Environment is a mapping, not `'x'`", "mock=[{"),
+        (lambda flow: RunOptions(max_cost="x"), "`max_cost` is an amount of dollars, not `'x'`", "max_cost=Decimal("),
+        (lambda flow: RunOptions(max_cost=-1), "`max_cost` is an amount of dollars, not `-1`", "max_cost=Decimal("),
+        (lambda flow: RunOptions(max_cost=True), "`max_cost` is an amount of dollars, not `True`", "max_cost=Decimal("),
+        (lambda flow: Budget(Decimal("NaN")), "`limit` is an amount of dollars, not", "limit=Decimal("),
+        (lambda flow: Flow.load("sumarize"), "there is no such file", "did you mean `summarize`?"),
     ],
 )
 def test_what_is_given_in_another_shape_is_refused_in_plain_words(tmp_path, work, message, hint):
