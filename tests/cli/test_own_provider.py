@@ -184,7 +184,7 @@ def test_a_model_that_is_not_listed_works_and_is_said_to_be_unknown(acme, flowll
     )
     shown = flowllm("run", "ask.yaml", "model=acme/brand-new", "--dry-run")
     assert shown.status == 0
-    assert "unknown" in shown.err
+    assert "unknown" in shown.out
     acme.answers.append((200, "text/event-stream", WHOLE))
     told = flowllm("run", "ask.yaml", "model=acme/brand-new", "--json", "--no-cache")
     assert (told.status, told.data["cost"]["total"]) == (0, None)

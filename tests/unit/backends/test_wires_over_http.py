@@ -12,6 +12,7 @@ from flowllm.core.delta import Fold
 from flowllm.core.errors import ProviderFailure
 from flowllm.core.request import Chat, Embed, Message, Rerank, Text, digest, message_from_data, message_to_data
 from flowllm.core.scope import Scope
+from flowllm.nodes.call import Call
 
 USER = Message("user", (Text("hi"),))
 CHAT = Chat("acme/m", (USER,), stream=True)
@@ -93,6 +94,24 @@ async def test_a_thought_goes_back_as_it_came(wire, answer, place, turn):
     for other in {name for name, *_ in THOUGHT} - {wire}:
         assert b'"S"' not in find_wire(other, card).encode(Chat("acme/m", (message,))).body
     assert digest(Chat("acme/m", (message,))) != digest(Chat("acme/m", (Message("assistant", (Text("ab"),)),)))
+
+
+@pytest.mark.parametrize(
+    ("wire", "answer", "place", "turn"), THOUGHT, ids=lambda value: value if isinstance(value, str) else ""
+)
+async def test_a_second_call_of_a_graph_carries_what_the_first_thought(wire, answer, place, turn):
+    sent = []
+
+    def handler(got):
+        sent.append(got)
+        return httpx.Response(200, content=answer)
+
+    card = ProviderCard("acme", "https://acme.example/v1", {"chat": wire}, Auth("header", ("K",), "x-key"))
+    client = HttpClient(transport=HttpxTransport(httpx.MockTransport(handler)))
+    scope = Scope(call=backend_for(card, lambda _: "a-key", client))
+    ports = await Call().run(scope, "acme/m", prompt=[{"role": "user", "content": "hi"}])
+    await Call().run(scope, "acme/m", messages=orjson.loads(orjson.dumps(ports["messages"][1:])))
+    assert place(orjson.loads(sent[1].content)) == turn
 
 
 async def test_the_seal_of_a_call_goes_back_with_it():
