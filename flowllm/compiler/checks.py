@@ -106,7 +106,7 @@ class TypeCheck:
     def _check_condition(self, slot: Evaluable, frame: Frame, at: tuple[Unit, str, tuple[str, ...]]) -> None:
         unit, field, names = at
         where, origin = f"{unit.id}.{field}", unit.node.place(field)
-        read, hint = references(slot), condition(unit.node.fields.get("of", "value"))
+        read, hint = references(slot), self._condition_hint(unit, frame)
         if not read:
             if not (isinstance(slot, Literal) and slot.value is UNREADABLE):
                 message = "a condition that reads nothing is the same for every value"
@@ -117,6 +117,13 @@ class TypeCheck:
             hint = conversion(str(slot), given, {"type": "boolean"}) if isinstance(slot, Path) else hint
             message = f"a condition is true or false, and this is {named(given)}"
             self._findings.report("type_mismatch", message, where, origin, hint or condition(slot))
+
+    def _condition_hint(self, unit: Unit, frame: Frame) -> str:
+        """A condition that can be asked of what the unit judges: its ``of``, or the value that goes in."""
+        judged = unit.node.fields.get("of") or (None if "schema" in unit.node.params else unit.node.ports.get("value"))
+        given = self.of(judged, frame) if judged is not None else ANY
+        kinds = {str(option.get("type", "")) for option in options(given)}
+        return condition(unit.node.fields.get("of", "value"), kinds.pop() if len(kinds) == 1 else "")
 
     def _body(self, unit: Unit) -> None:
         body = unit.body

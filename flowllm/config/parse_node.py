@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from flowllm.config.marks import Marks
@@ -16,6 +17,7 @@ from flowllm.core.origin import Origin
 from flowllm.core.slot import Evaluable, Expression, Late, Slot
 from flowllm.core.spec import NodeSpec
 from flowllm.text.slots import parse_slot
+from flowllm.text.wording import inner_expression
 
 
 def parse_node(name: str, raw: object, marks: Marks, parsing: Parsing) -> NodeSpec:
@@ -144,15 +146,17 @@ class _Writer:
             names = self._shape.late_names.get(key, ())
             return Late(self._mapping(key, where=lambda inner: f"{where}.{inner}"), names)
         if key in self._shape.conditions:
-            return parse_slot(raw, marks.place, where, self._report_condition)
+            return parse_slot(raw, marks.place, where, partial(self._report_condition, raw))
         return self._slot(key)
 
-    def _report_condition(self, problem: Problem) -> None:
-        """A literal is no condition: the hint is one."""
+    def _report_condition(self, raw: object, problem: Problem) -> None:
+        """A literal is no condition: the hint is one. Of an expression with text around it the expression is."""
         literal = problem.code == "not_a_path" and problem.hint.startswith("{const:")
         message = f"{problem.message.partition(';')[0]}; a condition is one expression, which is true or false"
         hint = condition(self._raw.get("of", "value"))
         problem = replace(problem, message=message, hint=hint) if literal else problem
+        if problem.code == "text_around_expression":
+            problem = replace(problem, hint=inner_expression(str(raw)) or problem.hint)
         self._parsing.problems.append(problem)
 
     def _ports(self) -> Mapping[str, Slot]:
@@ -171,8 +175,16 @@ class _Writer:
             place = f"{self._name}.{key}"
             self._parsing.wrong("bad_value", message, place, marks.text, f"{key}: {{name: inputs.name}}")
             return {}
-        report = self._report_condition if key in self._shape.conditions else self._parsing.problems.append
-        return {name: parse_slot(value, marks.at(name).place, where(name), report) for name, value in raw.items()}
+        plain, condition_of = self._parsing.problems.append, key in self._shape.conditions
+        return {
+            name: parse_slot(
+                value,
+                marks.at(name).place,
+                where(name),
+                partial(self._report_condition, value) if condition_of else plain,
+            )
+            for name, value in raw.items()
+        }
 
     def _ids(self, key: str) -> tuple[str, ...]:
         raw, marks = self._raw[key], self._marks.at(key)

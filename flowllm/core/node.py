@@ -50,9 +50,10 @@ Prompted = Annotated[Any, Holds.PROMPT]
 Lately = Annotated[Any, Holds.LATE]
 
 
-def condition(read: object = "value") -> str:
-    """What a condition looks like that looks at ``read``, for hints."""
-    return f'"{{{{ {read} | length > 0 }}}}"'
+def condition(read: object = "value", kind: str = "") -> str:
+    """What a condition looks like that looks at ``read``, a value of the JSON type ``kind``, for hints."""
+    holds = {"boolean": "", "integer": " > 0", "number": " > 0"}.get(kind, " | length > 0")
+    return f'"{{{{ {read}{holds} }}}}"'
 
 
 Control = Literal["", "route", "retry", "cache", "map", "pipeline"]

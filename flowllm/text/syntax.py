@@ -6,6 +6,7 @@ Importing this module imports jinja2, so it is imported at first need.
 
 import functools
 import inspect
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -51,6 +52,18 @@ _CALL_HINTS: Final = {
 } | {name: f"write value | {name}" for name in ("lower", "upper", "title", "replace")} | {
     "strip": "write value | trim", "format": "write {{ a }} and {{ b }} where they belong",
 }  # fmt: skip
+
+_TAGS: Final = "tags are for, if, set, with, raw and filter"
+_PARSING: Final = tuple((re.compile(said), ours, hint) for said, ours, hint in (
+    (r"tag 'end(\w+)'.* closed is '(\w+)'", r"`{% end\1 %}` closes no `{% \2 %}`", r"write {% end\2 %} first"),
+    (r"tag 'end(\w+)'", r"`{% end\1 %}` closes nothing", r"leave it out, or open it with {% \1 ... %}"),
+    (r"unknown tag '(\w+)'", r"Encountered unknown tag '\1'", _TAGS),
+    (r"closed is '(\w+)'", r"`{% \1 %}` is not closed", r"close it with {% end\1 %}"),
+    (r"end of raw", "`{% raw %}` is not closed", "close it with {% endraw %}"),
+    (r"end of comment", "`{#` is not closed", "close it with #}"),
+    (r"end of template.* 'end of print", "`{{` is not closed", "close it with }}"),
+    (r"end of template.* 'end of statement", "`{%` is not closed", "close it with %}"),
+))  # fmt: skip
 
 
 @record
@@ -118,14 +131,19 @@ def _parse_expression(source: str) -> nodes.Template:
 
 
 def _syntax_finding(error: TemplateSyntaxError, source: str) -> Finding:
-    message = (error.message or "it does not parse").rstrip(".")
-    hint = ""
-    if "unknown tag" in message:
-        hint = "tags are for, if, set, with, raw and filter"
+    message, hint = _in_own_words((error.message or "it does not parse").rstrip("."))
     line, column = unspotted(error.lineno)
     if error.lineno < STRIDE:  # found by the lexer, which knows lines alone
         line, column = error.lineno, _first_column(source, error.lineno)
     return Finding("bad_template", f"the template does not parse: {message}", line, hint, "", column)
+
+
+def _in_own_words(message: str) -> tuple[str, str]:
+    """What Jinja says of blocks and braces that are not closed or not known, and a hint."""
+    for said, ours, hint in _PARSING:
+        if found := said.search(message):
+            return found.expand(ours), found.expand(hint)
+    return message, ""
 
 
 def _first_column(source: str, line: int) -> int:

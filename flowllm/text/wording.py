@@ -7,6 +7,7 @@ from typing import Any, Final
 _SHOWN: Final = 60
 _PLAIN_WORD: Final = re.compile(r"[A-Za-z](?:[\w /()%+.;-]*[\w)%.])?")
 _NOT_TEXT: Final = frozenset({"true", "false", "null", "True", "False", "Null", "TRUE", "FALSE", "NULL"})
+_LOOSE: Final = re.compile(r"[<>=+-]|\b(?:and|or|not|in|is|if)\b")
 _CLOSING: Final = {"}": "{", "]": "[", ")": "("}
 
 
@@ -77,7 +78,19 @@ def one_expression(text: str) -> str:
         end = expression_end(text, start)
         if end < 0:
             return "close the expression with }}"
-        parts += [f"'{text[position:start]}'" if position < start else "", text[start + 2 : end].strip()]
+        parts += [f"'{text[position:start]}'" if position < start else "", _bound(text[start + 2 : end].strip())]
         position = end + 2
     parts.append(f"'{text[position:]}'" if position < len(text) else "")
     return 'write "{{ ' + " ~ ".join(part for part in parts if part) + ' }}"'
+
+
+def inner_expression(text: str) -> str:
+    """A hint: the first expression in the text alone; empty without one."""
+    start = text.find("{{")
+    end = expression_end(text, start) if start >= 0 else -1
+    return json.dumps(text[start : end + 2], ensure_ascii=False) if end >= 0 else ""
+
+
+def _bound(expression: str) -> str:
+    """An expression that ``~`` does not take apart."""
+    return f"({expression})" if _LOOSE.search(expression) else expression

@@ -525,6 +525,18 @@ HINTS = {
         nodes(r={"kind": "retry", "around": ["a"], "of": "a.value", "until": False}, a=FAKE),
         '"{{ a.value | length > 0 }}"',
     ),
+    "constant rule of a number": (
+        nodes(v={"kind": "validate", "in": {"value": "inputs.n"}, "rules": {"no": True}}),
+        '"{{ value > 0 }}"',
+    ),
+    "rule with text around": (
+        nodes(v={"kind": "validate", "in": {"value": "inputs.n"}, "rules": {"no": "yes {{ value > 3 }}"}}),
+        '"{{ value > 3 }}"',
+    ),
+    "until with text around": (
+        nodes(r={"kind": "retry", "around": ["a"], "of": "a.value", "until": "{{ a.value }} is good"}, a=FAKE),
+        '"{{ a.value }}"',
+    ),
     "rule of a type": (
         nodes(v={"kind": "validate", "in": {"value": "inputs.any"}, "rules": {"no": "inputs.xs"}}),
         '"{{ inputs.xs | length > 0 }}"',

@@ -77,6 +77,7 @@ def test_a_slot_is_what_it_looks_like(raw, slot):
         ("a: b", "not_a_path", '`a: b` is not a path; a literal is written {const: "a: b"}', '{const: "a: b"}'),
         ('say "x"', "not_a_path", '`say "x"` is not a path; a literal is written {const: "say \\"x\\""}', '{const: "say \\"x\\""}'),
         ("Dear {{ inputs.name }}!", "text_around_expression", "`Dear {{ inputs.name }}!` has text around its expression; a slot holds one value", "write \"{{ 'Dear ' ~ inputs.name ~ '!' }}\""),
+        ("yes {{ a > 3 }}", "text_around_expression", "`yes {{ a > 3 }}` has text around its expression; a slot holds one value", "write \"{{ 'yes ' ~ (a > 3) }}\""),
         ("{{ a }}{{ b }}", "text_around_expression", "`{{ a }}{{ b }}` has text around its expression; a slot holds one value", 'write "{{ a ~ b }}"'),
         ("{% if a %}b{% endif %}", "text_around_expression", "`{% if a %}b{% endif %}` has text around its expression; a slot holds one value", "a text with values in it is a node of its own: {kind: prompt, text: ...}"),
         ("{{ a", "text_around_expression", "`{{ a` has text around its expression; a slot holds one value", "close the expression with }}"),
