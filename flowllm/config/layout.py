@@ -62,10 +62,11 @@ def block_indent(text: str, start: int, value: str) -> int:
     return max(0, _blanks(text, position) - _blanks(first, 0))
 
 
-def folded_layout(text: str, lines: Lines, start: int, indent: int, value: str) -> Layout:
-    """The layout of a folded block scalar; ``start`` is the first line after its header."""
+def block_layout(text: str, lines: Lines, start: int, indent: int, style: str, value: str) -> Layout:
+    """The layout of a literal or folded block scalar; ``start`` is the first line after its header."""
     row, _ = lines.at(start)
-    return _layout(_folded(text, start, indent), lines, (row, indent), value) or Layout(indent)
+    pieces = _folded(text, start, indent) if style == ">" else _literal(text, start, indent)
+    return _layout(pieces, lines, (row, indent), value) or Layout(indent)
 
 
 def after_anchor(text: str, start: int) -> int:
@@ -123,6 +124,19 @@ def _folded(text: str, start: int, indent: int) -> Pieces:
         elif line.strip(" "):
             return
         ends.append(match[2])
+
+
+def _literal(text: str, start: int, indent: int) -> Pieces:
+    ends, end = "", start + indent
+    for match in _BLOCK_LINE.finditer(text, start):
+        line = match[1]
+        if len(line) > indent and not line[:indent].strip(" "):
+            yield end, ends
+            yield match.start() + indent, line[indent:]
+            end, ends = match.end(1), ""
+        elif line.strip(" "):
+            return
+        ends += _kept(match[2])
 
 
 def _layout(pieces: Pieces, lines: Lines, start: tuple[int, int], value: str) -> Layout | None:

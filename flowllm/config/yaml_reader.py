@@ -211,8 +211,11 @@ class _Builder:
             below = layout.after_header(self._text, start.index)
             indent = layout.block_indent(self._text, below, text)
             row, _ = self._lines_at.at(below)
-            folded = style == ">" and layout.folded_layout(self._text, self._lines_at, below, indent, text)
-            marks.text = Origin(self._file, row + 1, indent + 1, layout=folded or Layout(indent))
+            # The lines of a literal block are those of the file, but for ends that YAML alone knows.
+            moved = Layout(indent)
+            if style == ">" or self._odd:
+                moved = layout.block_layout(self._text, self._lines_at, below, indent, style, text)
+            marks.text = Origin(self._file, row + 1, indent + 1, layout=moved)
             return
         quote = 1 if style else 0
         begin = start.index

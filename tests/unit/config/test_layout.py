@@ -125,6 +125,8 @@ def test_json(head, tail, ascii_only, indent):
     "text",
     [
         "a:\n  |2\n    x MARK\n",
+        "a: |2-\n\x85     MARK :\nb: 1\n",
+        "a: |\n  x\x85  y\u2028  z MARK\n\n",
         "? a\n: >1\n    x\n  y MARK\n",
         "a: >\n\n\n  x\n  y\n\n    z MARK\n  w\n",
         "a: >-\n  x\n  y\n    z\n  w MARK",
