@@ -76,7 +76,7 @@ class Transport(Protocol):
 
 
 class HttpResponse:
-    """An answer whose headers came. Close it with ``contextlib.aclosing`` or ``async with``."""
+    """An answer whose headers came (names in lower case). Close it with ``contextlib.aclosing`` or ``async with``."""
 
     __slots__ = ("_body", "_inflate", "_pieces", "headers", "status")
 
@@ -84,7 +84,7 @@ class HttpResponse:
         self.status = status
         self.headers = headers
         self._body = body
-        encoding = headers.get("Content-Encoding", "")
+        encoding = headers.get("content-encoding", "")
         self._inflate = Inflate(encoding) if encoding not in ("", "identity") else None
         self._pieces: Iterator[bytes] = iter(())
 
@@ -137,8 +137,9 @@ class HttpClient:
 
     async def open(self, request: HttpRequest, *, connect_timeout: float = CONNECT_SECONDS) -> HttpResponse:
         """Send, and wait for the headers. ``connect_timeout`` (seconds) bounds name, socket and TLS."""
-        status, headers, body = await self._transport.send(request, connect_timeout)
+        status, told, body = await self._transport.send(request, connect_timeout)
         try:
+            headers = _lowered(told)
             _check(request, status, headers)
             return HttpResponse(status, headers, body)
         except BaseException:
@@ -150,15 +151,23 @@ class HttpClient:
         await self._transport.aclose()
 
 
+def _lowered(headers: Mapping[str, str]) -> dict[str, str]:
+    """The headers under their names in lower case, of a repeated one the first."""
+    lowered: dict[str, str] = {}
+    for name, value in headers.items():
+        lowered.setdefault(name.lower(), value)
+    return lowered
+
+
 def _check(request: HttpRequest, status: int, headers: Mapping[str, str]) -> None:
     if 300 <= status < 400:  # noqa: PLR2004
         raise _redirected(request, status, headers)
-    if "Transfer-Encoding" in headers and "Content-Length" in headers:
+    if "transfer-encoding" in headers and "content-length" in headers:
         raise ProviderFailure("protocol_error", f"{request.host} announced its answer's length twice")
 
 
 def _redirected(request: HttpRequest, status: int, headers: Mapping[str, str]) -> ProviderFailure:
-    target = urlsplit(headers.get("Location", "")).hostname or "another place"
+    target = urlsplit(headers.get("location", "")).hostname or "another place"
     message = f"{request.host} sends the request on to {target}, which is not followed"
     return ProviderFailure("redirect_refused", message, facts=ProviderFacts(status=status))
 
