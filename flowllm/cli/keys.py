@@ -56,11 +56,17 @@ class SetKey(Command):
 
 
 def check_provider(word: str) -> None:
-    """Refuse a provider's name: nothing would read a key that is kept by it."""
+    """Refuse a provider's name, or one near to it: nothing would read a key that is kept by it."""
+    from flowllm.core.nearest import nearest
+
     read = _read_by_providers().get(word.casefold().replace("-", "_"))
     if read:
         hint = f"flowllm keys set {read[0]}"
         raise refused(f"`{word}` is a provider; its key is kept by the name of its variable", hint)
+    known = _read_by_providers()
+    near = "" if word.isupper() or "_" in word else nearest(word.casefold(), (name for name in known if known[name]))
+    if near and not any(word in names for names in known.values()):
+        raise refused(f"no provider reads `{word}`; did you mean {near}?", f"flowllm keys set {known[near][0]}")
 
 
 def _read_by_providers() -> "Mapping[str, Sequence[str]]":

@@ -83,7 +83,7 @@ class Run(Command):
             raise
         except ProviderFailure as error:
             if error.code == "not_found" and error.facts.provider == "mock" and self.mock is None:
-                error.hint = "--mock FILE gives rules to answer by; model=mock/echo answers without any"
+                error.hint = "--mock FILE gives rules to answer by; model=mock/echo only repeats the prompt"
             raise
 
     def read_inputs(self, flow: "Flow", screen: "Screen") -> dict[str, Any]:

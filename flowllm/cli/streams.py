@@ -1,8 +1,8 @@
 """The standard streams of the process: there or closed, UTF-8, writable or not.
 
-A stream that was closed before the start (``>&-``, daemons) leads to nowhere. What stderr cannot take is
+A stderr that was closed before the start (``2>&-``, daemons) leads to nowhere. What stderr cannot take is
 dropped, for it is no reason to lose a result; what stdout cannot take is `StdoutRefused`, and where its
-reader has left `BrokenPipeError`.
+reader has left `BrokenPipeError`. A stdout that was closed before the start takes nothing.
 """
 
 import os
@@ -23,8 +23,9 @@ def prepare() -> None:
         os.open(os.devnull, os.O_RDONLY)
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
-            # It lives as long as the process: nothing closes it.
-            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w", encoding="utf-8", closefd=False))
+            # It lives as long as the process: nothing closes it. One that is open for reading refuses every write.
+            way = os.O_RDONLY if name == "stdout" else os.O_WRONLY
+            setattr(sys, name, os.fdopen(os.open(os.devnull, way), "w", encoding="utf-8", closefd=False))
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")

@@ -16,20 +16,27 @@ def table(rows: Sequence[Sequence[str]], *, right: frozenset[int] = frozenset(),
     cells = [[_one_line(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     if width is not None:
-        _narrow(widths, width, right)
+        words = [
+            max(len(word) for cell in column for word in (*cell.split(), "")) for column in zip(*cells, strict=True)
+        ]
+        _narrow(widths, words, width, right)
     return "\n".join(line for row in cells for line in _lines(row, widths, right))
 
 
-def _narrow(widths: list[int], width: int, right: frozenset[int]) -> None:
-    """Take from the widest columns until all fit or none can give more."""
+def _narrow(widths: list[int], words: Sequence[int], width: int, right: frozenset[int]) -> None:
+    """Take from the widest columns until all fit; only then break words, those of the last columns first.
+
+    ``words`` are the lengths of the longest word of each column.
+    """
     movable = [column for column in range(len(widths)) if column not in right]
     for column in movable:
         widths[column] = min(widths[column], max(width, NARROW))
-    while movable and sum(widths) + 2 * (len(widths) - 1) > width:
-        widest = max(movable, key=widths.__getitem__)
-        if widths[widest] <= NARROW:
+    while sum(widths) + 2 * (len(widths) - 1) > width:
+        whole = [column for column in movable if widths[column] > max(NARROW, words[column])]
+        broken = [column for column in movable if widths[column] > NARROW]
+        if not broken:
             break
-        widths[widest] -= 1
+        widths[max(whole, key=widths.__getitem__) if whole else broken[-1]] -= 1
 
 
 def _lines(row: Sequence[str], widths: Sequence[int], right: frozenset[int]) -> list[str]:

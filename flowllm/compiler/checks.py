@@ -1,5 +1,6 @@
 """Types along the edges: what flows into a port against what the port takes, once the order is known."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 
 from flowllm.compiler.diagnosis import INPUTS
@@ -17,6 +18,7 @@ from flowllm.core.slot import UNREADABLE, Evaluable, Expression, Late, ListOf, L
 from flowllm.core.spec import PipelineSpec, Schema
 from flowllm.text.paths import parse_path
 from flowllm.text.slots import constant, is_constant, references
+from flowllm.text.templates import compares
 
 _LIST: Schema = {"type": "array"}
 _SCALAR_SWITCH = ("string", "integer", "number", "boolean", "null")
@@ -260,6 +262,10 @@ class TypeCheck:
             return
         switch = fields.get("switch")
         values = enumerated(self._switch(switch, unit.frame)) if switch is not None else None
+        if values is None and isinstance(switch, Expression) and compares(switch.source):
+            values = (True, False)
+        if values is None and switch is not None:
+            self._no_numbers(unit, cases, self.of(switch, unit.frame))
         texts = [case_text(value) for value in values or ()]
         if texts and switch is not None and not _is_constant(switch):
             self._never_chosen(unit, cases, texts)
@@ -281,8 +287,22 @@ class TypeCheck:
                 place = unit.node.place(f"cases.{name}")
                 self._findings.report("unreachable", message, f"{unit.id}.cases", place, did_you_mean(name, texts))
 
+    def _no_numbers(self, unit: Unit, cases: Late, given: Schema) -> None:
+        """Cases that are no number, where the switch is one."""
+        if not {option.get("type") for option in options(given)} <= {"integer", "number"}:
+            return
+        for name in cases.slots:
+            if not _NUMBER.fullmatch(name):
+                message = f"the case `{name}` is never chosen; the switch is {named(given)}"
+                self._findings.report(
+                    "unreachable", message, f"{unit.id}.cases", unit.node.place(f"cases.{name}"), '"1"'
+                )
+
     def _switch(self, switch: Evaluable, frame: Frame) -> Schema:
         return of_value(constant(switch)) if _is_constant(switch) else self.of(switch, frame)  # type: ignore[arg-type]
+
+
+_NUMBER = re.compile(r"-?\d+(\.\d+)?(e-?\d+)?", re.ASCII)
 
 
 def _is_constant(evaluable: Evaluable) -> bool:

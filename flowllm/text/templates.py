@@ -96,6 +96,17 @@ def _plain_expression(source: str) -> tuple[Piece, ...] | None:
     return None if path is None else ((path, 1, len(source) - len(source.lstrip())),)
 
 
+def compares(source: str) -> bool:
+    """Whether an expression compares or negates, so that its value is true or false."""
+    tree = parsed(source, expression=True).tree
+    if tree is None:
+        return False
+    from jinja2 import nodes
+
+    kept = next(tree.find_all(nodes.Filter))
+    return isinstance(kept.node, nodes.Compare | nodes.Not | nodes.Test)
+
+
 def _generate(what: Parsed) -> "jinja2.Template":
     from flowllm.text.metering import generate
     from flowllm.text.syntax import Finding, parse

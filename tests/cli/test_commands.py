@@ -131,7 +131,10 @@ def test_a_key_that_cannot_be_kept_is_not_repeated(flowllm, monkeypatch, words, 
     assert flowllm("keys", "list", "--json").data == {"keys": []}
 
 
-@pytest.mark.parametrize(("word", "variable"), [("openai", "OPENAI_API_KEY"), ("Anthropic", "ANTHROPIC_API_KEY")])
+@pytest.mark.parametrize(
+    ("word", "variable"),
+    [("openai", "OPENAI_API_KEY"), ("Anthropic", "ANTHROPIC_API_KEY"), ("anthropi", "ANTHROPIC_API_KEY")],
+)
 def test_a_key_is_not_kept_by_a_provider_s_name(flowllm, monkeypatch, word, variable):
     import io
 

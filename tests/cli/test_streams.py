@@ -34,14 +34,20 @@ def run(echo, monkeypatch):
     return carry_out
 
 
-@pytest.mark.parametrize("closed", ["stdout", "stderr", "both"])
-def test_a_closed_stream_leads_to_nowhere(run, closed):
-    out = None if closed != "stderr" else io.StringIO()
-    err = None if closed != "stdout" else io.StringIO()
-    status, said, told = run(out, err)
-    assert status == 0
-    assert said == ("hello\n" if out else "")
-    assert "error" not in told
+@pytest.mark.parametrize("words", [(), ("--help",), ("cache", "stats")])
+def test_a_closed_stdout_is_said(run, words):
+    status, _, told = run(None, io.StringIO(), *words)
+    assert status == 1
+    assert told.splitlines()[-1] == "flowllm: stdout could not be written: Bad file descriptor"
+    assert run(None, None, *words) == (1, "", "")
+
+
+def test_a_closed_stderr_leads_to_nowhere(run):
+    assert run(io.StringIO(), None) == (0, "hello\n", "")
+
+
+def test_a_closed_stdout_is_no_matter_to_what_writes_nothing(run, echo):
+    assert run(None, io.StringIO(), "check", echo)[0] == 0
 
 
 def test_an_error_has_its_status_where_nobody_can_be_told(run, echo):

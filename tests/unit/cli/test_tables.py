@@ -19,6 +19,17 @@ def test_cells_go_on_below_where_the_width_is_too_little(width, shown):
     assert table(ROWS, right=RIGHT, width=width) == shown
 
 
+def test_words_are_broken_in_the_last_columns_alone_and_only_where_they_must_be():
+    rows = [("name", "model", "policies"), ("a-node-s-name", "openai/gpt-5-mini", "timeout > single-flight")]
+    assert table(rows, width=49).splitlines()[1:] == [
+        "a-node-s-name  openai/gpt-5-mini  timeout >",
+        "                                  single-flight",
+    ]
+    shown = table(rows, width=42).splitlines()
+    assert shown[1].startswith("a-node-s-name  openai/gpt-5-mini  ")
+    assert max(map(len, shown)) <= 42
+
+
 def test_no_column_is_made_too_narrow_to_read():
     shown = table(ROWS, right=RIGHT, width=5).splitlines()
     assert shown[0] == "name  policies  calls"

@@ -14,6 +14,13 @@ def out(path):
     return {"o": path}
 
 
+def route(switch, *cases):
+    return nodes(
+        out("a.value"),
+        a={"kind": "route", "switch": switch, "cases": {case: {"const": 1} for case in cases}, "default": 1},
+    )
+
+
 ONE = {
     # names
     "unknown reference": (
@@ -690,6 +697,11 @@ def test_problems_of_a_sub_pipeline_name_it_once():
     ("pipeline", "wanted"),
     [
         (nodes(OUT, a=CALL, b=FAKE), ["unreachable b"]),
+        (route("inputs.n", "one", "2"), ["unreachable a.cases"]),
+        (route("inputs.n", "1", "-2.5"), []),
+        (route("{{ inputs.n > 3 }}", "maybe", "true"), ["unreachable a.cases"]),
+        (route("{{ not inputs.any }}", "true", "false"), []),
+        (route("{{ inputs.n + 3 }}", "maybe"), []),
         (
             nodes(
                 out("r.value"),
