@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from flowllm.compiler.types import ANY, NEVER, along, enumerated, fits, listed, named, of_value, union
+from flowllm.compiler.types import ANY, DEEPEST, NEVER, along, enumerated, fits, listed, named, of_value, union
 
 TEXT, WHOLE, NUMBER, FLAG, NULL = ({"type": t} for t in ("string", "integer", "number", "boolean", "null"))
 REPLY = {
@@ -47,6 +47,11 @@ CLOSED = {"type": "object", "properties": {"a": TEXT}, "required": ["a"], "addit
         (CLOSED, {"type": "object", "properties": {"a": WHOLE}}, False),
         (CLOSED, {"type": "object", "properties": {}, "additionalProperties": False}, False),
         ({"type": "object"}, CLOSED, None),
+        (TEXT, {"properties": {"a": TEXT}}, True),
+        (TEXT, {"required": ["a"]}, True),
+        (TEXT, {"properties": {"a": TEXT}, "additionalProperties": False}, True),
+        (TEXT, {"items": WHOLE}, True),
+        (CLOSED, {"properties": {"a": WHOLE}}, False),
         (REPLY, {"type": "object", "properties": {"sources": {"type": "array", "items": TEXT}}}, False),
         (REPLY, {"type": "object", "properties": {"sources": {"type": "array", "items": {"type": "object"}}}}, True),
         ({"$ref": "#/$defs/t", "$defs": {"t": TEXT}}, WHOLE, False),
@@ -96,6 +101,34 @@ def test_a_schema_that_contains_itself_ends():
     loop = {"$ref": "#/$defs/a", "$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"$ref": "#/$defs/a"}}}
     assert fits(tree, tree) in (True, None)
     assert fits(loop, TEXT) is None
+
+
+@pytest.mark.parametrize(
+    ("schema", "found"),
+    [
+        ({"type": "object", "properties": {"a": TEXT}, "allOf": [{}]}, TEXT),
+        ({"type": "object", "properties": {"b": TEXT}, "allOf": [{}]}, ANY),
+        ({"type": "array", "properties": {"a": TEXT}}, NEVER),
+        ({"type": "string", "properties": {"a": TEXT}}, NEVER),
+        ({"properties": {"a": TEXT}}, TEXT),
+        ({"type": ["object", "null"], "properties": {"a": TEXT}}, TEXT),
+        ({"type": ["object", "string"], "properties": {"a": TEXT}}, TEXT),
+        ({"type": "null"}, NEVER),
+        ({"properties": {"a": TEXT}, "anyOf": [{"type": "array"}]}, NEVER),
+    ],
+)
+def test_a_property_is_one_where_the_type_has_any(schema, found):
+    assert along(schema, ["a"]) == (found, 0 if found is NEVER else 1)
+
+
+@pytest.mark.parametrize("wrap", [lambda inner: [inner], lambda inner: {"k": inner}])
+def test_what_lies_too_deep_is_any_value(wrap):
+    value = 1
+    for _ in range(DEEPEST + 2):
+        value = wrap(value)
+    step = None if isinstance(value, list) else "k"
+    assert along(of_value(value), [step] * (DEEPEST - 1))[0] not in (ANY, NEVER)
+    assert along(of_value(value), [step] * DEEPEST) == (ANY, DEEPEST)
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,8 @@ def test_forms_of_a_word_meet(one, other):
         ("who is it", ["who", "is", "it"]),
         ("日本語 text", ["日本", "本語", "text"]),
         ("x日y", ["x", "日", "y"]),
+        ("ball balls stopping", ["ball", "ball", "stop"]),
+        ("bus buses ring rings", ["bus", "buse", "ring", "ring"]),
         ("... !", []),
         ("", []),
     ],

@@ -35,6 +35,7 @@ class Thing(BaseModel):
     words: dict[Literal["a", "b"], int] = {}
     either: int | bool | None = None
     one: Inner | list[Inner] | None = None
+    bag: set[str] = set()
     some: frozenset[str] = frozenset()
     pair: tuple[int, int] = (1, 2)
     at: str = "x"
@@ -77,6 +78,7 @@ BAD_VALUES = [
     ({"list": 3}, ("list",), "`list` is a list, not `3`", "list: [a]"),
     ({"inners": "x"}, ("inners",), "`inners` is a list, not `x`", "inners: [word]"),
     ({"some": 3}, ("some",), "`some` is a list, not `3`", None),
+    ({"bag": 3}, ("bag",), "`bag` is a list, not `3`", "bag: [word]"),
     ({"pair": 3}, ("pair",), "`pair` is a list, not `3`", "pair: [word]"),
     ({"inner": 3}, ("inner",), "`inner` is a mapping, not `3`", "inner: {name: ...}"),
     ({"named": 3}, ("named",), "`named` is a mapping, not `3`", "named: {name: ...}"),
