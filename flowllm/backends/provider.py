@@ -25,6 +25,8 @@ from flowllm.core.request import Chat, Embed, Request
 from flowllm.core.scope import Call, Clock, Scope
 
 DRAIN_SECONDS = 0.2
+AGAIN_SECONDS = 1.0
+"""The least pause before work that was begun is asked after again where that failed."""
 _BROKEN = frozenset({"truncated", "protocol_error", "connect_error", "timeout"})
 
 
@@ -59,8 +61,9 @@ class _Provider:
             parts: HttpParts | None = wire.encode(request)
             decoder, waiting = wire.decoder(request), None
             while parts is not None:
+                again = waiting is not None and parts.method == "GET"
                 waiting = await self._turn(parts, waiting, request, scope.clock)
-                response = await self._open(parts, waiting)
+                response = await (self._ask_after(wire, parts, waiting) if again else self._open(parts, waiting))
                 async with aclosing(response), aclosing(self._batches(wire, decoder, response, waiting)) as batches:
                     async for batch in batches:
                         for delta in batch:
@@ -96,6 +99,22 @@ class _Provider:
                 return await self._sender.send(parts)
         except TimeoutError:
             raise waiting.failure() from None
+
+    async def _ask_after(self, wire: Wire, parts: HttpParts, waiting: "_Waiting") -> HttpResponse:
+        """The answer to a question after work that was begun, asked again as long as it is waited for."""
+        while True:
+            try:
+                response = await self._open(parts, waiting)
+                if response.status < 400:  # noqa: PLR2004
+                    return response
+                async with aclosing(response):
+                    failure = wire.decode_error(response.status, response.headers, await _error_body(response, waiting))
+            except ProviderFailure as found:
+                failure = found
+            pause = max(AGAIN_SECONDS, parts.delay, failure.facts.retry_after or 0.0)
+            if not failure.retryable or not waiting.outlasts(pause):
+                raise failure
+            await waiting.clock.sleep(pause)
 
     async def _batches(
         self, wire: Wire, decoder: Decoder, response: HttpResponse, waiting: "_Waiting"
@@ -141,6 +160,10 @@ class _Waiting:
     def timeout(self) -> asyncio.Timeout:
         """Raises TimeoutError when the provider is silent for too long."""
         return self.clock.timeout(self._until)
+
+    def outlasts(self, pause: float) -> bool:
+        """Whether something is still waited for after a pause (seconds)."""
+        return self.clock.now() + pause < self._until
 
     def began(self) -> None:
         """The answer itself has begun."""

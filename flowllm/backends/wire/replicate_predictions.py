@@ -14,9 +14,9 @@ from urllib.parse import quote
 import orjson
 from pydantic import BaseModel, ConfigDict
 
-from flowllm.backends.answers import AnswerDecoder, count_of, object_of
+from flowllm.backends.answers import AnswerDecoder, count_of, json_of, object_of
 from flowllm.backends.content import QuirksByModel, finished_body, image_url, merged, prompt_of
-from flowllm.backends.failures import failure_inside, failure_of
+from flowllm.backends.failures import LONGEST, failure_inside, failure_of
 from flowllm.backends.framing import Frame
 from flowllm.backends.wire import HttpParts, Listing, model_of
 from flowllm.core.card import ProviderCard
@@ -132,12 +132,13 @@ def prediction_of(body: Mapping[str, Any]) -> Prediction:
 class Decoder(AnswerDecoder):
     """Frames of one prediction, from its making to its end, to deltas."""
 
-    __slots__ = ("_stream",)
+    __slots__ = ("_stream", "_streamed")
     kind = "a prediction"
 
     def __init__(self, *, stream: bool = False) -> None:
         super().__init__()
         self._stream = stream
+        self._streamed = False
 
     def _load(self, frame: Frame) -> Any:
         """The text of an event, or the object that it is, None for what is no part of the answer."""
@@ -145,19 +146,25 @@ class Decoder(AnswerDecoder):
             return frame.data.decode()
         if frame.event == "error":
             raise failure_inside(_complaint(frame.data))
-        return object_of(frame) if frame.event in ("", "done") else None
+        if frame.event not in ("", "done"):
+            return None
+        data = json_of(frame)
+        # The error of a prediction says how it ended; any other is one of the request.
+        return data if isinstance(data, dict) and {"id", "status"} <= data.keys() else object_of(frame)
 
     def _read(self, data: Any, frame: Frame, deltas: list[Delta]) -> None:
         if isinstance(data, str):
             self._say(data, deltas)
         elif frame.event == "done":
-            self._last(data.get("reason") or "succeeded")
+            self._last(data.get("reason") or "succeeded", None)
         elif data is not None:
             self._prediction(data, deltas)
 
-    def _last(self, status: str) -> None:
+    def _last(self, status: str, error: Any) -> None:
+        """The end; a prediction that failed would fail again, and be paid again."""
         if status != "succeeded":
             message = "the prediction was canceled" if status == "canceled" else f"the prediction ended as {status}"
+            message = f"{message}: {error}"[:LONGEST] if error else message
             raise ProviderFailure("server_error", message, facts=ProviderFacts(should_retry=False))
         self._raw = status
         self.complete = self.done = True
@@ -171,10 +178,11 @@ class Decoder(AnswerDecoder):
         if found.status == "succeeded":
             self._output(body.get("output"), deltas)
             self._usage(body.get("metrics"), deltas)
-        self._last(found.status)
+        self._last(found.status, body.get("error"))
 
     def _next(self, body: dict[str, Any], found: Prediction) -> HttpParts:
-        if self._stream and found.stream_url:
+        if self._stream and found.stream_url and not self._streamed:
+            self._streamed = True
             return HttpParts("GET", found.stream_url, stream=True, headers={"accept": "text/event-stream"})
         return HttpParts("GET", str(body["urls"]["get"]), delay=POLL_SECONDS)
 

@@ -11,7 +11,12 @@ from flowllm.core.scope import Scope
 from tests.faults.server import FaultServer, response, send
 
 TEMPLATES = {"templates": {"chat": {"path": "/predict", "body": {"p": "{prompt}"}, "text": "answer.output"}}}
-HEADERS = {"Retry-After": "7", "X-Should-Retry": "true", "X-Request-Id": "r1", "X-Amzn-ErrorType": "ThrottlingException"}
+HEADERS = {
+    "Retry-After": "7",
+    "X-Should-Retry": "true",
+    "X-Request-Id": "r1",
+    "X-Amzn-ErrorType": "ThrottlingException",
+}
 
 
 @pytest.mark.parametrize(

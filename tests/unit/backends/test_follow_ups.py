@@ -118,6 +118,7 @@ async def test_asking_after_a_prediction_has_one_limit():
         (b"", "empty_response"),
         (prediction("failed", error="out of memory"), "server_error"),
         (prediction("canceled"), "server_error"),
+        (httpx.Response(429, content=b"{}", headers={"retry-after": "700"}), "rate_limited"),
         ({"id": "p"}, "invalid_response"),
     ],
 )
@@ -127,3 +128,35 @@ async def test_what_goes_wrong_after_a_prediction_was_made(answer, code):
         await server.deltas(stream=False)
     assert (caught.value.code, caught.value.facts.provider) == (code, "acme")
     assert "canary" not in caught.value.message
+
+
+@pytest.mark.parametrize("error", ["out of memory", None])
+async def test_a_prediction_that_failed_is_not_made_again(error):
+    server = Server().on(PREDICTIONS, prediction("failed", error=error))
+    with pytest.raises(ProviderFailure, match=f"ended as failed{f': {error}' if error else ''}$") as caught:
+        await server.deltas(stream=False)
+    assert (caught.value.code, caught.value.retryable) == ("server_error", False)
+
+
+@pytest.mark.parametrize(
+    ("failed", "slept"),
+    [
+        (httpx.Response(429, content=b"{}", headers={"retry-after": "7"}), [0.5, 7.0]),
+        (httpx.Response(503, content=b"{}"), [0.5, 1.0]),
+    ],
+)
+async def test_a_failed_question_is_asked_again_and_the_prediction_not_made_again(failed, slept):
+    server = Server().on(PREDICTIONS, prediction("starting"))
+    server.on(f"{API}/predictions/p", failed, prediction("succeeded", output="a"))
+    assert fold(await server.deltas(stream=False)).text == "a"
+    assert [request.method for request in server.sent] == ["POST", "GET", "GET"]
+    assert server.clock.slept == slept
+
+
+async def test_a_stream_that_tells_no_more_than_the_prediction_is_followed_once():
+    server = Server().on(PREDICTIONS, prediction("starting", f"{STREAM}/s"))
+    server.on(f"{STREAM}/s", prediction("processing", f"{STREAM}/s"))
+    server.on(f"{API}/predictions/p", prediction("processing", f"{STREAM}/s"), prediction("succeeded", output="a"))
+    assert fold(await server.deltas(stream=True)).text == "a"
+    assert [request.url.host for request in server.sent].count("stream.acme.example") == 1
+    assert server.clock.slept == [0.5, 0.5]
