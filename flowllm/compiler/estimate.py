@@ -13,7 +13,7 @@ from typing import Any
 
 from flowllm.compiler.binding import fixed_text
 from flowllm.compiler.candidates import asked
-from flowllm.compiler.explain import certain, possible
+from flowllm.compiler.explain import alternatives, certain, possible
 from flowllm.core.card import Catalog, ModelCard
 from flowllm.core.delta import Usage
 from flowllm.core.event import Cost
@@ -38,6 +38,7 @@ class Estimate:
     """What one node would ask for. Dollars and tokens; None is unknown, ``why`` says of what.
 
     ``reached``: a rehearsal came here; a plan can always come to what is foreseen. Tokens are the most.
+    ``choice`` is the route and its case that alone lead here.
     """
 
     node: str
@@ -50,6 +51,7 @@ class Estimate:
     high: Decimal | None = Decimal(0)
     reached: bool = True
     why: str = ""
+    choice: tuple[str, str] = ("", "")
 
     def to_data(self) -> dict[str, Any]:
         """As plain data, money as text."""
@@ -64,17 +66,28 @@ class Estimate:
 
 
 def totalled(rows: list[Estimate]) -> Estimate:
-    """The sum of all rows; unknown where one of them is."""
+    """The sum of all rows, of a route's cases the most that one comes to; unknown where one of them is."""
     return Estimate(
         "total",
         (),
         sum(row.calls for row in rows),
-        total_of([row.most_calls for row in rows]),
-        total_of([row.input for row in rows]),
-        total_of([row.output for row in rows]),
+        _most(rows, lambda row: row.most_calls),
+        _most(rows, lambda row: row.input),
+        _most(rows, lambda row: row.output),
         total_of([Decimal(0), *(row.low for row in rows)]),
-        total_of([Decimal(0), *(row.high for row in rows)]),
+        total_of([Decimal(0), _most(rows, lambda row: row.high)]),
     )
+
+
+def _most(rows: list[Estimate], of: Callable[[Estimate], Any]) -> Any:
+    """The most that one run comes to: it takes one case of each route."""
+    cases: dict[tuple[str, str], list[Any]] = {}
+    for row in rows:
+        cases.setdefault(row.choice, []).append(of(row))
+    routes: dict[str, list[Any]] = {}
+    for (route, _), values in cases.items():
+        routes.setdefault(route, []).append(total_of(values))
+    return total_of([_largest(values) for values in routes.values()])
 
 
 def total_of(values: list[Any]) -> Any:
@@ -90,8 +103,22 @@ def free(models: tuple[str, ...], price: Price) -> bool:
 
 def foreseen(plan: Plan, catalog: Catalog, price: Price) -> Iterator[Estimate]:
     """One row for each node that can ask a model, in the order of the plan."""
+    choices = _choices(plan)
     for node, step, times, groups in asking(plan):
-        yield _row(node, step, times, asked(step, groups), _Facts(catalog, price))
+        row = _row(node, step, times, asked(step, groups), _Facts(catalog, price))
+        yield replace(row, choice=choices.get(node, row.choice))
+
+
+def _choices(plan: Plan, prefix: str = "", outer: tuple[str, str] = ("", "")) -> dict[str, tuple[str, str]]:
+    """The route and its case that alone lead to a node, by its name."""
+    found, own = {}, alternatives(plan)
+    for index, step in enumerate(plan.steps):
+        route, case = own.get(index, ("", ""))
+        choice = (f"{prefix}{route}", case) if route else outer
+        found[f"{prefix}{step.id}"] = choice
+        if step.body is not None:
+            found |= _choices(step.body, f"{prefix}{step.id}/", choice)
+    return found
 
 
 @record

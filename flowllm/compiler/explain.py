@@ -77,7 +77,17 @@ def possible(plan: Plan) -> set[int]:
     return _closure(plan, possible=True)
 
 
-def _closure(plan: Plan, *, possible: bool) -> set[int]:
+def alternatives(plan: Plan) -> dict[int, tuple[str, str]]:
+    """The steps of a frame to which one case of a route alone leads, with that route and case."""
+    can, found = possible(plan), dict[int, tuple[str, str]]()
+    for index in sorted(can):
+        for case in plan.steps[index].lazy:
+            for step in can - _closure(plan, possible=True, without=(index, case)):
+                found.setdefault(step, (plan.steps[index].id, case))
+    return found
+
+
+def _closure(plan: Plan, *, possible: bool, without: tuple[int, str] | None = None) -> set[int]:
     found: set[int] = set()
     pending = list(plan.roots)
     while pending:
@@ -88,7 +98,8 @@ def _closure(plan: Plan, *, possible: bool) -> set[int]:
         step = plan.steps[index]
         pending.extend((*step.needs, *step.early))
         if possible:
-            pending.extend(need for needs in step.lazy.values() for need in needs)
+            for case, needs in step.lazy.items():
+                pending.extend(needs if (index, case) != without else ())
             pending.extend(step.rescue.needs if step.rescue else ())
     return found
 
