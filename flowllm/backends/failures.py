@@ -79,6 +79,7 @@ _MESSAGES = (
     ("content_filter", r"content (management|usage|filter(ing)?) policy|safety system|content_filter"),
 )
 _BY_MESSAGE = tuple((code, re.compile(pattern, re.IGNORECASE)) for code, pattern in _MESSAGES)
+_MESSAGE_NAMES = ("message", "detail", "title", "Message", "errorMessage")
 _MESSAGE_STATUSES = frozenset({200, 400, 402, 403, 413, 422, 429})
 
 _BY_STATUS = {
@@ -106,7 +107,7 @@ def failure_of(status: int, headers: Mapping[str, str], body: bytes) -> Provider
     """
     data = _json(body)
     message, words = _read(data)
-    code = _judge(status, message, (*_words([_amazon_word(headers)]), *words))
+    code = _judge(status, message, (*_words([amazon_word(headers.get("x-amzn-errortype"))]), *words))
     wait = retry_after(headers, data)
     facts = ProviderFacts(
         status=status,
@@ -205,11 +206,12 @@ def _read(data: Any) -> tuple[str, tuple[str, ...]]:
         return _short(error), tuple(_words(outer.get(name) for name in ("code", "type", "error_type")))
     if not isinstance(error, dict):
         return "", ()
-    message = next((m for name in ("message", "detail", "title", "Message") if (m := _text(error.get(name)))), "")
+    message = next((m for name in _MESSAGE_NAMES if (m := _text(error.get(name)))), "")
     inner = error.get("innererror") or {}
     details = error.get("details")
     reasons = [d.get("reason") for d in details if isinstance(d, dict)] if isinstance(details, list) else []
-    fields = [error.get(n) for n in ("code", "type", "status", "status_code", "reason", "error_type")]
+    fields = [error.get(n) for n in ("code", "type", "status", "status_code", "reason", "error_type", "errorCode")]
+    fields.append(amazon_word(error.get("__type")))
     return _short(message), tuple(_words([*fields, *reasons, inner.get("code") if isinstance(inner, dict) else None]))
 
 
@@ -221,9 +223,9 @@ def _words(values: Iterable[Any]) -> Iterable[str]:
     return (str(value).strip().lower() for value in values if isinstance(value, str | int))
 
 
-def _amazon_word(headers: Mapping[str, str]) -> str:
-    """The type of an error as Amazon's services name it, without the address behind it."""
-    return headers.get("x-amzn-errortype", "").partition(":")[0]
+def amazon_word(said: Any) -> str:
+    """The type of an error as Amazon's services name it, without the space before and the address behind it."""
+    return said.partition(":")[0].rpartition("#")[2] if isinstance(said, str) else ""
 
 
 def _text(value: Any) -> str:

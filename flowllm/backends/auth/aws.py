@@ -14,6 +14,7 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
 from flowllm.backends.auth.tokens import Minted, Tokens
+from flowllm.backends.failures import amazon_word
 from flowllm.core.card import Auth, ProviderCard
 from flowllm.core.errors import Failure, ProviderFailure, SetupError
 from flowllm.core.secrets import register
@@ -68,7 +69,7 @@ class AwsSigner:
 
     async def renew(self, request: "HttpRequest", status: int, headers: Mapping[str, str]) -> bool:
         """Whether there are other credentials, or the clock was wrong and is corrected now."""
-        word = headers.get("x-amzn-errortype", "").partition(":")[0].rpartition("#")[2]
+        word = amazon_word(headers.get("x-amzn-errortype"))
         if word in _SKEWED:
             return self._corrected(headers)
         sent = request.headers
