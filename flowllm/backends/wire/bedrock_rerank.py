@@ -6,16 +6,16 @@ from typing import Any
 import orjson
 from pydantic import BaseModel, ConfigDict
 
-from flowllm.backends.content import merged, set_in
+from flowllm.backends.content import QuirksByModel, merged, set_in
 from flowllm.backends.failures import failure_of
-from flowllm.backends.wire import Decoder, HttpParts, find_wire, model_of, own_quirks
+from flowllm.backends.wire import Decoder, HttpParts, find_wire, model_of
 from flowllm.core.card import ProviderCard
 from flowllm.core.errors import ProviderFailure
 from flowllm.core.request import Request, Rerank
 
 
 class Quirks(BaseModel):
-    """What a host of this format does differently.
+    """What a host of this format does differently; on a model they override the provider's.
 
     ``model_arn`` is what names a model: ``{model}`` in it is the model's name, other names in braces are
     settings. A name that is an ARN already stays as it is.
@@ -31,7 +31,7 @@ class Wire:
 
     def __init__(self, card: ProviderCard) -> None:
         self._card = card
-        self._quirks = Quirks.model_validate(own_quirks(Quirks, card.quirks))
+        self._quirks = QuirksByModel(Quirks, card)
         self._ranking = find_wire("rerank", ProviderCard(card.name))
 
     def encode(self, request: Request) -> HttpParts:
@@ -39,7 +39,8 @@ class Wire:
         assert isinstance(request, Rerank)
         name = model_of(self._card, request.model)[0]
         if not name.startswith("arn:"):
-            name = set_in(self._quirks.model_arn.replace("{model}", name), self._card.settings)
+            model_arn = self._quirks.of(request.model).model_arn
+            name = set_in(model_arn.replace("{model}", name), self._card.settings)
         asked: dict[str, Any] = {"modelConfiguration": {"modelArn": name}}
         if request.k is not None:
             asked["numberOfResults"] = request.k

@@ -7,10 +7,10 @@ import orjson
 from pydantic import BaseModel, ConfigDict
 
 from flowllm.backends.answers import count_of
-from flowllm.backends.content import path_of
+from flowllm.backends.content import QuirksByModel, merged, path_of
 from flowllm.backends.failures import failure_of
 from flowllm.backends.vectors import VectorsDecoder
-from flowllm.backends.wire import HttpParts, model_of, own_quirks
+from flowllm.backends.wire import HttpParts, model_of
 from flowllm.core.card import ProviderCard
 from flowllm.core.delta import Usage
 from flowllm.core.errors import ProviderFailure
@@ -18,7 +18,10 @@ from flowllm.core.request import Embed, Request
 
 
 class Quirks(BaseModel):
-    """What a provider of this format does differently. ``task_type`` is said of every text."""
+    """What a provider of this format does differently; on a model they override the provider's.
+
+    ``task_type`` is said of every text.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
@@ -30,7 +33,7 @@ class Wire:
 
     def __init__(self, card: ProviderCard) -> None:
         self._card = card
-        self._quirks = Quirks.model_validate(own_quirks(Quirks, card.quirks))
+        self._quirks = QuirksByModel(Quirks, card)
 
     def encode(self, request: Request) -> HttpParts:
         """Texts as a POST of JSON; ``extra`` is said of every text."""
@@ -39,9 +42,9 @@ class Wire:
         each: dict[str, Any] = {"model": path[1:]}
         if request.dimensions is not None:
             each["outputDimensionality"] = request.dimensions
-        if self._quirks.task_type:
-            each["taskType"] = self._quirks.task_type
-        each.update(request.extra)
+        if task_type := self._quirks.of(request.model).task_type:
+            each["taskType"] = task_type
+        each = merged(each, request.extra)
         requests = [{**each, "content": {"parts": [{"text": text}]}} for text in request.texts]
         return HttpParts("POST", f"{path}:batchEmbedContents", orjson.dumps({"requests": requests}))
 

@@ -11,7 +11,7 @@ import orjson
 
 from flowllm.backends.answers import json_of
 from flowllm.backends.chat_completions import CompletionDecoder, Dialect, body_of
-from flowllm.backends.content import QuirksByModel, finished_body
+from flowllm.backends.content import QuirksByModel, finished_body, merged
 from flowllm.backends.failures import failure_of
 from flowllm.backends.framing import Frame
 from flowllm.backends.own_shapes import ErrorShape, UsagePaths
@@ -58,7 +58,7 @@ class Wire:
         quirks = self._quirks.of(request.model)
         name = model_of(self._card, request.model)[0]
         body = {"model": name, **body_of(request, quirks)}
-        body = {**finished_body(body, quirks.drop, quirks.rename), **request.extra}
+        body = merged(finished_body(body, quirks.drop, quirks.rename), request.extra)
         return HttpParts(
             "POST", quirks.path.replace("{model}", quote(name, safe="")), orjson.dumps(body), request.stream
         )

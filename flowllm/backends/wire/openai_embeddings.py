@@ -7,10 +7,11 @@ from urllib.parse import quote
 import orjson
 from pydantic import BaseModel, ConfigDict
 
+from flowllm.backends.content import QuirksByModel, finished_body, merged
 from flowllm.backends.failures import failure_inside, failure_of
 from flowllm.backends.usage import input_of, output_of
 from flowllm.backends.vectors import VectorsDecoder
-from flowllm.backends.wire import HttpParts, model_of, own_quirks
+from flowllm.backends.wire import HttpParts, model_of
 from flowllm.core.card import ProviderCard
 from flowllm.core.delta import Usage
 from flowllm.core.errors import ProviderFailure
@@ -18,10 +19,10 @@ from flowllm.core.request import Embed, Request
 
 
 class Quirks(BaseModel):
-    """What a provider of this format does differently. ``encoding`` is how vectors travel.
-    ``embeddings_path`` may hold ``{model}``.
+    """What a provider of this format does differently; on a model they override the provider's.
 
-    ``rename`` works on the names of the body.
+    ``encoding`` is how vectors travel. ``embeddings_path`` may hold ``{model}``. ``rename`` works on
+    the names of the body.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
@@ -36,20 +37,20 @@ class Wire:
 
     def __init__(self, card: ProviderCard) -> None:
         self._card = card
-        self._quirks = Quirks.model_validate(own_quirks(Quirks, card.quirks))
+        self._quirks = QuirksByModel(Quirks, card)
 
     def encode(self, request: Request) -> HttpParts:
         """Texts as a POST of JSON."""
         assert isinstance(request, Embed)
+        quirks = self._quirks.of(request.model)
         name = model_of(self._card, request.model)[0]
         body: dict[str, Any] = {"model": name, "input": request.texts}
         if request.dimensions is not None:
             body["dimensions"] = request.dimensions
-        if self._quirks.encoding != "unsaid":
-            body["encoding_format"] = self._quirks.encoding
-        body = {self._quirks.rename.get(name, name): value for name, value in body.items()}
-        body.update(request.extra)
-        path = self._quirks.embeddings_path.replace("{model}", quote(name, safe=""))
+        if quirks.encoding != "unsaid":
+            body["encoding_format"] = quirks.encoding
+        body = merged(finished_body(body, (), quirks.rename), request.extra)
+        path = quirks.embeddings_path.replace("{model}", quote(name, safe=""))
         return HttpParts("POST", path, orjson.dumps(body))
 
     def decoder(self, request: Request) -> VectorsDecoder:
@@ -64,10 +65,18 @@ class Wire:
 def _read(body: dict[str, Any]) -> tuple[list[Any], Usage | None]:
     if "data" not in body and (body.get("detail") or body.get("object") == "error"):
         raise failure_inside(body)
-    ordered = sorted(body["data"], key=lambda row: row.get("index") or 0)
+    ordered = _ordered(body["data"])
     usage = body.get("usage")
     counted = Usage(input=input_of(usage), output=output_of(usage)) if isinstance(usage, dict) else None
     return [_vector(row["embedding"]) for row in ordered], counted
+
+
+def _ordered(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows in the order of their texts; ValueError where two are of the same one."""
+    places = [row["index"] for row in rows if row.get("index") is not None]
+    if len(set(places)) < len(places):
+        raise ValueError
+    return sorted(rows, key=lambda row: row.get("index") or 0)
 
 
 def _vector(value: Any) -> Any:

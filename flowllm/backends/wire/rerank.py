@@ -9,16 +9,17 @@ from typing import Any, Literal
 import orjson
 from pydantic import BaseModel, ConfigDict
 
+from flowllm.backends.content import QuirksByModel, merged
 from flowllm.backends.failures import failure_of
 from flowllm.backends.ranks import RanksDecoder
-from flowllm.backends.wire import HttpParts, model_of, own_quirks
+from flowllm.backends.wire import HttpParts, model_of
 from flowllm.core.card import ProviderCard
 from flowllm.core.errors import ProviderFailure
 from flowllm.core.request import Request, Rerank
 
 
 class Quirks(BaseModel):
-    """What a provider of this format does differently.
+    """What a provider of this format does differently; on a model they override the provider's.
 
     ``top`` is its name for the number of documents wanted, ``unsaid`` where it has none;
     ``rerank_documents`` its name for the documents. ``rerank_model`` False: the server has one model.
@@ -39,18 +40,18 @@ class Wire:
 
     def __init__(self, card: ProviderCard) -> None:
         self._card = card
-        self._quirks = Quirks.model_validate(own_quirks(Quirks, card.quirks))
+        self._quirks = QuirksByModel(Quirks, card)
 
     def encode(self, request: Request) -> HttpParts:
         """A query and its documents as a POST of JSON."""
         assert isinstance(request, Rerank)
-        quirks = self._quirks
+        quirks = self._quirks.of(request.model)
         body: dict[str, Any] = {"query": request.query, quirks.rerank_documents: request.documents}
         if quirks.rerank_model:
             body["model"] = model_of(self._card, request.model)[0]
         if request.k is not None and quirks.top != "unsaid":
             body[quirks.top] = request.k
-        body.update({**quirks.rerank_add, **request.extra})
+        body = merged(merged(body, quirks.rerank_add), request.extra)
         return HttpParts("POST", quirks.rerank_path, orjson.dumps(body))
 
     def decoder(self, request: Request) -> RanksDecoder:

@@ -274,3 +274,39 @@ def test_marks_for_the_cache_of_anthropic():
 def test_vectors_and_ranks_are_asked_for(wire, request_, path, sent):
     parts = encoded(wire, request_)
     assert (parts.path, orjson.loads(parts.body)) == (path, sent)
+
+
+@pytest.mark.parametrize(
+    ("wire", "request_", "quirks", "over", "expected"),
+    [
+        ("openai_embeddings", Embed("acme/m", ("a",)), {"encoding": "base64", "rename": {"input": "texts"}},
+         {"encoding": "unsaid"}, {"model": "m", "texts": ["a"]}),
+        ("rerank", Rerank("acme/m", "q", ("a",), k=1), {"top": "top_k", "rerank_add": {"a": 1}}, {"top": "unsaid"},
+         {"model": "m", "query": "q", "documents": ["a"], "a": 1}),
+        ("gemini_embed", Embed("acme/m", ("a",)), {"task_type": "A"}, {"task_type": "B"},
+         {"requests": [{"model": "models/m", "taskType": "B", "content": {"parts": [{"text": "a"}]}}]}),
+    ],
+)  # fmt: skip
+def test_what_a_model_does_differently_goes_before_what_its_provider_does(wire, request_, quirks, over, expected):
+    assert body(wire, request_, quirks=quirks, model_quirks=over) == expected
+
+
+def test_a_model_of_bedrock_has_its_own_address():
+    told = body(
+        "bedrock_rerank", Rerank("acme/m", "q", ("a",)), {"model_arn": "arn:a/{model}"}, {"model_arn": "arn:b/{model}"}
+    )
+    asked = told["rerankingConfiguration"]["bedrockRerankingConfiguration"]
+    assert asked["modelConfiguration"]["modelArn"] == "arn:b/m"
+
+
+@pytest.mark.parametrize(
+    ("wire", "request_", "quirks", "read"),
+    [
+        ("openai_chat", Chat("acme/m", (USER,), stream=True, extra={"stream_options": {"more": 1}}), {},
+         lambda told: told["stream_options"] == {"include_usage": True, "more": 1}),
+        ("rerank", Rerank("acme/m", "q", ("a",), extra={"options": {"b": 2}}), {"rerank_add": {"options": {"a": 1}}},
+         lambda told: told["options"] == {"a": 1, "b": 2}),
+    ],
+)  # fmt: skip
+def test_extra_goes_into_mappings_of_the_body(wire, request_, quirks, read):
+    assert read(body(wire, request_, quirks=quirks))
