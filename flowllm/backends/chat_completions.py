@@ -156,7 +156,7 @@ class CompletionDecoder(AnswerDecoder):
     def _load(self, frame: Frame) -> dict[str, Any]:
         chunk = object_of(frame)
         if "choices" not in chunk:
-            _check(chunk, frame)
+            require_known(chunk, frame, "chat completion")
         return chunk
 
     def _read(self, data: dict[str, Any], frame: Frame, deltas: list[Delta]) -> None:
@@ -230,12 +230,12 @@ class CompletionDecoder(AnswerDecoder):
         return _joined(message.get("reasoning_details") or "")
 
 
-def _check(chunk: dict[str, Any], frame: Frame) -> None:
+def require_known(chunk: dict[str, Any], frame: Frame, kind: str) -> None:
     """A chunk without choices may tell other things, or be an error."""
     if chunk.get("object") == "error" or chunk.get("detail"):
         raise failure_inside(chunk)
     if not frame.event and not {"usage", "x_groq", "id", "object"} & chunk.keys():
-        raise invalid(frame, "is no chat completion")
+        raise invalid(frame, f"is no {kind}")
 
 
 class _Calls:

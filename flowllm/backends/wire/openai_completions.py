@@ -11,6 +11,7 @@ import orjson
 from pydantic import BaseModel, ConfigDict
 
 from flowllm.backends.answers import AnswerDecoder
+from flowllm.backends.chat_completions import require_known
 from flowllm.backends.content import QuirksByModel, finished_body, merged, prompt_of
 from flowllm.backends.failures import failure_of
 from flowllm.backends.framing import Frame
@@ -86,7 +87,9 @@ class Decoder(AnswerDecoder):
 
     def _read(self, data: dict[str, Any], frame: Frame, deltas: list[Delta]) -> None:
         self._name(data.get("model"), deltas)
-        for choice in data["choices"][:1]:
+        if "choices" not in data:
+            require_known(data, frame, "completion")
+        for choice in (data.get("choices") or ())[:1]:
             if not choice.get("index"):
                 self._say(choice.get("text"), deltas)
                 self._end(choice.get("finish_reason"))

@@ -164,3 +164,19 @@ async def test_ranks_and_vectors():
     assert reply.vectors == [[1, 2]]
     with pytest.raises(ProviderFailure, match="1 embeddings for 2 texts"):
         await asked("gemini_embed", b'{"embeddings":[{"values":[1,2]}]}', Embed("acme/m", ("a", "b")))
+
+
+@pytest.mark.parametrize("more", [{}, {"choices": []}])
+async def test_counts_of_a_completion_may_come_without_choices(more):
+    said, counts = {"choices": [{"text": "hi", "finish_reason": "stop"}]}, {"usage": {"prompt_tokens": 3}, **more}
+    answer = b"".join(b"data: " + orjson.dumps(chunk) + b"\n\n" for chunk in (said, counts)) + b"data: [DONE]\n\n"
+    reply, _ = await asked("openai_completions", answer)
+    assert (reply.text, reply.usage.input) == ("hi", 3)
+
+
+@pytest.mark.parametrize("wire", ["openai_completions", "openai_chat"])
+@pytest.mark.parametrize(("answer", "code"), [({"detail": "Invalid API key"}, "auth"), ({"x": 1}, "invalid_response")])
+async def test_what_is_no_answer_of_a_model_is_judged_alike_by_both_formats(wire, answer, code):
+    with pytest.raises(ProviderFailure) as caught:
+        await asked(wire, orjson.dumps(answer), Chat("acme/m", (USER,)))
+    assert caught.value.code == code
