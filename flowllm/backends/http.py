@@ -109,10 +109,12 @@ class HttpResponse:
 
     async def start(self, limit: int = ERROR_BODY) -> bytes:
         """The first ``limit`` bytes of the body."""
-        collected = b""
-        while len(collected) < limit and (chunk := await self.read()):
-            collected += chunk
-        return collected[:limit]
+        collected: list[bytes] = []
+        length = 0
+        while length < limit and (chunk := await self.read()):
+            collected.append(chunk)
+            length += len(chunk)
+        return b"".join(collected)[:limit]
 
     async def aclose(self) -> None:
         """Let the connection go."""

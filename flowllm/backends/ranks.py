@@ -36,6 +36,8 @@ class RanksDecoder(BodyDecoder):
             raise invalid(frame, "holds something that is no score") from None
         if not all(type(index) is int and 0 <= index < self._documents for index, _ in pairs):
             raise invalid(frame, "ranks a document that was not given")
+        if len({index for index, _ in pairs}) < len(pairs):
+            raise invalid(frame, "ranks a document twice")
         return (_scores(pairs, self._most), *(self._facts(body) if isinstance(body, dict) else ()))
 
     def _rows(self, body: Any) -> Any:

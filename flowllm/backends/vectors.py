@@ -11,6 +11,8 @@ from flowllm.core.errors import ProviderFailure
 Read = Callable[[Any], tuple[list[Any], Usage | None]]
 """A body to its vectors, in the order of the texts, and its usage; KeyError and the like when it is no such body."""
 
+_NUMBERS = {int, float}
+
 
 class VectorsDecoder(BodyDecoder):
     """The one frame of an answer to deltas. ``expected`` None takes any number of vectors."""
@@ -27,7 +29,7 @@ class VectorsDecoder(BodyDecoder):
             vectors, usage = self._read(body)
         except (AttributeError, KeyError, TypeError, ValueError):
             raise invalid(frame, "holds no embeddings") from None
-        if not all(isinstance(vector, list) or hasattr(vector, "dtype") for vector in vectors):
+        if not all(map(_is_vector, vectors)):
             raise invalid(frame, "holds something that is no embedding")
         if self._expected not in (None, len(vectors)):
             message = f"the answer holds {len(vectors)} embeddings for {self._expected} texts"
@@ -38,3 +40,8 @@ class VectorsDecoder(BodyDecoder):
 
     def _load(self, frame: Frame) -> Any:
         return object_of(frame)
+
+
+def _is_vector(value: Any) -> bool:
+    """Whether a value is a list of numbers, or an array."""
+    return hasattr(value, "dtype") or (isinstance(value, list) and bool(value) and {*map(type, value)} <= _NUMBERS)

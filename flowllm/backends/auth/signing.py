@@ -7,8 +7,9 @@ something that ends; the first three take a key in its place where one is set.
 import importlib.util
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
-from urllib.parse import urlencode
+from urllib.parse import quote, quote_plus, urlencode
 
 from flowllm.backends.addresses import require_own
 from flowllm.backends.auth.keys import require_key
@@ -44,7 +45,8 @@ class Signer(Protocol):
 def signer_for(card: ProviderCard, find_key: FindKey, client: "HttpClient") -> Signer:
     """The signer of a provider; `SetupError` where its key or its library is missing."""
     key = require_credentials(card, find_key)
-    register(key or "")
+    for shape in (str, quote, quote_plus, partial(quote, safe="")):
+        register(shape(key or ""))
     return _Own(card, _choose(card, key, find_key, client))
 
 

@@ -1,10 +1,12 @@
 """httpx's own transports behind our client, and what is sent."""
 
+from urllib.parse import quote, quote_plus
+
 import httpx
 import orjson
 import pytest
 
-from flowllm.backends.http import HttpClient, HttpRequest, HttpxTransport
+from flowllm.backends.http import HttpClient, HttpRequest, HttpResponse, HttpxTransport
 from flowllm.backends.provider import backend_for
 from flowllm.backends.router import Backends
 from flowllm.core.card import Auth, ProviderCard
@@ -131,3 +133,67 @@ async def test_the_whole_of_a_body_is_read_in_pieces():
 def test_a_host_is_all_that_is_shown_of_a_url():
     assert REQUEST.host == "api.acme.example"
     assert HttpRequest("GET", "http://u:p@h:8/x?y", {}).host == "h:8"
+
+
+async def test_a_long_body_in_small_pieces_is_joined_once():
+    class Piece(bytes):
+        def __radd__(self, other):
+            raise AssertionError("all that came is copied for every piece")
+
+    pieces = [Piece(b"ab"), Piece(b"cd"), Piece(b"ef"), Piece(b"gh"), b""]
+
+    class Body:
+        async def read(self):
+            return pieces.pop(0)
+
+        async def aclose(self):
+            pass
+
+    assert await HttpResponse(200, {}, Body()).start(5) == b"abcde"
+    assert pieces == [b"gh", b""]
+
+
+@pytest.mark.parametrize("shape", [str, quote, quote_plus, lambda key: quote(key, safe="")])
+async def test_a_key_of_the_query_is_not_shown_as_the_server_repeats_it(shape):
+    card = ProviderCard("acme", "https://acme.example", WIRES, Auth("query", ("K",), name="key"))
+    refused = client(
+        lambda _: httpx.Response(400, json={"error": {"message": f"bad url ?key={shape('s/c r+t==k')}&x"}})
+    )
+    with pytest.raises(ProviderFailure) as caught:
+        await folded(
+            backend_for(card, lambda _: "s/c r+t==k", refused), Chat("acme/m", (Message("user", (Text("hi"),)),))
+        )
+    assert "?key=***&x" in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("vectors", "fits"),
+    [
+        (({"index": 1}, [1, 0.5]), True),
+        (({}, [1, 0.5]), True),
+        (({"index": 0}, [1]), False),
+        (({"index": 1}, [1, None]), False),
+        (({"index": 1}, ["x"]), False),
+        (({"index": 1}, [True]), False),
+        (({"index": 1}, []), False),
+    ],
+)
+async def test_vectors_are_numbers_and_one_of_each_text(vectors, fits):
+    place, vector = vectors
+    answer = {"data": [{"index": 0, "embedding": [0.5]}, {**place, "embedding": vector}]}
+    card = ProviderCard("acme", "https://acme.example", WIRES)
+    call = backend_for(card, lambda _: None, client(lambda _: httpx.Response(200, json=answer)))
+    if fits:
+        assert len((await folded(call, Embed("acme/m", ("a", "b")))).vectors) == 2
+        return
+    with pytest.raises(ProviderFailure) as caught:
+        await folded(call, Embed("acme/m", ("a", "b")))
+    assert caught.value.code == "invalid_response"
+
+
+async def test_a_document_is_ranked_once():
+    rows = {"results": [{"index": 0, "relevance_score": 0.9}, {"index": 0, "relevance_score": 0.1}]}
+    card = ProviderCard("acme", "https://acme.example", {"rerank": "rerank"})
+    call = backend_for(card, lambda _: None, client(lambda _: httpx.Response(200, json=rows)))
+    with pytest.raises(ProviderFailure, match="twice"):
+        await folded(call, Rerank("acme/m", "q", ("a", "b")))
