@@ -15,6 +15,7 @@ import pytest
 
 from flowllm.core import event as events
 from flowllm.core.delta import Text, Usage
+from flowllm.core import event as events
 from flowllm.core.event import (
     AttemptEnded,
     CacheHit,
@@ -266,7 +267,11 @@ def sample_of(hint, *, empty):
     return None if empty and type(None) in options else SAMPLES[options[0]]
 
 
-@pytest.mark.parametrize("kind", [kind for kind in Event.__subclasses__() if kind is not DeltaReceived])
+# A class with slots is made twice, and the first stays among the subclasses until it is collected.
+LOGGED = [kind for kind in Event.__subclasses__() if kind is vars(events)[kind.__name__] and kind is not DeltaReceived]
+
+
+@pytest.mark.parametrize("kind", LOGGED)
 @pytest.mark.parametrize("empty", [False, True])
 def test_text_logs_are_plain_words(root, kind, empty):
     stream = io.StringIO()
