@@ -15,7 +15,6 @@ import pytest
 
 from flowllm.core import event as events
 from flowllm.core.delta import Text, Usage
-from flowllm.core import event as events
 from flowllm.core.event import (
     AttemptEnded,
     CacheHit,
