@@ -166,6 +166,12 @@ def test_comments_and_events_are_signs_of_life_and_single_bytes_are_not():
     assert beats == [0, 0, 1, 2, 2]
 
 
+@pytest.mark.parametrize("start", [b"\n\n", b"\n\n: ", b"\r\n\r\ndata", b"\xef\xbb\xbf\n\nid"])
+def test_an_answer_that_begins_with_a_blank_event_lives(start):
+    framing = Sse()
+    assert (list(framing.feed(start)), framing.beats) == ([], 1)
+
+
 ITEMS = [b'{"a": "}\\"{"}', b'{"b": [{"c": 1}, []]}', b"{\n}"]
 
 
