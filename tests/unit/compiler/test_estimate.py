@@ -5,7 +5,7 @@ from decimal import Decimal
 import pytest
 
 from flowllm.compiler import compile_spec
-from flowllm.compiler.estimate import foreseen, totalled
+from flowllm.compiler.estimate import Estimate, foreseen, totalled
 from flowllm.config import parse_mapping
 from flowllm.core.card import Catalog, ModelCard, ProviderCard
 from flowllm.core.kinds import Kinds
@@ -130,3 +130,51 @@ def test_what_has_no_bound_says_why(node, why):
 
 def test_what_never_runs_costs_nothing():
     assert [row.node for row in rows({"ask": ASK, "idle": ASK}, "ask.text")] == ["ask"]
+
+
+def test_the_data_of_a_row():
+    (row,) = rows({"ask": {**ASK, "prompt": WORDS, "each": {"const": [1, 2]}}}, "ask.items")
+    assert row.to_data() == {
+        "node": "ask/ask",
+        "models": ["acme/dear"],
+        "calls": {"low": 2, "high": 2},
+        "tokens": {"input": 2000, "output": 200},
+        "cost": {"low": f"{count(WORDS) * Decimal('0.000020'):f}", "high": "0.040000"},
+        "reached": True,
+    }
+
+
+@pytest.mark.parametrize(
+    ("node", "calls", "tokens", "cost"),
+    [
+        ({**ASK, "each": "inputs.xs"}, {"low": 0, "high": None}, (None, None), {"low": "0", "high": None}),
+        ({**ASK, "model": "acme/unpriced"}, {"low": 1, "high": 1}, (1000, 100), {"low": None, "high": None}),
+        ({**ASK, "model": "acme/wide"}, {"low": 1, "high": 1}, (None, None), {"low": "0", "high": None}),
+        ({**ASK, "model": "acme/wide", "max_output_tokens": 9}, {"low": 1, "high": 1}, (None, None), None),
+        ({**ASK, "max_output_tokens": 9}, {"low": 1, "high": 1}, (1000, 9), None),
+        ({**ASK, "fallback": ["acme/cheap"], "max_output_tokens": 9}, {"low": 1, "high": 1}, (1000, 9), None),
+    ],
+)
+def test_what_is_unknown_is_null_in_the_data(node, calls, tokens, cost):
+    (row,) = rows({"ask": node}, "ask.items" if "each" in node else "ask.text")
+    data = row.to_data()
+    assert (data["calls"], data["tokens"]) == (calls, dict(zip(("input", "output"), tokens, strict=True)))
+    assert (
+        cost is None
+        or {side: amount and str(Decimal(amount).normalize()) for side, amount in data["cost"].items()} == cost
+    )
+
+
+def test_a_row_that_says_nothing_adds_nothing():
+    assert totalled([]) == totalled([Estimate("a"), Estimate("b")]) == Estimate("total")
+    assert Estimate("a").to_data()["calls"] == {"low": 0, "high": 0}
+    assert Estimate("a").to_data()["tokens"] == {"input": 0, "output": 0}
+    assert Estimate("a").to_data()["cost"] == {"low": "0", "high": "0"}
+
+
+def test_the_total_adds_each_column_and_is_unknown_where_a_row_is():
+    one = Estimate("a", ("m",), 1, 2, 30, 40, Decimal(5), Decimal(6))
+    two = Estimate("b", ("m",), 100, 200, 300, 400, Decimal(500), Decimal(600))
+    assert totalled([one, two]) == Estimate("total", (), 101, 202, 330, 440, Decimal(505), Decimal(606))
+    unknown = Estimate("c", (), 1, None, None, None, None, None)
+    assert totalled([one, unknown]) == Estimate("total", (), 2, None, None, None, None, None)
