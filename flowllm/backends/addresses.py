@@ -14,7 +14,8 @@ def require_place(card: ProviderCard) -> None:
         raise SetupError("missing_key", message, hint=f"providers.{card.name}.base_url=https://...")
     for name, reason in card.unset.items():
         message = f"the provider `{card.name}` needs its setting `{name}`, and {reason}"
-        raise SetupError("missing_setting", message, hint=f"providers.{card.name}.settings.{name}=...")
+        path = "base_url=https://" if name == "base_url" else f"settings.{name}="
+        raise SetupError("missing_setting", message, hint=f"providers.{card.name}.{path}...")
 
 
 @lru_cache(256)

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
-from flowllm.catalog.entries import AuthEntry, ModelEntry, ProviderEntry
+from flowllm.catalog.entries import AuthEntry, ModelEntry, ProviderEntry, http_url
 from flowllm.catalog.settings import Settings, settle, value_of
 from flowllm.core.card import Auth, ModelCard, ProviderCard
 from flowllm.core.errors import PipelineInvalid, Problem
@@ -92,14 +92,16 @@ def card_of(
         raise PipelineInvalid([problem(misfit, name, at) for misfit in found]) from None
     variables = os.environ if environment is None else environment
     entry, version = _of_version(entry, variables)
-    settings = settle(entry, variables, _said(entry, variables))
+    said, refused = _said(entry, variables)
+    settings = settle(entry, variables, said)
     problems = [problem(misfit, name, at) for misfit in (*_quirks(entry, check_quirks), *settings.misfits)]
     if entry.name not in ("", name):
         message = f"the file of `{name}` calls itself `{entry.name}`"
         problems.append(Problem("bad_value", message, "name", at(("name",), "value"), hint=f"name: {name}"))
     if problems:
         raise PipelineInvalid(problems)
-    return replace(_card(entry, name, origin, settings), api_version=version)
+    made = _card(entry, name, origin, settings)
+    return replace(made, api_version=version, unset={**made.unset, **refused})
 
 
 def _of_version(entry: ProviderEntry, environment: Mapping[str, str]) -> tuple[ProviderEntry, str]:
@@ -200,14 +202,20 @@ def _model(name: str, entry: ModelEntry, *, free: bool) -> ModelCard:
 FREE: Mapping[str, Decimal] = {"input": Decimal(0), "output": Decimal(0)}
 
 
-def _said(entry: ProviderEntry, environment: Mapping[str, str]) -> str:
-    """The server that the variable of the file names, as ``host``, ``host:port`` or a URL; else nothing."""
+def _said(entry: ProviderEntry, environment: Mapping[str, str]) -> tuple[str, dict[str, str]]:
+    """The server that the variable of the file names, if one does, and why what it holds is none."""
     said = environment.get(entry.base_url_env or "", "").strip().rstrip("/")
-    if not said:
-        return ""
+    try:
+        return (http_url(_address(said, entry)) if said else ""), {}
+    except ValueError:
+        return "", {"base_url": f"${entry.base_url_env} does not hold an address"}
+
+
+def _address(said: str, entry: ProviderEntry) -> str:
+    """``host``, ``:port``, ``host:port`` or a URL as one whole address; ValueError for what is none of them."""
     written = urlsplit(entry.base_url)
     parts = urlsplit(said if "://" in said else f"{written.scheme}://{said}")
-    host = {"0.0.0.0": "127.0.0.1"}.get(parts.hostname or "", parts.hostname or "")  # noqa: S104
+    host = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1"}.get(parts.hostname or "", parts.hostname or "")  # noqa: S104
     host = f"[{host}]" if ":" in host else host
     port = parts.port or (written.port if parts.scheme == "http" else None)
     return f"{parts.scheme}://{host}{f':{port}' if port else ''}{parts.path or written.path}"

@@ -48,7 +48,8 @@ def _decimal(value: Any) -> Decimal:
     return number
 
 
-def _http_url(url: str) -> str:
+def http_url(url: str) -> str:
+    """The address of a server without a slash at its end; ValueError for what is none."""
     parts = urlsplit(url)
     if url and (parts.scheme not in ("http", "https") or not parts.hostname):
         message = "a base_url starts with https:// or http:// and names a server"
@@ -59,8 +60,17 @@ def _http_url(url: str) -> str:
     return url.rstrip("/")
 
 
+def _token_url(url: str) -> str:
+    """A key goes there as it is, so that the way must be private."""
+    parts = urlsplit(http_url(url))
+    if parts.scheme == "http" and parts.hostname not in ("localhost", "127.0.0.1", "::1"):
+        message = "a token_url starts with https://, but for a server on this machine"
+        raise ValueError(message)
+    return url.rstrip("/")
+
+
 def _origin(url: str) -> str:
-    parts = urlsplit(_http_url(url))
+    parts = urlsplit(http_url(url))
     if not url or parts.path:
         message = "an origin is https:// and the name of a server"
         raise ValueError(message)
@@ -140,7 +150,7 @@ class AuthEntry(_Strict):
     required: bool = True
     service: str = ""
     scope: str = ""
-    token_url: Annotated[str, AfterValidator(_http_url)] = ""
+    token_url: Annotated[str, AfterValidator(_token_url)] = ""
 
     @model_validator(mode="after")
     def _service_of_aws(self) -> Self:
@@ -202,7 +212,7 @@ class ProviderEntry(_Strict):
     limits: Mapping[Limit, LimitEntry] = {}
     endpoints: Mapping[Endpoint, Annotated[str, AfterValidator(_place)]] = {}
     versions: Mapping[str, VersionEntry] = {}
-    base_url: Annotated[str, AfterValidator(_http_url)] = ""
+    base_url: Annotated[str, AfterValidator(http_url)] = ""
     base_url_env: Annotated[str, AfterValidator(_variable)] | None = None
     wire: Mapping[Task, str] = {}
     settings: Mapping[Annotated[str, Field(pattern=SETTING)], SettingEntry] = {}

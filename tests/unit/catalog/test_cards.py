@@ -4,10 +4,11 @@ import orjson
 import pytest
 import yaml
 
+from flowllm.backends.addresses import require_place
 from flowllm.backends.wire import check_quirks, find_wire
 from flowllm.catalog import card_of, load_catalog, packaged_providers
 from flowllm.core.delta import Usage
-from flowllm.core.errors import PipelineInvalid
+from flowllm.core.errors import PipelineInvalid, SetupError
 from flowllm.core.origin import Origin
 from flowllm.core.request import Chat, Message, Text
 from flowllm.pricing.cost import pricing_of
@@ -65,6 +66,7 @@ def test_a_secret_is_the_name_of_a_variable(env):
         ({"auth": {"scheme": "bearer", "service": "x"}}, "bad_value", "acme.auth"),
         ({"auth": {"scheme": "aws", "service": "x"}}, "bad_value", "acme.auth"),
         ({"auth": {"scheme": "ibm", "token_url": "x"}}, "bad_value", "acme.auth.token_url"),
+        ({"auth": {"scheme": "ibm", "token_url": "http://iam.example/t"}}, "bad_value", "acme.auth.token_url"),
         ({"bse_url": "x"}, "unknown_field", "acme.bse_url"),
         ({"base_url": "ftp://x"}, "bad_value", "acme.base_url"),
         ({"base_url": "https://u:p@x.example"}, "bad_value", "acme.base_url"),
@@ -116,10 +118,30 @@ def test_all_problems_come_at_once():
         ("http://box:9000/", "http://box:9000/v1"),
         ("https://ollama.example", "https://ollama.example/v1"),
         ("http://box/proxy", "http://box:11434/proxy"),
+        (":9000", "http://127.0.0.1:9000/v1"),
+        ("[::1]:9000", "http://[::1]:9000/v1"),
     ],
 )
 def test_ollama_is_where_its_variable_says(said, url):
     assert shipped(OLLAMA_HOST=said).providers["ollama"].base_url == url
+
+
+@pytest.mark.parametrize("said", ["localhost:abc", "box:99999", "[::1", "ftp://box"])
+def test_what_is_no_address_is_told_when_the_provider_is_used(said):
+    ollama = shipped(OLLAMA_HOST=said).providers["ollama"]
+    with pytest.raises(SetupError, match="OLLAMA_HOST does not hold an address") as caught:
+        require_place(ollama)
+    assert caught.value.hint == "providers.ollama.base_url=https://..."
+    over = {"ollama": {"base_url": "http://gpu:1/v1"}}
+    catalog = load_catalog([packaged_providers()], read, over, check_quirks, {"OLLAMA_HOST": said})
+    require_place(catalog.providers["ollama"])
+
+
+@pytest.mark.parametrize(
+    "url", ["https://iam.example/t", "http://localhost:1/t", "http://127.0.0.1/t", "http://[::1]/t"]
+)
+def test_a_key_is_changed_into_a_token_over_a_private_way(url):
+    assert card({"auth": {"scheme": "ibm", "token_url": url}}).auth.token_url == url
 
 
 def test_an_override_wins_over_file_and_variable():
