@@ -43,8 +43,10 @@ class KeyStore:
     def set(self, name: str, key: str) -> None:
         """Keep ``key`` under ``name``, replacing what was there."""
         key = key.strip()
-        if not key or not name.isidentifier():
-            message = f"`{name}` with {'a key' if key else 'an empty key'} cannot be kept"
+        plain = key.isascii() and key.isprintable()
+        if not key or not plain or not name.isidentifier():
+            kind = "an empty key" if not key else "a key" if plain else "a key with a line break or a strange letter"
+            message = f"`{name}` with {kind} cannot be kept"
             raise SetupError("missing_key", message, hint="flowllm keys set OPENAI_API_KEY")
         register(key)
         with self._lock:
@@ -150,6 +152,15 @@ class KeySource:
 def masked(key: str) -> str:
     """A key as it may be shown: its end, and only where enough of it stays hidden."""
     return f"…{key[-SHOWN:]}" if len(key) >= SHOWN * 4 else "…"
+
+
+def require_plain(key: str, auth: Auth, provider: str) -> str:
+    """The key; `SetupError` ``missing_key``, without it, where no header could carry it."""
+    if key.isascii() and key.isprintable():
+        return key
+    name = auth.env[0] if auth.env else f"{provider.upper()}_API_KEY"
+    message = f"the key of `{provider}` holds a sign that no key has, such as a line break or a letter with an accent"
+    raise SetupError("missing_key", message, hint=f"flowllm keys set {name}")
 
 
 def require_key(card: ProviderCard, key: str | None) -> str | None:

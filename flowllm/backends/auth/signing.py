@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 from urllib.parse import quote, quote_plus, urlencode
 
 from flowllm.backends.addresses import require_own
-from flowllm.backends.auth.keys import require_key
+from flowllm.backends.auth.keys import require_key, require_plain
 from flowllm.core.card import Auth, ProviderCard
 from flowllm.core.errors import SetupError
 from flowllm.core.secrets import register
@@ -53,6 +53,7 @@ def signer_for(card: ProviderCard, find_key: FindKey, client: "HttpClient") -> S
 def require_credentials(card: ProviderCard, find_key: FindKey) -> str | None:
     """The provider's key; `SetupError` where it has none and nothing else can sign, as far as can be known offline."""
     key, library = find_key(card.auth), LIBRARIES.get(card.auth.scheme)
+    require_plain(key or "", card.auth, card.name)
     if library is None:
         return require_key(card, key)
     if not key:

@@ -3,6 +3,7 @@ import stat
 import pytest
 
 from flowllm.backends.auth.keys import KeySource, KeyStore, masked, require_key
+from flowllm.backends.auth.signing import require_credentials
 from flowllm.core.card import Auth, ProviderCard
 from flowllm.core.errors import SetupError
 from flowllm.core.secrets import registered
@@ -95,3 +96,15 @@ def test_settings_are_read_from_the_environment_over_dotenv(tmp_path, store):
 @pytest.mark.parametrize(("key", "shown"), [("", "…"), ("a" * 15, "…"), ("a" * 12 + "bcde", "…bcde")])
 def test_masks_show_little(key, shown):
     assert masked(key) == shown
+
+
+@pytest.mark.parametrize("key", ["abcdef\nghijkl", "abc\u2028def", "geheimnis-\u00e4", "abc\x7fdef"])
+@pytest.mark.parametrize("scheme", ["bearer", "header", "google", "ibm"])
+def test_a_key_that_no_header_carries_is_refused_where_it_is_found(scheme, key, store):
+    card = ProviderCard("acme", URL, auth=Auth(scheme, ("ACME_KEY",), "x-key"))
+    with pytest.raises(SetupError, match="sign that no key has") as caught:
+        require_credentials(card, KeySource({"ACME_KEY": key}, None, store))
+    assert (caught.value.code, caught.value.hint) == ("missing_key", "flowllm keys set ACME_KEY")
+    assert key[:4] not in str(caught.value)
+    with pytest.raises(SetupError, match="cannot be kept"):
+        store.set("ACME_KEY", key)
