@@ -2,10 +2,13 @@
 
 import pytest
 
-from flowllm.config import load_yaml
+from flowllm.compiler import compile_spec
+from flowllm.compiler.call_policies import fallbacks
+from flowllm.config import load, load_yaml
+from flowllm.core.errors import PipelineInvalid
 from flowllm.policies import SETTABLE
 from flowllm.policies.chain import parse_policy, policy_model
-from tests.unit.compiler.worlds import problems
+from tests.unit.compiler.worlds import CATALOG, KINDS, problems
 
 CALL = "kind: call, prompt: x, model: open/m"
 NO_LENGTH = "is no length of time such as 500ms, 45s, 2m or 7d"
@@ -90,3 +93,57 @@ def test_every_parameter_has_an_example_that_it_takes(name):
 
 def _needed(name):
     return {"timeout": {"seconds": 1}, "attempt_timeout": {"seconds": 1}, "fallback": {"models": ["a/b"]}}.get(name, {})
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "retry: {attempts: >-1}",
+        "retry: >0",
+        "retry: {base: 1s, >bse: 1}",
+        "fallback: [open/m, >3]",
+        "timeout: >{}",
+    ],
+)
+@pytest.mark.parametrize("top", [False, True])
+def test_the_part_that_is_wrong_is_where_it_stands(written, top, tmp_path):
+    before, _, behind = written.partition(">")
+    if top:
+        text = f"policies:\n  {before}{behind}\nnodes: {{a: {{{CALL}}}}}\noutputs: {{o: a.text}}\n"
+    else:
+        text = (
+            f"outputs: {{o: a.text}}\nnodes:\n  a:\n    {CALL.replace(', ', chr(10) + '    ')}\n    {before}{behind}\n"
+        )
+    path = tmp_path / "p.yaml"
+    path.write_text(text, "utf-8")
+    with pytest.raises(PipelineInvalid) as refused:
+        compile_spec(load(path, [], kinds=KINDS), kinds=KINDS, catalog=CATALOG)
+    (problem,) = refused.value.problems
+    line, indent = (2, 3) if top else (7, 5)
+    assert (problem.origin.line, problem.origin.column) == (line, indent + len(before))
+
+
+@pytest.mark.parametrize("written", ["retyr: 3", "meter: false", "single_flight: true"])
+def test_a_policy_that_cannot_be_set_is_at_its_name(written, tmp_path):
+    path = tmp_path / "p.yaml"
+    path.write_text(f"policies:\n  {written}\nnodes: {{a: {{{CALL}}}}}\noutputs: {{o: a.text}}\n", "utf-8")
+    with pytest.raises(PipelineInvalid) as refused:
+        compile_spec(load(path, [], kinds=KINDS), kinds=KINDS, catalog=CATALOG)
+    (problem,) = refused.value.problems
+    assert (problem.origin.line, problem.origin.column) == (2, 3)
+
+
+@pytest.mark.parametrize(
+    ("raw", "models"),
+    [
+        (["a/b", "c/d"], ["a/b", "c/d"]),
+        ("a/b", ["a/b"]),
+        ({"models": ["a/b", 3]}, ["a/b"]),
+        ({"models": "a/b"}, ["a/b"]),
+        ({}, []),
+        (None, []),
+    ],
+)
+def test_the_models_of_a_fallback(raw, models):
+    assert fallbacks({"fallback": raw, "retry": 3}) == models
+    assert fallbacks({}) == []

@@ -65,3 +65,29 @@ def test_what_a_model_reads_is_looked_up(model, told):
     ask = {"kind": "call", "prompt": "x", "model": model}
     found = problems(nodes({"o": "a.text"}, a=ask, b={"kind": "fake", "in": {"v": "inputs.text"}}))
     assert told in [str(problem).partition(" (hint")[0] for problem in found]
+
+
+@pytest.mark.parametrize(
+    ("region", "read"),
+    [
+        ({"kind": "mop"}, "item"),
+        ({"kind": "mop", "as": "one"}, "one"),
+        ({"kind": "mop", "as": "one"}, "item"),
+        ({"kind": "cache", "each": "inputs.xs"}, "item"),
+        ({"kind": "cache", "each": "inputs.xs", "as": "one"}, "one"),
+    ],
+)
+def test_names_that_only_another_fault_hides_are_not_unknown_too(region, read):
+    inner = {"kind": "fake", "in": {"v": read}}
+    found = problems(
+        nodes({"o": "b.value"}, m={"around": ["a"], "of": "a.value", **region}, a=inner, b=inner | {"in": {}})
+    )
+    assert len(found) == 1
+    assert found[0].code != "unknown_reference"
+
+
+def test_other_names_inside_a_region_of_no_kind_are_unknown():
+    inner = {"kind": "fake", "in": {"v": "other"}}
+    region = {"kind": "mop", "as": "one", "around": ["a"], "of": "a.value"}
+    found = problems(nodes({"o": "a.value"}, m=region, a=inner))
+    assert sorted(problem.code for problem in found) == ["unknown_kind", "unknown_reference"]
