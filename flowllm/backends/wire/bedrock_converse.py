@@ -303,7 +303,8 @@ class Decoder(AnswerDecoder):
     def finish(self) -> list[Delta]:
         """The number of citations and the end mark; an answer given by calling a tool just stopped."""
         deltas = list(super().finish())
-        if self._answering and not self._called:
+        last = deltas[-1]
+        if self._answering and not self._called and isinstance(last, Finish) and last.reason == "tool_calls":
             deltas[-1] = Finish("stop", self._raw)
         return deltas
 

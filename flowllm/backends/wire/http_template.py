@@ -1,13 +1,13 @@
 """Servers with formats of their own: a request template and response paths, written in the provider's file.
 
 A template is data. ``{name}`` in it is a part of the request or a setting of the provider; a string that
-is nothing but one takes the value as it is, and what is unsaid is left out; an item of a list that names
+is nothing but one takes the value as it is, one with something unsaid is left out; an item of a list that names
 ``{text}`` or ``{document}`` stands there for each of them. Paths are those of the
 language and begin with ``answer``, the JSON that came back. What a template does not name is not sent;
 images and tools that it has no place for are refused.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any, Literal
 from urllib.parse import quote
@@ -53,13 +53,14 @@ class StreamTemplate(_Data):
     """How a chat streams: what is over its ``path`` and ``body``, and where each event has its piece of text.
 
     ``json_form`` is what a stream of JSON is: one body, lines, or the items of an array; events need no word.
-    Without ``finish`` a stream may end anywhere.
+    Without ``finish`` a stream may end anywhere. Where ``skip`` is true, the event's text is no part of the answer.
     """
 
     path: str = ""
     body: Mapping[str, Any] = {}
     json_form: Literal["whole", "lines", "items"] = "whole"
     text: AnswerPath
+    skip: AnswerPath | None = None
     finish: AnswerPath | None = None
     input_tokens: AnswerPath | None = None
     output_tokens: AnswerPath | None = None
@@ -213,7 +214,8 @@ def _filled(template: Any, values: Mapping[str, Any]) -> Any:
         names = placeholders(template)
         if names and template == f"{{{names[0]}}}":
             return values.get(names[0])
-        return filled(template, {name: str(value) for name, value in values.items() if value is not None})
+        said = {name: str(value) for name, value in values.items() if value is not None}
+        return filled(template, said) if all(name in said for name in names) else None
     if isinstance(template, Mapping):
         pairs = ((name, _filled(part, values)) for name, part in template.items())
         return {name: value for name, value in pairs if value is not None}
@@ -259,13 +261,21 @@ def _text(value: Any) -> str:
 class _Answer(AnswerDecoder):
     """Frames of a chat to deltas: one body, or events, of which those without text are passed over."""
 
-    __slots__ = ("_stream", "_template")
+    __slots__ = ("_missing", "_seen", "_stream", "_template")
     mark = b"[DONE]"
 
     def __init__(self, template: ChatTemplate, stream: StreamTemplate | None) -> None:
         super().__init__()
         self._template = template
         self._stream = stream
+        self._missing: Frame | None = None
+        self._seen = False
+
+    def finish(self) -> Iterable[Delta]:
+        """The end mark; an answer none of whose events had text where it should be is of another format."""
+        if self._missing is not None and self._stream is not None:
+            raise invalid(self._missing, f"has no `{self._stream.text}`")
+        return super().finish()
 
     def _load(self, frame: Frame) -> Any:
         return _json(frame)
@@ -273,12 +283,23 @@ class _Answer(AnswerDecoder):
     def _read(self, data: Any, frame: Frame, deltas: list[Delta]) -> None:
         template = self._template if frame.whole or self._stream is None else self._stream
         self._name(found_at(self._template.model, data), deltas)
-        found = found_at(template.text, data) if template is self._stream else _required(template, data, frame)
-        self._say(_text(found), deltas)
+        self._say(self._found(template, data, frame), deltas)
         self._end(found_at(template.finish, data))
         if usage := _usage(template, data):
             deltas.append(usage)
         self.complete = self.complete or frame.whole or template.finish is None
+
+    def _found(self, template: ChatTemplate | StreamTemplate, data: Any, frame: Frame) -> str:
+        """The text of a body, or of an event, which may be without one as long as another has one."""
+        if not isinstance(template, StreamTemplate):
+            return _text(_required(template, data, frame))
+        try:
+            found = follow(template.text, {ROOT: data})
+        except NodeFailure:
+            self._missing = None if self._seen else frame
+            return ""
+        self._seen, self._missing = True, None
+        return "" if found_at(template.skip, data) is True else _text(found)
 
 
 def _required(template: ChatTemplate | StreamTemplate, data: Any, frame: Frame) -> Any:

@@ -164,7 +164,7 @@ class Decoder(AnswerDecoder):
         """The end; a prediction that failed would fail again, and be paid again."""
         if status != "succeeded":
             message = "the prediction was canceled" if status == "canceled" else f"the prediction ended as {status}"
-            message = f"{message}: {error}"[:LONGEST] if error else message
+            message = str(error)[:LONGEST] if error else message
             raise ProviderFailure("server_error", message, facts=ProviderFacts(should_retry=False))
         self._raw = status
         self.complete = self.done = True

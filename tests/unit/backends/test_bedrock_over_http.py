@@ -1,5 +1,7 @@
 """The shipped providers of Amazon against servers that answer in single bytes: paths, proofs, streams, counts."""
 
+from dataclasses import replace
+
 import httpx
 import orjson
 import pytest
@@ -130,14 +132,22 @@ def part(data):
 
 
 async def test_a_stream_of_a_container_stands_inside_the_stream():
-    told = [{"token": {"text": "Hé"}, "details": None},
-            {"token": {"text": "llo"}, "details": {"finish_reason": "length", "generated_tokens": 2}}]  # fmt: skip
+    told = [{"token": {"text": "Hé"}, "details": None}, {"token": {"text": "llo", "special": False}},
+            {"token": {"text": "</s>", "special": True},
+             "details": {"finish_reason": "length", "generated_tokens": 2}}]  # fmt: skip
     text = b"".join(b"data:" + orjson.dumps(data) + b"\n\n" for data in told)
     answer = b"".join(part(text[place : place + 7]) for place in range(0, len(text), 7))
     reply, (got,) = await asked("sagemaker", chat("sagemaker", "e", stream=True), answer, keys=KEYS)
     assert (reply.text, reply.finish, reply.usage.output) == ("Hello".replace("e", "é"), "length", 2)
     assert got.url.path == "/endpoints/e/invocations-response-stream"
-    assert orjson.loads(got.content) == {"inputs": "hi", "parameters": {"return_full_text": False}, "stream": True}
+    parameters = {"return_full_text": False, "details": True}
+    assert orjson.loads(got.content) == {"inputs": "hi", "parameters": parameters, "stream": True}
+
+
+async def test_a_whole_answer_of_a_container_says_why_it_ended():
+    answer = orjson.dumps([{"generated_text": "Hé", "details": {"finish_reason": "length", "generated_tokens": 2}}])
+    reply, _ = await asked("sagemaker", chat("sagemaker", "e"), answer, keys=KEYS)
+    assert (reply.text, reply.finish, reply.usage.output) == ("Hé", "length", 2)
 
 
 @pytest.mark.parametrize(
@@ -161,3 +171,12 @@ async def test_an_error_names_the_provider_and_no_key():
     with pytest.raises(ProviderFailure, match=r"^bedrock answered 403: no access with \*\*\*") as caught:
         await asked("bedrock", chat(), b'{"message": "no access with bedrock-key"}', status=403, headers=headers)
     assert caught.value.code == "permission"
+
+
+@pytest.mark.parametrize(("raw", "finish"), [("tool_use", "stop"), ("max_tokens", "length"), ("end_turn", "stop")])
+async def test_an_answer_given_by_calling_a_tool_ends_as_it_was_said(raw, finish):
+    call = {"toolUse": {"toolUseId": "1", "name": "answer", "input": {"a": 1}}}
+    answer = orjson.dumps({"output": {"message": {"content": [call]}}, "stopReason": raw})
+    request = replace(chat(model="amazon.nova-x"), schema={"type": "object"})
+    reply, _ = await asked("bedrock", request, answer)
+    assert (reply.text, reply.finish) == ('{"a":1}', finish)

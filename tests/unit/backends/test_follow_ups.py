@@ -133,7 +133,7 @@ async def test_what_goes_wrong_after_a_prediction_was_made(answer, code):
 @pytest.mark.parametrize("error", ["out of memory", None])
 async def test_a_prediction_that_failed_is_not_made_again(error):
     server = Server().on(PREDICTIONS, prediction("failed", error=error))
-    with pytest.raises(ProviderFailure, match=f"ended as failed{f': {error}' if error else ''}$") as caught:
+    with pytest.raises(ProviderFailure, match=error or "ended as failed$") as caught:
         await server.deltas(stream=False)
     assert (caught.value.code, caught.value.retryable) == ("server_error", False)
 
@@ -160,3 +160,26 @@ async def test_a_stream_that_tells_no_more_than_the_prediction_is_followed_once(
     assert fold(await server.deltas(stream=True)).text == "a"
     assert [request.url.host for request in server.sent].count("stream.acme.example") == 1
     assert server.clock.slept == [0.5, 0.5]
+
+
+STREAMED = {"templates": {"chat": TEMPLATE["templates"]["chat"] | {"stream": {"text": "answer.text"}}}}
+
+
+async def test_a_stream_without_text_where_it_should_be_is_no_answer():
+    server = Server().on(f"{API}/predict", b'data: {"token": "a"}\n\ndata: {"token": "b"}\n\ndata: [DONE]\n\n')
+    with pytest.raises(ProviderFailure, match=r"has no `answer\.text`") as caught:
+        await server.deltas(stream=True, wire="http_template", quirks=STREAMED)
+    assert caught.value.code == "invalid_response"
+
+
+async def test_some_events_of_a_stream_may_be_without_text():
+    server = Server().on(f"{API}/predict", b'data: {"id": 1}\n\ndata: {"text": "b"}\n\ndata: {"id": 1}\n\n')
+    assert fold(await server.deltas(stream=True, wire="http_template", quirks=STREAMED)).text == "b"
+
+
+@pytest.mark.parametrize(("text", "sent"), [("{prompt} of {temperature}", {}), ("{prompt}!", {"p": "hi!"})])
+async def test_a_text_with_something_unsaid_in_it_is_left_out(text, sent):
+    server = Server().on(f"{API}/predict", {"output": "a"})
+    quirks = {"templates": {"chat": TEMPLATE["templates"]["chat"] | {"body": {"p": text}}}}
+    await server.deltas(stream=False, wire="http_template", quirks=quirks)
+    assert orjson.loads(server.sent[0].content) == sent
