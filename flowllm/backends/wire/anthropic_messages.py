@@ -99,7 +99,8 @@ class Wire:
     def count(self, request: Chat) -> HttpParts:
         """The chat without what is said of its answer."""
         path = self._card.endpoints.get("count_tokens", "/messages/count_tokens")
-        body = {word: value for word, value in orjson.loads(self.encode(request).body).items() if word in _COUNTED}
+        told = {"model": model_of(self._card, request.model)[0]} | orjson.loads(self.encode(request).body)
+        body = {word: value for word, value in told.items() if word in _COUNTED}
         return HttpParts("POST", path, orjson.dumps(body))
 
     def counted(self, answer: Any) -> int | None:

@@ -265,3 +265,9 @@ def test_a_response_path_is_one_of_the_language(path, right):
 def test_a_word_that_no_template_knows_is_named_with_its_place():
     (found,) = check_quirks(["http_template"], chat_template(txt="answer"))
     assert found.steps == ("quirks", "templates", "chat", "txt")
+
+
+def test_a_count_names_the_model_where_a_chat_has_it_in_its_path():
+    card = ProviderCard("acme", "https://acme.example", {"chat": "anthropic_messages"}, quirks={"drop": ["model"]})
+    parts = find_wire("anthropic_messages", card).count(Chat("acme/m", (Message("user", (Text("hi"),)),)))
+    assert orjson.loads(parts.body)["model"] == "m"
