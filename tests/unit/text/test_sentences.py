@@ -30,6 +30,8 @@ ONE = [  # no full stop inside ends a sentence
 ]
 SEVERAL = [
     ("One. Two! Three? Four", ["One.", "Two!", "Three?", "Four"]),
+    ("Am 12. Mai kam er. Am 3. Mai auch.", ["Am 12. Mai kam er.", "Am 3. Mai auch."]),
+    ("Es waren 112. Mai war es.", ["Es waren 112.", "Mai war es."]),
     ("Really?! Yes.", ["Really?!", "Yes."]),
     ('"I did not." He left.', ['"I did not."', "He left."]),
     ("(It was small.) Then it grew.", ["(It was small.)", "Then it grew."]),

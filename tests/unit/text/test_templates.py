@@ -465,3 +465,8 @@ def test_code_is_generated_at_the_first_rendering_and_once(monkeypatch):
     assert made == []
     assert [first({"a": 1}), first({"a": 0}), second({"a": 1})] == ["only here", "", "only here"]
     assert len(made) == 1
+
+
+def test_a_loop_knows_its_neighbours_and_its_depth():
+    facts = "{{ loop.previtem | default('-') }}{{ loop.nextitem | default('-') }}{{ loop.depth }}{{ loop.depth0 }}"
+    assert render("{% for x in xs %}" + facts + "{{ loop.revindex0 }} {% endfor %}", xs=["a", "b"]) == "-b101 a-100 "
