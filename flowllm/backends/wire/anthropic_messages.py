@@ -84,7 +84,9 @@ class Wire:
         assert isinstance(request, Chat)
         quirks = self._quirks.of(request.model)
         name, known = model_of(self._card, request.model)
-        most = request.sampling.max_output_tokens or min(quirks.max_tokens, (known and known.output) or 1 << 30)
+        thought = _BUDGET.get(request.reasoning or "none", 0) if quirks.thinking == "budget" else 0
+        unsaid = min(quirks.max_tokens + thought, (known and known.output) or 1 << 30)
+        most = request.sampling.max_output_tokens or unsaid
         body = {"model": name, "max_tokens": most, **_body(request, quirks, most)}
         if quirks.cache == "prefix" and not has_marks(request):
             _mark(body)
