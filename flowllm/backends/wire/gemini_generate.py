@@ -278,7 +278,8 @@ class Decoder(AnswerDecoder):
     def _call(self, call: dict[str, Any], seal: str, deltas: list[Delta]) -> None:
         if name := call.get("name"):
             self._close(deltas)
-            given = orjson.dumps(call["args"]).decode() if call.get("args") else ""
+            whole = call.get("args") is not None and not call.get("willContinue")
+            given = orjson.dumps(call["args"]).decode() if whole or call.get("args") else ""
             deltas.append(ToolCall(self._calls, str(call.get("id") or ""), str(name), given, seal))
             self._calls += 1
             self._called = True

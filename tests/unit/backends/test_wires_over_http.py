@@ -180,3 +180,10 @@ async def test_what_is_no_answer_of_a_model_is_judged_alike_by_both_formats(wire
     with pytest.raises(ProviderFailure) as caught:
         await asked(wire, orjson.dumps(answer), Chat("acme/m", (USER,)))
     assert caught.value.code == code
+
+
+@pytest.mark.parametrize(("args", "arguments"), [({"args": {}}, "{}"), ({"args": {"a": 1}}, '{"a":1}')])
+async def test_gemini_s_arguments_may_be_none_at_all(args, arguments):
+    answer = gemini({"functionCall": {"name": "f", **args}}, raw="STOP")
+    reply, _ = await asked("gemini_generate", orjson.dumps(answer), Chat("acme/m", (USER,)))
+    assert [call.arguments for call in reply.tool_calls] == [arguments]
