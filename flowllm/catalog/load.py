@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from flowllm.catalog.cards import CheckQuirks, card_of, merged, problem
 from flowllm.catalog.settings import unread
@@ -77,7 +78,19 @@ def _overridden(data: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, A
     # A server that the user names wins over the variable that names one.
     if "base_url" in over:
         made.pop("base_url_env", None)
+        made["endpoints"] = _moved(made.get("endpoints"), over.get("endpoints"))
     return made
+
+
+def _moved(endpoints: Any, over: Any) -> Any:
+    """The endpoints of the file as paths of another server: a key of that one goes to no server of the file."""
+    if not isinstance(endpoints, Mapping):
+        return endpoints or {}
+    own = over if isinstance(over, Mapping) else {}
+    return {
+        word: urlsplit(place).path if word not in own and isinstance(place, str) and "://" in place else place
+        for word, place in endpoints.items()
+    }
 
 
 class _Files(Mapping[str, Path]):

@@ -144,6 +144,26 @@ def test_a_key_is_changed_into_a_token_over_a_private_way(url):
     assert card({"auth": {"scheme": "ibm", "token_url": url}}).auth.token_url == url
 
 
+def test_models_are_listed_where_an_override_says():
+    def places(over):
+        catalog = load_catalog([packaged_providers()], read, {"bedrock": over}, check_quirks, {"AWS_REGION": "r-1"})
+        card = catalog.providers["bedrock"]
+        return find_wire(card.wire["chat"], card).models.parts(card).path
+
+    gateway = {"base_url": "https://gateway.example"}
+    assert places({}) == "https://bedrock.r-1.amazonaws.com/foundation-models"
+    assert places(gateway) == "/foundation-models"
+    own = {"endpoints": {"models": "https://other.example/models"}}
+    assert places(gateway | own) == "https://other.example/models"
+
+
+def test_prices_of_openai_are_told_by_its_own_pages():
+    models = yaml.safe_load((packaged_providers() / "openai.yaml").read_text(encoding="utf-8"))["models"]
+    priced = [model["source"] for model in models.values() if "price" in model]
+    assert priced
+    assert all(page.startswith("https://developers.openai.com/") for page in priced)
+
+
 def test_an_override_wins_over_file_and_variable():
     catalog = load_catalog(
         [packaged_providers()], read, {"ollama": {"base_url": "http://gpu:1/v1"}}, check_quirks, {"OLLAMA_HOST": "box"}
