@@ -34,7 +34,8 @@ def pipeline_of(case: dict, pipeline: dict) -> dict:
     kinds = {name: node.get("kind") for name, node in pipeline.get("nodes", {}).items()}
     replies = case.get("replies", {})
     nodes = {name: node_of(name, node, replies) for name, node in pipeline.get("nodes", {}).items()}
-    whole = {"flowllm": 1, "model": "mock/echo", **pipeline, "nodes": nodes}
+    model = f"mock/{LATE}" if case.get("delays") else "mock/echo"
+    whole = {"flowllm": 1, "model": model, **pipeline, "nodes": nodes}
     return renamed_ports(whole, kinds)
 
 
@@ -74,11 +75,16 @@ def rules_of(case: dict) -> list[dict]:
         else:
             rules += [{"model": node, "match": exactly(p), **answer_of([reply])} for p, reply in replies.items()]
             rules += [{"model": node, "match": exactly(p), "reply": p} for p in PROMPTS.get(case["name"], ())]
-    delays = case.get("delays", {}).items()
-    return rules + [{"match": exactly(p), "reply": p, "latency": seconds} for p, seconds in delays]
+    if delays := case.get("delays", {}):
+        rules += [{"model": LATE, "match": exactly(p), "reply": p, "latency": delays[p]} for p in delays]
+        rules += [{"model": LATE, "match": exactly(p), "reply": p} for p in PROMPTS.get(case["name"], ())]
+    return rules
 
 
+LATE = "late"
+"""The model of cases with delays: `mock/echo` reads no rules."""
 PROMPTS = {
+    "map_order_is_input_order": ("fast",),
     "map_around_retry": (),
     "item_fails_stops_the_map": ("a", "c"),
     "item_fails_keep_going": ("a", "c"),
