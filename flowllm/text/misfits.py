@@ -66,7 +66,8 @@ def way_in(location: Steps, kind: str, data: Any) -> Steps:
     """The part of ``data`` that a finding is about, without pydantic's names for the alternatives of a union."""
     way: list[str | int] = []
     for step in location:
-        inside = step in data if isinstance(data, Mapping) else isinstance(data, list | tuple) and type(step) is int
+        places = data if isinstance(data, Mapping) else range(len(data)) if isinstance(data, list | tuple) else ()
+        inside = step in places
         if inside:
             data = data[step]
         if inside or step == _KEY or (kind == "missing" and step is location[-1]):

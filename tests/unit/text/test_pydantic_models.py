@@ -112,3 +112,14 @@ def test_a_model_gives_its_json_schema_or_says_why_not():
     assert check_schema(schema_of(Order)) == []
     with pytest.raises(ValueError, match="JsonSchema"):
         schema_of(Odd)
+
+
+class Span(BaseModel):
+    pair: tuple[int, int]
+
+
+@pytest.mark.parametrize("pair", [[1], [], [1, "x"], [1, 2, 3]])
+def test_a_pair_of_another_length_has_a_place(pair):
+    _, errors = checked(Span, {"pair": pair})
+    assert errors
+    assert all(error.startswith("$.pair") for error in errors)
