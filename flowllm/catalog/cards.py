@@ -21,6 +21,7 @@ from flowllm.core.card import Auth, ModelCard, ProviderCard
 from flowllm.core.errors import PipelineInvalid, Problem
 from flowllm.core.origin import Origin
 from flowllm.core.placeholders import filled
+from flowllm.core.secrets import MAKERS
 from flowllm.text.misfits import Misfit, Part, Steps, misfits
 
 VERSION = "api_version"
@@ -62,10 +63,7 @@ _EXAMPLES = {
 }
 
 _CODE_KEYS = frozenset({"_target_", "_partial_", "_args_", "_convert_", "_recursive_", "hydra", "defaults"})
-_SECRET = re.compile(
-    r"sk-[A-Za-z0-9_-]{16,}|gsk_\w{16,}|AIza[\w-]{30,}|AKIA[A-Z0-9]{12,}|ghp_\w{20,}|hf_\w{20,}|xox[abp]-\S{10,}"
-    r"|(?i:bearer)\s+[\w.-]{16,}|eyJ[\w-]{10,}\.[\w-]{10,}"
-)
+_SECRET = re.compile("|".join((*MAKERS, r"(?i:bearer)\s+[\w.-]{16,}")))
 _SECRET_NAMES = re.compile(r"(?i)^(x-|x-goog-)?(authorization|api[-_]?key|key|token|secret|password)$")
 
 

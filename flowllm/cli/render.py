@@ -38,7 +38,7 @@ class Screen:
         self._out = stdout or sys.stdout
         self._err = stderr or sys.stderr
         self.redactor = Redactor()
-        self._pieces = self.redactor.stream(exact=True)
+        self._pieces = self.redactor.stream()
         self._mid_line = False
         self.event_log: Callable[[Any], None] | None = None
 
@@ -86,7 +86,7 @@ class Screen:
 
     def restart(self, reason: str) -> None:
         """What was streamed so far does not count; say so, for it cannot be taken back."""
-        self._pieces = self.redactor.stream(exact=True)
+        self._pieces = self.redactor.stream()
         if self._mid_line:
             self._write("\n")
             self._mid_line = False

@@ -15,7 +15,6 @@ ANY: Final[Schema] = {}
 NEVER: Final[Schema] = {"not": {}}
 """The type of a part that cannot be there."""
 
-SCALARS = frozenset({"string", "integer", "number", "boolean", "null"})
 DEEPEST = 24
 _UNDERSTOOD = frozenset({
     "type", "enum", "const", "properties", "required", "additionalProperties", "items", "anyOf", "oneOf",

@@ -12,6 +12,7 @@ from typing import Any
 from flowllm.config.marks import Marks
 from flowllm.config.words import Report
 from flowllm.core.errors import Problem
+from flowllm.core.secrets import MAKERS
 
 _INSTANTIATE = frozenset({"_partial_", "_args_", "_convert_", "_recursive_", "_mode_", "_execute_"})
 _PLAIN = re.compile(r"\$\{\.*[A-Za-z_][\w.\[\]]*\}")
@@ -19,11 +20,7 @@ _RESOLVER = re.compile(r"\$\{\s*([A-Za-z_][\w.]*)\s*:")
 _HEADER = re.compile(r"\s*#\s*@\s*\w+")
 
 _SHORTEST = 20
-_SECRET = re.compile(
-    r"\b(?:sk-[A-Za-z0-9_-]{24,}|AIza[A-Za-z0-9_-]{35}|AKIA[A-Z0-9]{16}|gh[pousr]_[A-Za-z0-9]{36}"
-    r"|gsk_[A-Za-z0-9]{40,}|hf_[A-Za-z0-9]{30,}|xox[abprs]-[A-Za-z0-9-]{20,})\b"
-    r"|-----BEGIN [A-Z ]*PRIVATE KEY-----"
-)
+_SECRET = re.compile("|".join((*MAKERS, "-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----")))
 
 Steps = tuple[str | int, ...]
 

@@ -8,6 +8,20 @@ import threading
 SHORTEST = 6
 """Shorter values would blank ordinary words and protect nothing."""
 
+MAKERS = (
+    r"(?<![A-Za-z0-9])sk-(?:(?=[\w-]{0,200}\d)[\w-]{16,400}|[A-Za-z]{20,400})",
+    r"AIza[\w-]{30,100}",
+    r"(?<![A-Z0-9])A[KS]IA[0-9A-Z]{16}",
+    r"(?<![A-Za-z0-9])(?:gh[pousr]_|hf_|gsk_|xai-|pplx-)(?:(?=[A-Za-z]{0,200}\d)[A-Za-z0-9]{16,400}|[A-Za-z]{30,400})",
+    r"(?<![A-Za-z0-9])(?:github_pat_|glpat-)(?=[\w-]{0,200}\d)[\w-]{16,400}",
+    r"(?<![A-Za-z0-9])xox[a-z]-[A-Za-z0-9-]{10,400}",
+    r"(?<![\w-])eyJ[\w-]{8,8000}\.[\w-]{8,8000}(?:\.[\w-]{0,8000})?",
+)
+"""Patterns of the keys of known makers: masked wherever they are shown, refused in every file.
+
+A digit or a long body is asked for where words of prose would fit as well. All repetitions are bounded.
+"""
+
 _LOCK = threading.Lock()
 _SECRETS: dict[str, None] = {}
 

@@ -3,8 +3,9 @@
 First every secret that this process has read, in each form in which it can turn up: as it is,
 percent-encoded, in base64 at any alignment, escaped for JSON, Python or HTML. Then what looks like a
 secret: keys of known makers, bearer and basic credentials, tokens, private keys, user names in URLs,
-values of `key=` and its like. `Redactor.clean` is for whole texts, `Redactor.stream` for text that
-comes in pieces: it holds back only what could be the beginning of a secret.
+values of `key=` and its like. `Redactor.clean` is for whole texts, `Redactor.exact` for data, where
+only known secrets are masked; `Redactor.stream` does that for text that comes in pieces, and holds back
+only what could be the beginning of one.
 """
 
 import base64
@@ -15,21 +16,15 @@ from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import quote, quote_plus
 
-from flowllm.core.secrets import registered
+from flowllm.core.secrets import MAKERS, registered
 
 MASK = "***"
 HOLD_AT_MOST = 16_384
 _SHORTEST_FORM = 7
 
-# Each pattern keeps its group, if it has one, and masks the rest. A digit is asked for where words
-# of prose would fit as well. All repetitions are bounded, so that no text takes long.
+# Each pattern keeps its group, if it has one, and masks the rest. All repetitions are bounded.
 _PATTERNS = (
-    r"(?<![A-Za-z0-9])sk-(?=[\w-]{0,200}\d)[\w-]{16,400}",
-    r"AIza[\w-]{30,100}",
-    r"(?<![A-Z0-9])A[KS]IA[0-9A-Z]{16}",
-    r"(?<![A-Za-z0-9])(?:gh[pousr]_|github_pat_|glpat-|hf_|gsk_|xai-|pplx-)(?=[\w-]{0,200}\d)[\w-]{16,400}",
-    r"(?<![A-Za-z0-9])xox[a-z]-[A-Za-z0-9-]{10,400}",
-    r"(?<![\w-])eyJ[\w-]{8,8000}\.[\w-]{8,8000}(?:\.[\w-]{0,8000})?",
+    *MAKERS,
     r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----[\s\S]{0,16000}?(?:-----END [A-Z ]{0,40}PRIVATE KEY-----|\Z)",
     r"(?i:(\b(?:bearer|basic)\s{1,8}))(?=[\w.~+/-]{0,200}[\d=])[\w.~+/=-]{8,8000}",
     r"(://)[^\s/?#@\"'<>]{1,512}(?=@)",
@@ -37,19 +32,6 @@ _PATTERNS = (
     r"(?i:(\b(?:x-)?(?:goog-)?(?:api[-_]?key|access[-_]token|auth[-_]token)[\"']?\s{0,4}[:=]\s{0,4}[\"']?))[^\s\"'&,;<>]{6,8000}",
 )
 _LOOKS = re.compile("|".join(_PATTERNS))
-_TRIGGERS = (
-    *("sk-", "AIza", "AKIA", "ASIA", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "glpat-", "hf_", "gsk_"),
-    *("xai-", "pplx-", "xox", "eyJ", "-----BEGIN", "bearer", "basic", "://"),
-    *("api-key", "api_key", "apikey", "access_token", "access-token", "auth_token", "auth-token"),
-)  # fmt: skip
-_OPEN = re.compile(
-    r"-----BEGIN (?!.{0,16000}-----END [A-Z ]{0,40}-----)[\s\S]*\Z"
-    r"|(?i:\b(?:bearer|basic)\s{1,8}\S*\Z)"
-    r"|(?i:api[-_]?key|access[-_]token|auth[-_]token)[\"']?\s{0,4}[:=]?\s{0,4}\S*\Z"
-    r"|(?:sk-|AIza|A[KS]IA|gh[pousr]_|github_pat_|glpat-|hf_|gsk_|xai-|pplx-|xox|eyJ|://|[?&;][\w-]{1,20}=)\S*\Z"
-    r"|[?&;][\w-]{0,20}\Z",
-    re.DOTALL,
-)
 
 
 class Redactor:
@@ -77,49 +59,40 @@ class Redactor:
             return [self.value(item) for item in value]
         return value
 
-    def stream(self, *, exact: bool = False) -> "Stream":
-        """A redactor for text that comes in pieces."""
-        return Stream(self, exact=exact)
+    def stream(self) -> "Stream":
+        """`exact` for text that comes in pieces."""
+        return Stream(self)
 
-    def spans(self, text: str, *, exact: bool) -> Iterator[tuple[int, int]]:
-        """Where `clean` or `exact` would mask something."""
-        known = _known(self._secrets())
-        for pattern in (known, None if exact else _LOOKS):
-            if pattern is not None:
-                yield from (found.span() for found in pattern.finditer(text))
-
-    def held_from(self, text: str, *, exact: bool) -> int:
-        """The place from which text could still become a secret when more comes."""
-        place = _beginning(text, _starts(self._secrets(), looks=not exact))
-        opened = None if exact else _OPEN.search(text)
-        if opened is not None:
-            place = min(place, opened.start())
-        inside = (start for start, end in self.spans(text, exact=exact) if start < place < end)
+    def held_from(self, text: str) -> int:
+        """The place from which text could still become a known secret when more comes."""
+        secrets = self._secrets()
+        place = _beginning(text, _starts(secrets))
+        known = _known(secrets)
+        inside = (
+            found.start() for found in (known.finditer(text) if known else ()) if found.start() < place < found.end()
+        )
         return min([place, *inside])
 
 
 class Stream:
     """Text in pieces: ``feed`` gives what can be shown already, ``close`` the rest."""
 
-    def __init__(self, redactor: Redactor, *, exact: bool) -> None:
-        self._redactor, self._exact, self._held = redactor, exact, ""
+    def __init__(self, redactor: Redactor) -> None:
+        self._redactor, self._held = redactor, ""
 
     def feed(self, piece: str) -> str:
         """Take a piece in; what may be shown now, cleaned."""
         text = self._held + piece
-        place = self._redactor.held_from(text, exact=self._exact)
+        place = self._redactor.held_from(text)
         if len(text) - place > HOLD_AT_MOST:
             place = len(text)
         self._held = text[place:]
-        return self._clean(text[:place])
+        return self._redactor.exact(text[:place])
 
     def close(self) -> str:
         """The end: what was held back, cleaned."""
         held, self._held = self._held, ""
-        return self._clean(held)
-
-    def _clean(self, text: str) -> str:
-        return self._redactor.exact(text) if self._exact else self._redactor.clean(text)
+        return self._redactor.exact(held)
 
 
 def _masked(found: re.Match[str]) -> str:
@@ -158,14 +131,11 @@ def _known(secrets: tuple[str, ...]) -> re.Pattern[str] | None:
 
 
 @functools.lru_cache(maxsize=8)
-def _starts(secrets: tuple[str, ...], *, looks: bool) -> tuple[re.Pattern[str] | None, int, dict[str, tuple[str, ...]]]:
+def _starts(secrets: tuple[str, ...]) -> tuple[re.Pattern[str] | None, int, dict[str, tuple[str, ...]]]:
     """What a secret can begin with: a pattern of first characters, the longest form, forms by first character."""
     by_first: dict[str, tuple[str, ...]] = {}
     for form in (form for secret in secrets for form in forms(secret)):
         by_first[form[0]] = (*by_first.get(form[0], ()), form)
-    for trigger in _TRIGGERS if looks else ():
-        for first in {trigger[0], trigger[0].upper()}:
-            by_first[first] = (*by_first.get(first, ()), trigger)
     longest = max((len(form) for known in by_first.values() for form in known), default=0)
     characters = "".join(map(re.escape, by_first))
     return (re.compile(f"[{characters}]") if by_first else None), longest, by_first
@@ -178,6 +148,6 @@ def _beginning(text: str, starts: tuple[re.Pattern[str] | None, int, dict[str, t
         return len(text)
     for found in first.finditer(text, max(0, len(text) - longest)):
         rest = text[found.start() :]
-        if any(form.startswith((rest, rest.lower())) for form in by_first[found[0]]):
+        if any(form.startswith(rest) for form in by_first[found[0]]):
             return found.start()
     return len(text)
