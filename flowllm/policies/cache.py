@@ -159,6 +159,7 @@ def _plain(reply: Reply, request: Request, cost: Decimal | None, at: float) -> d
         "usage": None if usage is None else {field.name: getattr(usage, field.name) for field in fields(usage)},
         "finish": [reply.finish, reply.finish_raw],
         "meta": [reply.model, reply.request_id, reply.citations],
+        "simulated": reply.simulated,
     }
 
 
@@ -184,7 +185,8 @@ def _deltas(value: Mapping[str, Any], answered_by: str | None) -> Iterator[Delta
         yield Usage(**value["usage"])
     yield Finish(*value["finish"])
     model, request_id, citations = value["meta"]
-    yield Meta(model, request_id, citations, answered_by)
+    # A row may be of a time when the word was not kept.
+    yield Meta(model, request_id, citations, answered_by, value.get("simulated") is True)
 
 
 def _ending(reply: Reply, answered_by: str | None) -> Iterator[Delta]:

@@ -67,6 +67,24 @@ async def test_a_hit_is_the_same_answer(world, answer):
     assert world.services.store.ttls == [604800]
 
 
+@pytest.mark.parametrize("simulated", [True, False])
+async def test_a_hit_tells_whether_its_stream_was_simulated(world, simulated):
+    call = chain({"cache": True}, world.script((*GOOD, Meta(simulated=simulated))), world.services)
+    told = [(await reply(call, chat(), world.scope())).simulated for _ in range(2)]
+    assert told == [simulated, simulated]
+
+
+async def test_a_row_of_before_streams_were_told_to_be_simulated_is_read(world):
+    script = world.script(GOOD)
+    call = chain({"cache": True}, script, world.services)
+    await collect(call, chat(), world.scope())
+    row = dict(world.services.store.get(digest(chat())))
+    assert row.pop("simulated") is False
+    world.services.store.put(digest(chat()), row)
+    assert (await reply(call, chat(), world.scope())).text == "ok"
+    assert len(script.requests) == 1
+
+
 async def test_events_of_miss_and_hit(world):
     call = chain({"cache": True}, world.script(GOOD), world.services)
     for _ in range(2):
