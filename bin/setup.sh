@@ -39,6 +39,13 @@ add_extras() { # appends the locks of FLOWLLM_EXTRAS (separated by commas or bla
     set +f
 }
 
+refuse_conflicts() { # onnxruntime and onnxruntime-gpu write over each other's files
+    case " $wanted " in *' gpu '* | *' genai-gpu '*) ;; *) return ;; esac
+    for other in dev export genai local; do
+        case " $wanted " in *" $other "*) fail 2 "gpu and $other need two onnxruntimes, which exclude each other" ;; esac
+    done
+}
+
 is_ready() { # true when .venv was completed here, by the interpreter asked for, and holds every wanted lock
     [ -x "$venv/bin/python" ] && [ -r "$stamp/root" ] || return 1
     if [ -n "${FLOWLLM_PYTHON:-}" ]; then
@@ -149,7 +156,10 @@ why_not() { # LOG: why packages were not installed, in one line
 build() { # .venv from nothing; an environment that had the development packages keeps them
     [ -w "$root" ] || fail 3 "$root is read-only, so .venv cannot be made; copy the checkout or use pip install"
     unset PIP_USER PIP_TARGET PIP_PREFIX PIP_REQUIRE_VIRTUALENV PYTHONHOME VIRTUAL_ENV
-    case " $wanted " in *' dev '*) ;; *) [ ! -f "$stamp/dev.txt" ] || wanted="$wanted dev" ;; esac
+    case " $wanted " in
+        *' dev '* | *' gpu '* | *' genai-gpu '*) ;;
+        *) [ ! -f "$stamp/dev.txt" ] || wanted="$wanted dev" ;;
+    esac
     printf 'flowllm: setting up %s\n' "$venv" >&2
     make_venv
     set --
@@ -170,6 +180,7 @@ set_up() { # NAME...: see the contract above
     find_root
     wanted=$*
     [ -z "${FLOWLLM_EXTRAS:-}" ] || add_extras
+    refuse_conflicts
     is_ready && return
     find_python
     [ ! -w "$root" ] || lock

@@ -177,7 +177,13 @@ PLAIN_LINES = [
         "unknown extra 'foo'; known are: aws azure count export gcp genai genai-gpu gpu local",
     ),
     ({"FLOWLLM_EXTRAS": "count,*"}, 2, "unknown extra '*'"),
-    ({"FLOWLLM_EXTRAS": "gpu"}, 3, "extra gpu has no lock yet; install it with pip install 'flowllm-pipelines[gpu]'"),
+    (
+        {"FLOWLLM_EXTRAS": "export"},
+        3,
+        "extra export has no lock yet; install it with pip install 'flowllm-pipelines[export]'",
+    ),
+    ({"FLOWLLM_EXTRAS": "local,gpu"}, 2, "gpu and local need two onnxruntimes, which exclude each other"),
+    ({"FLOWLLM_EXTRAS": "genai-gpu,genai"}, 2, "gpu and genai need two onnxruntimes, which exclude each other"),
     ({"FAKE": "old"}, 3, "needs Python 3.11 or newer; FLOWLLM_PYTHON="),
     ({"FAKE": "old", "FLOWLLM_PYTHON": ""}, 3, "needs Python 3.11 or newer; none was found"),
     ({"FLOWLLM_PYTHON": "/nowhere/python3"}, 3, "newer; FLOWLLM_PYTHON=/nowhere/python3 is none"),
@@ -212,6 +218,14 @@ def test_an_extra_is_installed_once_and_kept(checkout, extras):
     assert checkout.built() == 0
     checkout.run()
     assert checkout.built() == 0
+
+
+def test_an_extra_for_the_gpu_goes_without_the_development_packages(checkout):
+    checkout.run(script="bin/test")
+    assert checkout.run(FLOWLLM_EXTRAS="gpu").returncode == 0
+    installs = [call for call in checkout.calls if "gpu.txt" in call]
+    assert installs
+    assert not any("dev.txt" in call for call in installs)
 
 
 def test_a_read_only_checkout_is_one_plain_line():
