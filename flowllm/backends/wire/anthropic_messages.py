@@ -33,6 +33,7 @@ from flowllm.backends.content import (
 )
 from flowllm.backends.failures import failure_of
 from flowllm.backends.framing import Frame
+from flowllm.backends.thinking import ROOM, Sampled, budget_of, length_of, require_unsampled, sampled
 from flowllm.backends.wire import HttpParts, Listing, model_of
 from flowllm.core.card import ProviderCard
 from flowllm.core.delta import Delta, Reasoning, ToolCall, Usage
@@ -41,8 +42,7 @@ from flowllm.core.request import Chat, Image, Message, Part, Request, Text, Thou
 
 _FORMAT = "anthropic_messages"
 _NO_ID = re.compile(r"[^A-Za-z0-9_-]")
-_BUDGET = {"minimal": 1024, "low": 2048, "medium": 8192, "high": 24576}
-_LEAST_BUDGET = 1024
+_SAMPLING = ("temperature", "top_p", "top_k")
 _COUNTED = frozenset({"model", "messages", "system", "tools", "tool_choice", "thinking", "output_config"})
 _MARKED: Literal["cache_control"] = "cache_control"
 _MARK = mark_of("5m", _MARKED)
@@ -53,8 +53,10 @@ class Quirks(BaseModel):
 
     ``path`` and ``stream_path`` may hold ``{model}``; ``add`` goes into every body. ``max_tokens`` is
     sent where nothing is asked, because the format demands it. ``thinking`` is how a model is told how
-    much to think; ``structured: none`` asks for JSON in words. ``cache: prefix`` marks what stays the
-    same from turn to turn, where a request has no marks of its own.
+    much to think: a ``budget`` is half of the answer's length at most, or all but ``max_tokens`` of it.
+    ``sampling`` is when temperature, top_p and top_k may be set, and ``unsampled`` are words in the names of
+    models that never take them. ``structured: none`` asks for JSON in words. ``cache: prefix`` marks what stays
+    the same from turn to turn, where a request has no marks of its own.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
@@ -64,8 +66,10 @@ class Quirks(BaseModel):
     add: Mapping[str, Any] = {}
     rename: Mapping[str, str] = {}
     drop: tuple[str, ...] = ()
-    max_tokens: int = 8192
+    max_tokens: int = ROOM
     thinking: Literal["effort", "budget", "none"] = "effort"
+    sampling: Sampled = "unthinking"
+    unsampled: tuple[str, ...] = ()
     structured: Literal["json_schema", "none"] = "json_schema"
     cache: Literal["none", "prefix"] = "none"
 
@@ -84,13 +88,14 @@ class Wire:
         assert isinstance(request, Chat)
         quirks = self._quirks.of(request.model)
         name, known = model_of(self._card, request.model)
-        thought = _BUDGET.get(request.reasoning or "none", 0) if quirks.thinking == "budget" else 0
-        unsaid = min(quirks.max_tokens + thought, (known and known.output) or 1 << 30)
-        most = request.sampling.max_output_tokens or unsaid
+        output = known.output if known else None
+        most = length_of(request, quirks.max_tokens, output, by_budget=quirks.thinking == "budget")
         body = {"model": name, "max_tokens": most, **_body(request, quirks, most)}
         if quirks.cache == "prefix" and not has_marks(request):
             _mark(body)
         body = merged(finished_body(body, quirks.drop, quirks.rename), {**quirks.add, **request.extra})
+        told = {word: body.get(word) for word in _SAMPLING}
+        require_unsampled(told, sampled(name, quirks.sampling, quirks.unsampled), body.get("thinking"))
         path = (request.stream and quirks.stream_path) or quirks.path
         return HttpParts("POST", path.replace("{model}", quote(name, safe="")), orjson.dumps(body), request.stream)
 
@@ -167,7 +172,7 @@ def _thinking(effort: str | None, quirks: Quirks, most: int, output: dict[str, A
     if quirks.thinking == "effort":
         output["effort"] = "low" if effort == "minimal" else effort
         return {"type": "adaptive"}
-    return {"type": "enabled", "budget_tokens": max(_LEAST_BUDGET, min(_BUDGET.get(effort, 8192), most - 1))}
+    return {"type": "enabled", "budget_tokens": budget_of(effort, most, quirks.max_tokens)}
 
 
 def _blocks(message: Message) -> list[dict[str, Any]]:

@@ -34,6 +34,7 @@ from flowllm.backends.content import (
 from flowllm.backends.failures import failure_of
 from flowllm.backends.framing import Frame
 from flowllm.backends.hosted import family_of
+from flowllm.backends.thinking import ROOM, Sampled, fields_of, length_of, require_unsampled, sampled
 from flowllm.backends.wire import HttpParts, Listing, model_of
 from flowllm.core.card import ProviderCard
 from flowllm.core.delta import Delta, Finish, Reasoning, ToolCall, Usage
@@ -45,8 +46,6 @@ _NO_ID = re.compile(r"[^A-Za-z0-9_.:-]")
 _LONGEST_ID = 64
 _ANSWER = "answer"
 _MARK = {"cachePoint": {"type": "default"}}
-_LEAST_BUDGET = 1024
-_BUDGET = {"minimal": 1024, "low": 2048, "medium": 8192, "high": 24576}
 _COUNTED = frozenset({"messages", "system", "toolConfig", "additionalModelRequestFields"})
 _EVENTS = ("contentBlockDelta", "contentBlockStart", "messageStop", "metadata")
 _THINKING = {"anthropic": "adaptive", "nova": "nova", "openai": "reasoning_effort"}
@@ -56,11 +55,12 @@ _STRUCTURED = {"nova": "tool", "titan": "none", "llama": "none", "cohere": "none
 class Quirks(BaseModel):
     """What a model or a host of this format does differently; words of a model override the provider's.
 
-    ``converse_path`` and ``converse_stream_path`` may hold ``{model}``; ``add`` goes into every body.
-    ``fields`` is where the fields of a model's own stand, empty for the body itself. ``thinking`` is how
-    a model is told how much to think and ``structured`` how it is asked for JSON, ``family`` by what its
-    name says: ``tool`` has it call one, ``none`` asks in words. ``cache: prefix`` marks what stays the
-    same from turn to turn, where a request has no marks of its own.
+    ``converse_path`` and ``converse_stream_path`` may hold ``{model}``; ``add`` goes into every body, ``drop``
+    works on the names of ``inferenceConfig`` too. ``fields`` is where the fields of a model's own stand, empty
+    for the body itself. ``thinking`` is how a model is told how much to think and ``structured`` how it is asked
+    for JSON, ``family`` by what its name says: ``tool`` has it call one, ``none`` asks in words. ``sampling`` and
+    ``unsampled`` are those of the messages format. ``cache: prefix`` marks what stays the same from turn to turn,
+    where a request has no marks of its own.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
@@ -72,6 +72,8 @@ class Quirks(BaseModel):
     fields: str = "additionalModelRequestFields"
     thinking: Literal["family", "adaptive", "budget", "nova", "reasoning_effort", "effort", "none"] = "family"
     structured: Literal["family", "json_schema", "tool", "none"] = "family"
+    sampling: Sampled = "unthinking"
+    unsampled: tuple[str, ...] = ()
     cache: Literal["none", "prefix"] = "none"
 
 
@@ -88,11 +90,12 @@ class Wire:
         """A chat as a POST of JSON."""
         assert isinstance(request, Chat)
         quirks = self._quirks.of(request.model)
-        name = model_of(self._card, request.model)[0]
-        body = _body(request, quirks, family_of(name))
+        name, known = model_of(self._card, request.model)
+        body = _body(request, quirks, family_of(name), known.output if known else None)
         if quirks.cache == "prefix" and not has_marks(request):
             _mark(body)
         body = merged(finished_body(body, quirks.drop, {}), {**quirks.add, **request.extra})
+        require_unsampled(*_sampling(body, quirks, name))
         path = quirks.converse_stream_path if request.stream else quirks.converse_path
         return HttpParts("POST", path.replace("{model}", quote(name, safe="")), orjson.dumps(body), request.stream)
 
@@ -118,7 +121,7 @@ class Wire:
         return failure_of(status, headers, body)
 
 
-def _body(request: Chat, quirks: Quirks, family: str) -> dict[str, Any]:
+def _body(request: Chat, quirks: Quirks, family: str, longest: int | None) -> dict[str, Any]:
     messages = with_ids(request.messages)
     system = [part for m in messages if m.role == "system" for part in m.parts if isinstance(part, Text)]
     structured = _structured(request, quirks, family)
@@ -128,13 +131,17 @@ def _body(request: Chat, quirks: Quirks, family: str) -> dict[str, Any]:
         output["textFormat"] = {"type": "json_schema", "structure": {"jsonSchema": shape}}
     elif structured == "none" and request.schema is not None:
         system.append(Text(wanted_shape(request.schema)))
-    fields = _fields(request, quirks.thinking if quirks.thinking != "family" else _THINKING.get(family, "effort"))
+    thinking = quirks.thinking if quirks.thinking != "family" else _THINKING.get(family, "effort")
+    length = request.sampling.max_output_tokens
+    if thinking == "budget" and request.reasoning not in (None, "none"):
+        length = length_of(request, ROOM, longest, by_budget=True)
+    fields = fields_of(request.reasoning, thinking, length or 0)
     if effort := fields.pop("effort", None):
         output["effort"] = effort
     body = {
         "messages": turns_of(messages, _blocks),
         "system": _parts(tuple(system)) or None,
-        "inferenceConfig": _inference(request) or None,
+        "inferenceConfig": finished_body(_inference(request, length), quirks.drop, {}) or None,
         "toolConfig": _tools(request, structured),
         "outputConfig": output or None,
     }
@@ -151,39 +158,21 @@ def _structured(request: Chat, quirks: Quirks, family: str) -> str:
     return "none" if way == "tool" and request.schema.get("type") != "object" else way
 
 
-def _fields(request: Chat, thinking: str) -> dict[str, Any]:
-    """What tells the model how much to think; ``effort`` is a word of the format itself."""
-    effort = request.reasoning
-    if effort is None or thinking == "none":
-        return {}
-    if thinking == "reasoning_effort":
-        return {"reasoning_effort": effort}
-    if thinking == "nova":
-        wanted = {"minimal": "low", "low": "low", "medium": "medium"}.get(effort, "high")
-        return {"reasoningConfig": _switched(effort) | ({} if effort == "none" else {"maxReasoningEffort": wanted})}
-    if effort == "none":
-        return {} if thinking == "effort" else {"thinking": {"type": "disabled"}}
-    if thinking == "budget":
-        most = request.sampling.max_output_tokens or 1 << 30
-        budget = max(_LEAST_BUDGET, min(_BUDGET.get(effort, 8192), most - 1))
-        return {"thinking": {"type": "enabled", "budget_tokens": budget}}
-    told = {"effort": "low" if effort == "minimal" else effort}
-    return told | ({"thinking": {"type": "adaptive"}} if thinking == "adaptive" else {})
-
-
-def _switched(effort: str) -> dict[str, Any]:
-    return {"type": "disabled" if effort == "none" else "enabled"}
-
-
-def _inference(request: Chat) -> dict[str, Any]:
+def _inference(request: Chat, length: int | None) -> dict[str, Any]:
     sampling = request.sampling
-    told = {
-        "maxTokens": sampling.max_output_tokens,
+    return {
+        "maxTokens": length,
         "temperature": sampling.temperature,
         "topP": sampling.top_p,
         "stopSequences": list(sampling.stop) or None,
     }
-    return {name: value for name, value in told.items() if value is not None}
+
+
+def _sampling(body: Mapping[str, Any], quirks: Quirks, name: str) -> tuple[dict[str, Any], Sampled, Any]:
+    """What `require_unsampled` asks of a body."""
+    config, fields = body.get("inferenceConfig") or {}, body if not quirks.fields else body.get(quirks.fields) or {}
+    told = {"temperature": config.get("temperature"), "topP": config.get("topP"), "top_k": fields.get("top_k")}
+    return told, sampled(name, quirks.sampling, quirks.unsampled), fields.get("thinking")
 
 
 def _tools(request: Chat, structured: str) -> dict[str, Any] | None:

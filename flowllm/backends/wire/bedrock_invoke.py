@@ -21,6 +21,7 @@ from flowllm.backends.failures import failure_of
 from flowllm.backends.framing import Frame
 from flowllm.backends.hosted import family_of
 from flowllm.backends.hosted_text import BODIES, TOLD, Tell
+from flowllm.backends.thinking import ROOM, Sampled
 from flowllm.backends.vectors import VectorsDecoder
 from flowllm.backends.wire import Decoder, HttpParts, find_wire, model_of
 from flowllm.backends.wire import Wire as AnyWire
@@ -35,21 +36,24 @@ _WIRES = {"anthropic": "anthropic_messages", "nova": "bedrock_converse"}
 _CHATTING = {"ai21": ("jamba",), "mistral": ("2407", "pixtral", "ministral", "magistral", "devstral", "large-3")}
 _UNSAID = ("model", "stream", "stream_options")
 _CHUNK = "chunk"
+_MESSAGES = {"max_tokens", "thinking", "sampling", "unsampled", "structured", "cache"}
 
 
 class Quirks(BaseModel):
     """What a model of this format does differently; words of a model override the provider's.
 
-    ``family`` says whose body a model takes where its name does not. ``max_tokens``, ``thinking``,
-    ``structured`` and ``cache`` are those of the messages format and of Converse. ``input_type`` is said
-    of texts to embed where ``extra`` says nothing.
+    ``family`` says whose body a model takes where its name does not. ``max_tokens``, ``thinking``, ``sampling``,
+    ``unsampled``, ``structured`` and ``cache`` are those of the messages format and of Converse. ``input_type`` is
+    said of texts to embed where ``extra`` says nothing.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     family: Literal["", "anthropic", "nova", "titan", "llama", "cohere", "ai21", "mistral", "openai"] = ""
-    max_tokens: int = 8192
+    max_tokens: int = ROOM
     thinking: Literal["effort", "budget", "none"] = "effort"
+    sampling: Sampled = "unthinking"
+    unsampled: tuple[str, ...] = ()
     structured: Literal["json_schema", "none"] = "json_schema"
     cache: Literal["none", "prefix"] = "none"
     input_type: str = "search_document"
@@ -121,7 +125,7 @@ def _words(family: str, quirks: Quirks) -> dict[str, Any]:
     """The quirks of the family's own wire."""
     if family == "anthropic":
         add = {"anthropic_version": "bedrock-2023-05-31"}
-        passed = quirks.model_dump(include={"max_tokens", "thinking", "structured", "cache"})
+        passed = quirks.model_dump(include=_MESSAGES)
         return {**passed, "add": add, "drop": _UNSAID}
     if family == "nova":
         structured = "tool" if quirks.structured == "json_schema" else "none"

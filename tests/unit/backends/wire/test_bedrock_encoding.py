@@ -180,7 +180,7 @@ ADAPTIVE = {"thinking": {"type": "adaptive"}}
         (CLAUDE, "family", "high", ADAPTIVE, {"effort": "high"}),
         (CLAUDE, "family", "minimal", ADAPTIVE, {"effort": "low"}),
         (CLAUDE, "family", "none", {"thinking": {"type": "disabled"}}, None),
-        (CLAUDE, "budget", "high", {"thinking": {"type": "enabled", "budget_tokens": 1999}}, None),
+        (CLAUDE, "budget", "high", {"thinking": {"type": "enabled", "budget_tokens": 1250}}, None),
         (CLAUDE, "none", "high", None, None),
         (NOVA, "family", "minimal", {"reasoningConfig": {"type": "enabled", "maxReasoningEffort": "low"}}, None),
         (NOVA, "family", "xhigh", {"reasoningConfig": {"type": "enabled", "maxReasoningEffort": "high"}}, None),
@@ -192,7 +192,7 @@ ADAPTIVE = {"thinking": {"type": "adaptive"}}
     ],
 )
 def test_how_a_model_is_told_how_much_to_think(model, thinking, effort, fields, output):
-    limit = Sampling(max_output_tokens=2000)
+    limit = Sampling(max_output_tokens=2500)
     told = converse(model, reasoning=effort, model_quirks={"thinking": thinking}, sampling=limit)
     assert (told.get("additionalModelRequestFields"), told.get("outputConfig")) == (fields, output)
 

@@ -177,7 +177,7 @@ def test_a_request_becomes_a_body(wire, request_, sent):
     [
         ("anthropic_messages", {"thinking": "budget"},
          {"reasoning": "high", "sampling": Sampling(max_output_tokens=4096)},
-         {"thinking": {"type": "enabled", "budget_tokens": 4095}}),
+         {"thinking": {"type": "enabled", "budget_tokens": 2048}}),
         ("anthropic_messages", {"thinking": "none"}, {"reasoning": "high"}, {"thinking": None}),
         ("anthropic_messages", {"max_tokens": 100}, {}, {"max_tokens": 100}),
         ("anthropic_messages", {"drop": ["model"], "add": {"anthropic_version": "v"}}, {},

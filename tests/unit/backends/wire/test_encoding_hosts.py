@@ -271,11 +271,3 @@ def test_a_count_names_the_model_where_a_chat_has_it_in_its_path():
     card = ProviderCard("acme", "https://acme.example", {"chat": "anthropic_messages"}, quirks={"drop": ["model"]})
     parts = find_wire("anthropic_messages", card).count(Chat("acme/m", (Message("user", (Text("hi"),)),)))
     assert orjson.loads(parts.body)["model"] == "m"
-
-
-@pytest.mark.parametrize(("effort", "budget", "most"), [("high", 24576, 32768), ("low", 2048, 10240)])
-def test_thinking_leaves_room_for_an_answer_whose_length_is_not_said(effort, budget, most):
-    card = ProviderCard("acme", "https://acme.example", {"chat": "anthropic_messages"}, quirks={"thinking": "budget"})
-    chat = Chat("acme/m", (Message("user", (Text("hi"),)),), reasoning=effort)
-    told = orjson.loads(find_wire("anthropic_messages", card).encode(chat).body)
-    assert (told["thinking"]["budget_tokens"], told["max_tokens"]) == (budget, most)
