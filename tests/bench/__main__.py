@@ -1,4 +1,4 @@
-"""Measure and print the table: `python -m tests.bench [--smoke] [--only P3] [--write PAGE]`."""
+"""Measure and print the table: `python -m tests.bench [--smoke] [--only P3] [--only decode] [--write PAGE]`."""
 
 import argparse
 import os
@@ -7,11 +7,20 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from tests.bench import caching, compiling, graphs, memory, starting, streams, summary_quality
+from tests.bench import caching, compiling, decoding, encoding, graphs, memory, starting, streams, summary_quality
 from tests.bench.processes import ROOT
 from tests.bench.row import FULL, SMOKE, Row, Size, pin
 
-MODULES = {"P3": streams, "P4": graphs, "P5": compiling, "P7": starting, "P9": caching, "P10": memory}
+MODULES = {
+    "decode": decoding,
+    "encode": encoding,
+    "P3": streams,
+    "P4": graphs,
+    "P5": compiling,
+    "P7": starting,
+    "P9": caching,
+    "P10": memory,
+}
 """P8 is measured with P7."""
 BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
 

@@ -1,7 +1,7 @@
 """A server of 1,000-chunk answers, in a process of its own on the other core: `python -m tests.bench.sse_server`.
 
-It prints its port. `/burst/...` sends all events at once, `/paced/...` one every half millisecond.
-It ends when its stdin does.
+It prints its port. `/burst/FORMAT/...` sends all events at once, `/paced/FORMAT/...` one every half millisecond;
+FORMAT is the wire whose events they are. It ends when its stdin does.
 """
 
 import socket
@@ -10,30 +10,20 @@ import threading
 import time
 from contextlib import suppress
 
-import orjson
-
+from tests.bench.formats import FORMATS, SERVED
 from tests.bench.row import pin
 
-CHUNKS = 1000
 PACE = 0.0005
 _HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
-
-
-def _event(delta: dict[str, str], finish: str | None = None) -> bytes:
-    choice = {"index": 0, "delta": delta, "finish_reason": finish}
-    body = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [choice]}
-    return b"data: " + orjson.dumps(body) + b"\n\n"
+_LAST = b"0\r\n\r\n"
 
 
 def _piece(data: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(data), data)
 
 
-EVENTS = [_event({"content": f"word{i} "}) for i in range(CHUNKS)]
-END = _event({}, "stop") + b"data: [DONE]\n\n"
-PIECES = [_piece(event) for event in EVENTS]
-BURST = _piece(b"".join(EVENTS) + END) + b"0\r\n\r\n"
-LAST = _piece(END) + b"0\r\n\r\n"
+PIECES = {name: [_piece(event) for event in FORMATS[name].stream] for name in SERVED}
+BURST = {name: _piece(b"".join(FORMATS[name].stream)) + _LAST for name in SERVED}
 
 
 def _request(connection: socket.socket) -> bytes:
@@ -55,14 +45,15 @@ def _serve(connection: socket.socket) -> None:
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     with connection, suppress(OSError):
         while head := _request(connection):
-            if b"/paced/" not in head.partition(b"\r\n")[0]:
-                connection.sendall(_HEAD + BURST)
+            _, manner, name, _ = head.split(b"/", 3)
+            if manner == b"burst":
+                connection.sendall(_HEAD + BURST[name.decode()])
                 continue
             connection.sendall(_HEAD)
-            for piece in PIECES:
+            for piece in PIECES[name.decode()]:
                 connection.sendall(piece)
                 time.sleep(PACE)
-            connection.sendall(LAST)
+            connection.sendall(_LAST)
 
 
 def _accept(listener: socket.socket) -> None:

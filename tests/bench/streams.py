@@ -1,6 +1,7 @@
 """P3: what one chunk of a streamed answer costs, and how much later the first one is seen.
 
-The floor is a bare `asyncio.Protocol` that cuts the bytes at blank lines and reads each event's JSON.
+The floor is a bare `asyncio.Protocol` that cuts the bytes at blank lines, reads each event's JSON and knows where
+the text of this one format stands.
 """
 
 import asyncio
@@ -20,11 +21,12 @@ from flowllm.core.card import Auth, ProviderCard
 from flowllm.core.delta import Text as TextDelta
 from flowllm.core.request import Chat, Message, Text
 from flowllm.core.scope import Scope
+from tests.bench.formats import CHUNKS, FORMATS, SERVED, Format
 from tests.bench.row import Row, Size, Target, cpu_of, row, turns
-from tests.bench.sse_server import CHUNKS
 
 TARGETS = {"burst": Target(5.7), "paced": Target(2.8)}
 """8 us and 45 us for a chunk where the floor takes 1.4 us and 16 us."""
+_LAST = b"\r\n0\r\n\r\n"
 Reading = Callable[[Callable[[], None]], Awaitable[int]]
 """Reads one answer, calls when the first text is there, and gives the number of chunks."""
 
@@ -39,24 +41,27 @@ def serving() -> Iterator[int]:
 
 
 class _Raw(asyncio.Protocol):
-    def __init__(self) -> None:
+    def __init__(self, told: Format) -> None:
         self.first: Callable[[], None] = int
         self.done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self.rest, self.count = b"", 0
+        self.rest, self.count, self.text = b"", 0, told.text
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.done.cancel()
 
     def data_received(self, data: bytes) -> None:
         *events, self.rest = (self.rest + data).split(b"\n\n")
         for event in events:
             start = event.find(b"data: ") + 6
-            if event.startswith(b"[DONE]", start):
-                self.done.set_result(self.count)
-            elif orjson.loads(event[start:])["choices"][0]["delta"].get("content"):
+            if not event.startswith(b"[DONE]", start) and self.text(orjson.loads(event[start:])):
                 if not self.count:
                     self.first()
                 self.count += 1
+        if self.rest.endswith(_LAST):
+            self.done.set_result(self.count)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +73,9 @@ class Ways:
     flow: Reading
 
 
-def _raw(protocol: _Raw, manner: str) -> Reading:
+def _raw(protocol: _Raw, path: str) -> Reading:
     body = orjson.dumps({"model": "m", "messages": [{"role": "user", "content": "hello"}], "stream": True})
-    head = f"POST /{manner}/v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
+    head = f"POST {path}/v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
 
     async def read(first: Callable[[], None]) -> int:
         protocol.done = asyncio.get_running_loop().create_future()
@@ -81,8 +86,8 @@ def _raw(protocol: _Raw, manner: str) -> Reading:
     return read
 
 
-def _backend(client: HttpClient, address: str) -> Reading:
-    card = ProviderCard("bench", base_url=address, wire={"chat": "openai_chat"}, auth=Auth("none"))
+def _backend(client: HttpClient, address: str, wire: str) -> Reading:
+    card = ProviderCard("bench", base_url=address, wire={"chat": wire}, auth=Auth("none"))
     call = backend_for(card, lambda auth: None, client)
     request = Chat("bench/m", (Message("user", (Text("hello"),)),), stream=True)
 
@@ -113,20 +118,22 @@ def _flow(flow: Flow) -> Reading:
     return read
 
 
-def pipeline(address: str) -> Flow:
+def pipeline(address: str, wire: str) -> Flow:
     """A call of the server, shown as it comes."""
     nodes = {"ask": {"kind": "call", "model": "compatible/m", "prompt": "{{ inputs.text }}"}}
     mapping = {"inputs": {"text": "string"}, "nodes": nodes, "outputs": {"text": "ask.text"}}
-    return Flow.of(mapping, environment=Environment(providers={"compatible": {"base_url": address}}))
+    provider = {"base_url": address, "wire": {"chat": wire}}
+    return Flow.of(mapping, environment=Environment(providers={"compatible": provider}))
 
 
 @asynccontextmanager
-async def _ways(port: int, manner: str) -> AsyncIterator[Ways]:
-    address = f"http://127.0.0.1:{port}/{manner}/v1"
-    transport, protocol = await asyncio.get_running_loop().create_connection(_Raw, "127.0.0.1", port)
+async def _ways(port: int, manner: str, name: str) -> AsyncIterator[Ways]:
+    path, told = f"/{manner}/{name}", FORMATS[name]
+    address = f"http://127.0.0.1:{port}{path}/v1"
+    transport, protocol = await asyncio.get_running_loop().create_connection(lambda: _Raw(told), "127.0.0.1", port)
     client = HttpClient()
-    async with pipeline(address) as flow:
-        yield Ways(_raw(protocol, manner), _backend(client, address), _flow(flow))
+    async with pipeline(address, told.wire) as flow:
+        yield Ways(_raw(protocol, path), _backend(client, address, told.wire), _flow(flow))
     await client.aclose()
     transport.close()
 
@@ -145,11 +152,12 @@ async def _timed(read: Reading, answers: int) -> tuple[float, float]:
     return seconds / answers / CHUNKS * 1e6, min(waits) * 1e3
 
 
-async def _rows(port: int, manner: str, size: Size) -> list[Row]:
-    answers = size.of(20 if manner == "burst" else 2)
+async def rows_of(port: int, manner: str, wire: str, size: Size) -> list[Row]:
+    """One wire, burst or paced."""
+    answers = size.of(20 if manner == "burst" else 1)
     costs: dict[str, list[float]] = {"raw": [], "backend": [], "flow": []}
     waits: dict[str, list[float]] = {name: [] for name in costs}
-    async with _ways(port, manner) as ways:
+    async with _ways(port, manner, wire) as ways:
         for counts, order in turns(size.rounds, len(costs)):
             for name in (list(costs)[index] for index in order):
                 cost, wait = await _timed(getattr(ways, name), answers)
@@ -157,17 +165,22 @@ async def _rows(port: int, manner: str, size: Size) -> list[Row]:
                     costs[name].append(cost)
                     waits[name].append(wait)
     rows = [
-        row(f"P3 stream, {manner}, {name}", costs[name], costs["raw"], TARGETS[manner], "us/chunk", "raw socket")
+        row(f"P3 {wire}, {manner}, {name}", costs[name], costs["raw"], TARGETS[manner], "us/chunk", "raw socket")
         for name in ("backend", "flow")
     ]
     if manner == "paced":
         first = {name: min(found) for name, found in waits.items()}
-        ratio = first["flow"] / first["raw"]
-        rows.append(Row("P3 first token", first["flow"], first["raw"], ratio, Target(1, "added"), "ms", "raw socket"))
+        ratio, target = first["flow"] / first["raw"], Target(1, "added")
+        rows.append(Row(f"P3 {wire}, first token", first["flow"], first["raw"], ratio, target, "ms", "raw socket"))
     return rows
 
 
 def measure(size: Size) -> list[Row]:
-    """Burst and paced, by the backend alone and through a flow."""
+    """Every wire of events; burst and paced, by the backend alone and through a flow."""
     with serving() as port:
-        return [found for manner in TARGETS for found in asyncio.run(_rows(port, manner, size))]
+        return [
+            found
+            for wire in SERVED[: size.of(len(SERVED))]
+            for manner in TARGETS
+            for found in asyncio.run(rows_of(port, manner, wire, size))
+        ]

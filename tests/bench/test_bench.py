@@ -5,9 +5,12 @@ import math
 import pytest
 
 from tests.bench.__main__ import BEGIN, END, MODULES, figure, lines, write
+from tests.bench.encoding import ENCODED
+from tests.bench.formats import FORMATS, SERVED
 from tests.bench.row import FULL, SMOKE, Row, Target, in_turns
+from tests.bench.streams import rows_of, serving
 
-EXPECTED = {"P3": 5, "P4": 16, "P5": 4, "P7": 3, "P9": 3, "P10": 1}
+EXPECTED = {"decode": len(FORMATS), "encode": len(ENCODED), "P3": 5, "P4": 16, "P5": 4, "P7": 3, "P9": 3, "P10": 1}
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -19,6 +22,12 @@ def test_smoke(name):
         assert row.target is not None
         assert row.floor is None or (row.floor > 0 and math.isclose(row.ratio, row.ours / row.floor))
     assert len({row.name for row in rows}) == len(rows)
+
+
+async def test_every_wire_of_events_is_read_to_its_end():
+    with serving() as port:
+        found = [row for wire in SERVED for row in await rows_of(port, "burst", wire, SMOKE)]
+    assert [row.name for row in found] == [f"P3 {wire}, burst, {way}" for wire in SERVED for way in ("backend", "flow")]
 
 
 @pytest.mark.bench
