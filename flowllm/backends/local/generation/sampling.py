@@ -1,0 +1,227 @@
+"""From logits to the next token: how one answer is drawn, with numbers that repeat under a seed.
+
+Order: repetition, presence and frequency penalties, what a grammar forbids, temperature, the ``top_k``
+best, the ``top_p`` nucleus, ``min_p`` of the best one's share. Log probabilities are those of the model:
+after penalties, before temperature.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from flowllm.core.errors import ProviderFacts, ProviderFailure
+from flowllm.core.nearest import did_you_mean
+from flowllm.core.record import record
+from flowllm.core.request import Chat
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Logits = NDArray[np.float32]
+
+_FEW = 1024
+"""Tokens among which a nucleus is looked for before the whole vocabulary is sorted."""
+
+_LOGPROBS = 20
+_MODELS_OWN = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty")
+
+
+@record
+class Drawing:
+    """How tokens are drawn. Temperature 0 takes the best; ``top_k`` 0, ``top_p`` 1 and ``min_p`` 0 leave all in.
+
+    ``repetition_penalty`` divides (1: none) what prompt or answer hold already; ``presence_penalty`` and
+    ``frequency_penalty`` are taken off what the answer holds, once and for each time. ``seed`` None
+    draws anew each time. ``logprobs`` is how many tokens' log probabilities are given, None for none.
+    """
+
+    temperature: float = 0.0
+    top_k: int = 0
+    top_p: float = 1.0
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    seed: int | None = None
+    logprobs: int | None = None
+
+    @property
+    def plain(self) -> bool:
+        """Whether the best token is taken as the model gives it, so that nothing need be worked out."""
+        return not (self.temperature or self.penalised or self.logprobs is not None)
+
+    @property
+    def penalised(self) -> bool:
+        """Whether tokens that were there weigh less."""
+        return self.repetition_penalty != 1.0 or self.presence_penalty != 0.0 or self.frequency_penalty != 0.0
+
+
+_LEAST_AND_MOST: Mapping[str, tuple[float, float]] = {
+    "temperature": (0.0, 100.0),
+    "top_k": (0, 1 << 30),
+    "top_p": (0.0, 1.0),
+    "min_p": (0.0, 1.0),
+    "repetition_penalty": (0.01, 100.0),
+    "presence_penalty": (-100.0, 100.0),
+    "frequency_penalty": (-100.0, 100.0),
+    "seed": (-(1 << 63), (1 << 64) - 1),
+    "logprobs": (0, _LOGPROBS),
+}
+_WHOLE = ("top_k", "seed", "logprobs")
+
+
+def drawing(request: Chat, own: Mapping[str, Any]) -> Drawing:
+    """What a request asks for, else what ``own`` (the model's generation_config.json) says, else greedy.
+
+    Raises `ProviderFailure` ``bad_request`` for a word or number that cannot be.
+    """
+    said: dict[str, Any] = _by_model(own)
+    asked = request.sampling
+    given = {"temperature": asked.temperature, "top_p": asked.top_p, "seed": asked.seed}
+    said |= {name: value for name, value in given.items() if value is not None}
+    for name, value in request.extra.items():
+        if name not in _LEAST_AND_MOST:
+            hint = did_you_mean(name, _LEAST_AND_MOST, f"known are {', '.join(_LEAST_AND_MOST)}")
+            raise refused(request.model, f"a local model knows no `{name}`", hint)
+        said[name] = value
+    return Drawing(**{name: _number(request.model, name, value) for name, value in said.items()})
+
+
+def refused(model: str, message: str, hint: str = "") -> ProviderFailure:
+    """A request that this model cannot carry out as it is."""
+    return ProviderFailure("bad_request", message, facts=ProviderFacts("local", model), hint=hint)
+
+
+def _by_model(own: Mapping[str, Any]) -> dict[str, Any]:
+    """What the model's files say; without ``do_sample`` it is greedy and only penalties count."""
+    found = {name: own[name] for name in _MODELS_OWN if isinstance(own.get(name), (int, float))}
+    found = {name: value for name, value in found.items() if _fits(name, value)}
+    if own.get("do_sample") is True:
+        return {"temperature": 1.0} | found
+    return {name: value for name, value in found.items() if name == "repetition_penalty"}
+
+
+def _fits(name: str, value: Any) -> bool:
+    least, most = _LEAST_AND_MOST[name]
+    whole = isinstance(value, int) or name not in _WHOLE
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and whole and least <= value <= most
+
+
+def _number(model: str, name: str, value: Any) -> Any:
+    if _fits(name, value):
+        return value
+    least, most = _LEAST_AND_MOST[name]
+    kind = "a whole number" if name in _WHOLE else "a number"
+    raise refused(model, f"`{name}` is {kind} from {least:g} to {most:g}, not {value!r}", f"{name}: {max(least, 0):g}")
+
+
+@record
+class Drawn:
+    """One token, and its log probability and the best ones' (token, log probability) where they were asked for."""
+
+    token: int
+    logprob: float | None = None
+    best: tuple[tuple[int, float], ...] = ()
+
+
+@dataclass(slots=True)
+class Sampler:
+    """Draws the tokens of one answer. ``prompt`` is what stood before it."""
+
+    how: Drawing
+    prompt: Sequence[int] = ()
+    written: Counter[int] = field(default_factory=Counter)
+    _random: "np.random.Generator | None" = None
+    _prompted: "NDArray[np.int64] | None" = None
+
+    def draw(self, logits: "Logits", allowed: "NDArray[np.bool_] | None" = None) -> Drawn:
+        """The next token. ``logits`` is one row over the vocabulary and is not changed; ``allowed`` is what may come.
+
+        Raises `ProviderFailure` where the model gave no numbers to choose by.
+        """
+        import numpy as np
+
+        if self.how.penalised:
+            logits = self._penalised(logits)
+        model = logits
+        if allowed is not None:
+            logits = np.where(allowed, logits, -np.inf)
+        token = int(logits.argmax())  # the place of a NaN, where there is one
+        if not np.isfinite(logits[token]):
+            message = "the model gave no numbers to choose the next token by"
+            raise ProviderFailure("invalid_response", message, facts=ProviderFacts("local"))
+        token = self._pick(logits) if self.how.temperature else token
+        self.written[token] += 1
+        return Drawn(token) if self.how.logprobs is None else _with_logprobs(model, token, self.how.logprobs)
+
+    def _penalised(self, logits: "Logits") -> "Logits":
+        import numpy as np
+
+        logits, how = logits.astype(np.float32), self.how
+        written = np.fromiter(self.written, np.int64, len(self.written))
+        if how.repetition_penalty != 1.0:
+            if self._prompted is None:
+                self._prompted = np.unique(np.asarray(self.prompt, np.int64))
+            seen = np.union1d(self._prompted, written)
+            was = logits[seen]
+            logits[seen] = np.where(was > 0, was / how.repetition_penalty, was * how.repetition_penalty)
+        if len(written):
+            times = np.fromiter(self.written.values(), np.float32, len(written))
+            logits[written] -= how.presence_penalty + how.frequency_penalty * times
+        return logits
+
+    def _pick(self, logits: "Logits") -> int:
+        import numpy as np
+
+        if self._random is None:
+            seed = self.how.seed
+            self._random = np.random.default_rng(None if seed is None else seed % (1 << 64))
+        tokens, shares = nucleus(logits, self.how)
+        heights = np.cumsum(shares)
+        place = int(np.searchsorted(heights, self._random.random() * heights[-1], side="right"))
+        return int(tokens[min(place, len(tokens) - 1)])
+
+
+def nucleus(logits: "Logits", how: Drawing) -> "tuple[NDArray[np.int64], NDArray[np.float64]]":
+    """The tokens that may be drawn, best first, and their shares of what is left of the probability."""
+    import numpy as np
+
+    scores = logits.astype(np.float64) / how.temperature
+    scores = np.exp(scores - scores.max())
+    whole = scores.sum()
+    tokens = _best(scores, how.top_k or (_FEW if how.top_p < 1 else len(scores)))
+    if not how.top_k and scores[tokens].sum() < how.top_p * whole:
+        tokens = _best(scores, len(scores))
+    shares = scores[tokens]
+    if how.top_p < 1:
+        before = np.cumsum(shares) - shares
+        # The nucleus is of what `top_k` left in; the first token is always in it.
+        within = shares.sum() if how.top_k else whole
+        kept = max(1, int(np.count_nonzero(before < how.top_p * within)))
+        tokens, shares = tokens[:kept], shares[:kept]
+    if how.min_p:
+        kept = int(np.count_nonzero(shares >= how.min_p * shares[0]))
+        tokens, shares = tokens[:kept], shares[:kept]
+    return tokens, shares / shares.sum()
+
+
+def _best(scores: "NDArray[np.float64]", count: int) -> "NDArray[np.int64]":
+    """The ``count`` best, best first."""
+    import numpy as np
+
+    if count >= len(scores):
+        return np.argsort(-scores, kind="stable")
+    among = np.sort(np.argpartition(-scores, count - 1)[:count])
+    return among[np.argsort(-scores[among], kind="stable")]
+
+
+def _with_logprobs(logits: "Logits", token: int, count: int) -> Drawn:
+    import numpy as np
+
+    scores = logits.astype(np.float64)
+    most = scores.max()
+    told = scores - most - np.log(np.exp(scores - most).sum())
+    best = tuple((int(place), float(told[place])) for place in _best(told, count)) if count else ()
+    return Drawn(token, float(told[token]), best)
