@@ -2,9 +2,11 @@
 
 Names come from the file names; a file is read and checked when its provider is first asked for. The
 first folder that has a name wins, and no folder is read before a name is missed. Overrides
-(``providers.NAME.base_url=...``) are merged over the file, mapping by mapping.
+(``providers.NAME.base_url=...``) are merged over the file, mapping by mapping. Where an override or a variable
+names the server, the file's ``origins`` are not its own, and its key goes to those alone that were given with it.
 """
 
+import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
@@ -49,6 +51,7 @@ def load_catalog(
     """
     paths = _Files(folders)
     words = dict(overrides or {})
+    variables = os.environ if environment is None else environment
     unknown = [name for name in words if name not in paths]
     if unknown:
         places = {name: place(None, name, (), "key") if place else UNKNOWN for name in unknown}
@@ -57,10 +60,11 @@ def load_catalog(
     def make(name: str) -> ProviderCard:
         path = paths[name]
         data = read(path)
-        whole = _overridden(data, words[name]) if name in words and isinstance(data, Mapping) else data
+        over = words.get(name, {})
+        whole = _overridden(data, over, variables) if isinstance(data, Mapping) else data
         at = partial(place, path, name) if place else None
-        card = card_of(whole, name, Origin(str(path)), check_quirks, environment, at)
-        if whole is not data and (found := list(unread(data, words[name], whole))):
+        card = card_of(whole, name, Origin(str(path)), check_quirks, variables, at)
+        if over and (found := list(unread(data, over, whole))):
             raise PipelineInvalid(problem(misfit, name, at or (lambda steps, part: card.origin)) for misfit in found)
         return card
 
@@ -72,13 +76,17 @@ def _unknown_provider(name: str, known: Mapping[str, Any], origin: Origin = UNKN
     return Problem("unknown_provider", f"the provider `{name}` is not installed", f"providers.{name}", origin, hint)
 
 
-def _overridden(data: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """The file's mapping with what was said over it."""
-    made = merged(data, over)
+def _overridden(data: Mapping[str, Any], over: Mapping[str, Any], environment: Mapping[str, str]) -> Mapping[str, Any]:
+    """The file's mapping with what was said over it; where another server is named, without the servers of the file."""
+    made = merged(data, over) if over else dict(data)
+    variable = made.get("base_url_env")
     # A server that the user names wins over the variable that names one.
     if "base_url" in over:
         made.pop("base_url_env", None)
-        made["endpoints"] = _moved(made.get("endpoints"), over.get("endpoints"))
+    elif not (isinstance(variable, str) and environment.get(variable, "").strip()):
+        return made
+    made["endpoints"] = _moved(made.get("endpoints"), over.get("endpoints"))
+    made["origins"] = over.get("origins", [])
     return made
 
 

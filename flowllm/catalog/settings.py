@@ -1,6 +1,7 @@
 """Settings of a provider, such as its region: where their values come from, and where they may stand.
 
-A value comes from the first variable that is set, else from the file or the command line. It is put
+A value comes from the first variable that is set, else from the file or the command line; a region of AWS
+from the profile that its tools would use, before the one that the file has for want of a variable. It is put
 into the texts of the card as it is, and only where it cannot change what the text around it means: a
 setting in the name of a server can lead to no other server, one in a path stays one step of it.
 """
@@ -10,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from flowllm.catalog.entries import ProviderEntry, SettingEntry
+from flowllm.core.aws_profile import profile_name, sections
 from flowllm.core.nearest import did_you_mean
 from flowllm.core.placeholders import placeholders
 from flowllm.core.record import record
@@ -47,6 +49,9 @@ def settle(entry: ProviderEntry, environment: Mapping[str, str], said: str = "")
     """The settings of a provider file; ``said`` is a server that replaces the written one."""
     base_url = said or entry.base_url
     values = {name: value for name, one in entry.settings.items() if (value := value_of(one, environment)) is not None}
+    sources = {name: f"${found}" for name, one in entry.settings.items() if (found := _variable(one, environment))}
+    if entry.auth.scheme == "aws" and "region" not in sources:
+        _take_region(entry, environment, values, sources)
     unset: dict[str, str] = {}
     misfits = list(_braces(base_url, entry)) if not said else []
     for use in _uses(entry, "" if said else base_url):
@@ -56,8 +61,21 @@ def settle(entry: ProviderEntry, environment: Mapping[str, str], said: str = "")
         elif not values.get(use.name):
             unset[use.name] = _absent(entry, use, setting)
         elif not use.fit[0].fullmatch(values[use.name]):
-            _unfit(use, setting, environment, unset, misfits)
+            _unfit(use, sources.get(use.name, ""), unset, misfits)
     return Settings(base_url, values, unset, tuple(misfits))
+
+
+def _take_region(
+    entry: ProviderEntry, environment: Mapping[str, str], values: dict[str, str], sources: dict[str, str]
+) -> None:
+    """The region of the profile, which goes before the one that stands for variables, not before one that was said."""
+    setting = entry.settings.get("region")
+    if setting is None or not setting.env:
+        return
+    profile = values.get("profile") or profile_name(environment)
+    told = (section.words.get("region", "").strip() for section in sections(environment, profile) if section.words)
+    if region := next(filter(None, told), ""):
+        values["region"], sources["region"] = region, f"the region of the profile `{profile}`"
 
 
 def unread(entry: Mapping[str, Any], over: Mapping[str, Any], merged: Mapping[str, Any]) -> Iterator[Misfit]:
@@ -138,13 +156,10 @@ def _absent(entry: ProviderEntry, use: _Use, setting: SettingEntry) -> str:
     return f"neither {' nor '.join(names)} is set" if len(names) > 1 else f"{names[0]} is not set"
 
 
-def _unfit(
-    use: _Use, setting: SettingEntry, environment: Mapping[str, str], unset: dict[str, str], misfits: list[Misfit]
-) -> None:
+def _unfit(use: _Use, source: str, unset: dict[str, str], misfits: list[Misfit]) -> None:
     """A value of the environment is wrong when the provider is used, one that was written at once."""
-    variable = _variable(setting, environment)
-    if variable:
-        unset[use.name] = f"${variable} does not hold {use.fit[1]}"
+    if source:
+        unset[use.name] = f"{source} does not hold {use.fit[1]}"
         return
     message = f"`{use.name}` stands in `{use.steps[-1]}` and is not {use.fit[1]}"
     misfits.append(Misfit("bad_value", message, ("settings", use.name), f"{use.name}: eu-west-1"))

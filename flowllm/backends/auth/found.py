@@ -5,13 +5,13 @@ Places are named, secrets are not read further than to see that they are there.
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from configparser import Error, RawConfigParser
 from pathlib import Path
 
 import orjson
 
 from flowllm.backends.auth.keys import masked
 from flowllm.backends.auth.signing import LIBRARIES, installed
+from flowllm.core.aws_profile import Section, profile_name, sections
 from flowllm.core.card import Auth
 
 Find = Callable[[Auth], tuple[str, str] | None]
@@ -46,11 +46,9 @@ def _aws(find: Find, environment: Mapping[str, str]) -> Iterator[str]:
     access, secret = (find(Auth("bearer", (name,))) for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"))
     if access and secret:
         yield f"access key {masked(access[0])} ({access[1]})"
-    profile = environment.get("AWS_PROFILE") or environment.get("AWS_DEFAULT_PROFILE") or "default"
-    for variable, name in (("AWS_SHARED_CREDENTIALS_FILE", "credentials"), ("AWS_CONFIG_FILE", "config")):
-        file = Path(environment.get(variable) or _home(environment) / ".aws" / name).expanduser()
-        section = profile if name == "credentials" or profile == "default" else f"profile {profile}"
-        yield from _profile(file, section, profile)
+    profile = profile_name(environment)
+    for section in sections(environment, profile):
+        yield from _profile(section, profile)
     if environment.get("AWS_ROLE_ARN") and environment.get("AWS_WEB_IDENTITY_TOKEN_FILE"):
         yield "web identity (AWS_WEB_IDENTITY_TOKEN_FILE)"
     for name in ("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI"):
@@ -58,20 +56,14 @@ def _aws(find: Find, environment: Mapping[str, str]) -> Iterator[str]:
             yield f"container ({name})"
 
 
-def _profile(file: Path, section: str, profile: str) -> Iterator[str]:
+def _profile(section: Section, profile: str) -> Iterator[str]:
     """How a profile of a shared file gets its credentials."""
-    parser = RawConfigParser(strict=False)
-    try:
-        parser.read_string(file.read_text("utf-8"))
-    except FileNotFoundError:
+    if section.words is None:
+        yield f"profile {profile} ({section.file} cannot be read)"
         return
-    except (OSError, UnicodeDecodeError, Error):
-        yield f"profile {profile} ({file} cannot be read)"
-        return
-    words = parser[section] if parser.has_section(section) else {}
     for word, kind in _PROFILES.items():
-        if word in words:
-            yield f"profile {profile}: {kind} ({file})"
+        if word in section.words:
+            yield f"profile {profile}: {kind} ({section.file})"
 
 
 def _google(find: Find, environment: Mapping[str, str]) -> Iterator[str]:

@@ -50,6 +50,54 @@ def test_where_a_value_comes_from(environment, more, base_url):
     assert (acme.settings["project"], acme.settings["version"]) == ("p", "2024")
 
 
+CLOUD = {
+    "base_url": "https://run.{region}.cloud.example",
+    "settings": {"region": {"env": ["AWS_REGION", "AWS_DEFAULT_REGION"], "default": "us-east-1"}},
+    "auth": {"scheme": "aws", "service": "run"},
+}
+DEFAULT, DEV = "[default]\nregion = eu-west-1\n", "[profile dev]\nregion = eu-west-2\n"
+
+
+@pytest.mark.parametrize(
+    ("environment", "more", "files", "region"),
+    [
+        ({}, {}, {}, "us-east-1"),
+        ({}, {}, {"config": DEFAULT}, "eu-west-1"),
+        ({"AWS_DEFAULT_REGION": "r-1"}, {}, {"config": DEFAULT}, "r-1"),
+        ({"AWS_REGION": " "}, {}, {"config": DEFAULT}, "eu-west-1"),
+        ({}, {"settings": {"region": "r-2"}}, {"config": DEFAULT}, "r-2"),
+        ({"AWS_PROFILE": "dev"}, {}, {"config": DEFAULT + DEV}, "eu-west-2"),
+        ({"AWS_PROFILE": "else", "AWS_DEFAULT_PROFILE": "dev"}, {}, {"config": DEFAULT + DEV}, "eu-west-2"),
+        ({"AWS_PROFILE": "gone"}, {}, {"config": DEFAULT + DEV}, "us-east-1"),
+        ({}, {"settings": CLOUD["settings"] | {"profile": "dev"}}, {"config": DEFAULT + DEV}, "eu-west-2"),
+        ({"AWS_CONFIG_FILE": "{aws}/mine"}, {}, {"config": DEFAULT, "mine": "[default]\nregion = r-3\n"}, "r-3"),
+        ({}, {}, {"credentials": "[default]\nregion = r-4\n", "config": DEFAULT}, "r-4"),
+        ({}, {}, {"credentials": "[default]\naws_access_key_id = a\n", "config": DEFAULT}, "eu-west-1"),
+        ({}, {}, {"config": "no section"}, "us-east-1"),
+        ({}, {}, {"config": "[default]\nregion =\n"}, "us-east-1"),
+        ({}, {"auth": {"scheme": "bearer", "env": "K"}}, {"config": DEFAULT}, "us-east-1"),
+        ({"HOME": ""}, {}, {"config": DEFAULT}, "us-east-1"),
+    ],
+)
+def test_a_profile_of_aws_says_the_region_where_no_variable_does(tmp_path, environment, more, files, region):
+    aws = tmp_path / ".aws"
+    aws.mkdir()
+    for name, text in files.items():
+        (aws / name).write_text(text)
+    said = {"HOME": str(tmp_path)} | {name: text.format(aws=aws) for name, text in environment.items()}
+    cloud = card_of(CLOUD | more, "cloud", Origin("cloud.yaml"), None, said)
+    require_place(cloud)
+    assert (cloud.base_url, cloud.settings["region"]) == (f"https://run.{region}.cloud.example", region)
+
+
+def test_a_region_of_a_profile_leads_to_no_other_server(tmp_path):
+    (tmp_path / "config").write_text("[default]\nregion = x@evil.example/\n")
+    said = {"AWS_CONFIG_FILE": str(tmp_path / "config")}
+    cloud = card_of(CLOUD, "cloud", Origin("cloud.yaml"), None, said)
+    with pytest.raises(SetupError, match="the region of the profile `default` does not hold the name of a server"):
+        require_place(cloud)
+
+
 @pytest.mark.parametrize(
     ("environment", "more", "reason"),
     [
