@@ -161,10 +161,26 @@ class AuthEntry(_Strict):
 
 
 class SettingEntry(_Strict):
-    """A setting of a provider, such as its region. ``env`` names variables, ``default`` stands for them."""
+    """A setting of a provider, such as its region. ``env`` names variables, ``default`` stands for them.
+
+    One with ``switch`` follows the setting of that name: its value is that of ``cases`` for the other's value,
+    else ``default``, in which other settings may stand: the server of a region by ``{region}.acme.example``.
+    """
 
     env: Variables = ()
     default: Annotated[str, BeforeValidator(_text)] | None = None
+    switch: str = ""
+    cases: Mapping[str, str] = {}
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if self.switch and (self.env or self.default is None):
+            message = "a setting with a `switch` needs a `default` and takes no `env`"
+            raise ValueError(message)
+        if self.cases and not self.switch:
+            message = "`cases` of a setting need a `switch`"
+            raise ValueError(message)
+        return self
 
     @model_validator(mode="before")
     @classmethod

@@ -8,9 +8,11 @@ setting in the name of a server can lead to no other server, one in a path stays
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from flowllm.catalog.entries import ProviderEntry, SettingEntry
+from flowllm.catalog.switches import followed, names_read, switch_misfits, unfit_texts
 from flowllm.core.aws_profile import profile_name, sections
 from flowllm.core.nearest import did_you_mean
 from flowllm.core.placeholders import placeholders
@@ -52,9 +54,12 @@ def settle(entry: ProviderEntry, environment: Mapping[str, str], said: str = "")
     sources = {name: f"${found}" for name, one in entry.settings.items() if (found := _variable(one, environment))}
     if entry.auth.scheme == "aws" and "region" not in sources:
         _take_region(entry, environment, values, sources)
+    values |= followed(entry, values)
     unset: dict[str, str] = {}
-    misfits = list(_braces(base_url, entry)) if not said else []
-    for use in _uses(entry, "" if said else base_url):
+    uses = list(_uses(entry, "" if said else base_url))
+    misfits = [*([] if said else _braces(base_url, entry)), *switch_misfits(entry)]
+    misfits += [misfit for one in uses for misfit in unfit_texts(one.name, *one.fit, entry)]
+    for use in (replace(one, name=name) for one in uses for name in names_read(one.name, entry)):
         setting = entry.settings.get(use.name)
         if setting is None:
             misfits += [] if use.loose else [_unknown(use.name, use.steps, entry)]
