@@ -21,6 +21,7 @@ from flowllm.core.card import Auth, ModelCard, ProviderCard
 from flowllm.core.errors import PipelineInvalid, Problem
 from flowllm.core.origin import Origin
 from flowllm.core.placeholders import filled
+from flowllm.core.prices import Hours, Multiplier, Prices, Rate, per_million
 from flowllm.core.secrets import MAKERS
 from flowllm.text.misfits import Misfit, Part, Steps, misfits
 
@@ -56,6 +57,7 @@ _EXAMPLES = {
     "output": "8192",
     "supports": "[tools, json_schema]",
     "price": "{input: 1.20, output: 4.80}",
+    "prices": "{rates: [{item: input, above: 200000, amount: '0.0000024'}]}",
     "input": "1.20",
     "cached_input": "0.30",
     "cache_write": "1.50",
@@ -184,20 +186,33 @@ def _card(entry: ProviderEntry, name: str, origin: Origin, settings: Settings) -
 
 
 def _model(name: str, entry: ModelEntry, *, free: bool) -> ModelCard:
-    price = entry.price.model_dump(exclude_none=True) if entry.price else None
+    checked = str(entry.checked or "")
     return ModelCard(
         id=name,
         context=entry.context,
         output=entry.output,
         supports=entry.supports,
-        price=price or (FREE if free else None),
+        prices=prices_of(entry, checked) or (FREE if free else None),
         tasks=frozenset(entry.tasks),
-        checked=str(entry.checked or ""),
+        checked=checked,
         quirks=dict(entry.quirks),
     )
 
 
-FREE: Mapping[str, Decimal] = {"input": Decimal(0), "output": Decimal(0)}
+FREE = per_million({"input": Decimal(0), "output": Decimal(0)})
+
+
+def prices_of(entry: ModelEntry, checked: str) -> Prices | None:
+    """What a file says that a model costs; None where it says nothing."""
+    amounts = entry.price.model_dump(exclude_none=True) if entry.price else {}
+    known = per_million(amounts, source=entry.source, as_of=checked)
+    more = entry.prices
+    if more is None:
+        return known if amounts else None
+    rates = (*known.rates, *(Rate(**row.model_dump()) for row in more.rates))
+    hours = (Hours(h.start, h.end, tuple(Rate(**row.model_dump()) for row in h.rates), h.weekdays) for h in more.hours)
+    multipliers = tuple(Multiplier(**row.model_dump()) for row in more.multipliers)
+    return replace(known, rates=rates, multipliers=multipliers, hours=tuple(hours), reached=more.reached)
 
 
 def _said(entry: ProviderEntry, environment: Mapping[str, str]) -> tuple[str, dict[str, str]]:

@@ -13,8 +13,11 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from flowllm.core.prices import TOKENS, UNITS
+
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _NAME = r"^[a-z0-9][a-z0-9_.-]*$"
+_TIME = r"^([01][0-9]|2[0-3]):[0-5][0-9]$"
 SETTING = r"^[a-z][a-z0-9_]*$"
 
 
@@ -46,6 +49,13 @@ def _decimal(value: Any) -> Decimal:
         message = "a price is not negative"
         raise ValueError(message)
     return number
+
+
+def _item(word: str) -> str:
+    if word not in TOKENS and word not in UNITS:
+        message = f"`{word[:20]}` is not billed; items are {', '.join((*TOKENS, *UNITS))}"
+        raise ValueError(message)
+    return word
 
 
 def http_url(url: str) -> str:
@@ -106,6 +116,7 @@ Endpoint = Literal[
     "batches", "fine_tuning", "caches", "ocr", "tokenize",
 ]  # fmt: skip
 Price = Annotated[Decimal, BeforeValidator(_decimal)]
+Item = Annotated[str, AfterValidator(_item)]
 Variables = Annotated[tuple[Annotated[str, AfterValidator(_variable)], ...], BeforeValidator(_names)]
 
 
@@ -120,6 +131,55 @@ class PriceEntry(_Strict):
     output: Price | None = None
     cached_input: Price | None = None
     cache_write: Price | None = None
+    reasoning: Price | None = None
+    input_audio: Price | None = None
+    output_audio: Price | None = None
+    input_image: Price | None = None
+    output_image: Price | None = None
+
+
+class RateEntry(_Strict):
+    """US dollars for one unit of an item, where all the conditions beside it hold."""
+
+    item: Item
+    amount: Price
+    above: int = Field(0, ge=0)
+    service: str = ""
+    lifetime: str = ""
+    variant: str = ""
+
+
+class MultiplierEntry(_Strict):
+    """A factor on all tokens of a request served in a region or at a speed."""
+
+    factor: Price
+    region: str = ""
+    speed: str = ""
+
+    @model_validator(mode="after")
+    def _of_something(self) -> Self:
+        if not (self.region or self.speed):
+            message = "a multiplier is for a `region` or a `speed`"
+            raise ValueError(message)
+        return self
+
+
+class HoursEntry(_Strict):
+    """Prices of a time of day in UTC; weekdays count from Monday, 0."""
+
+    start: str = Field(pattern=_TIME)
+    end: str = Field(pattern=_TIME)
+    rates: tuple[RateEntry, ...]
+    weekdays: tuple[Annotated[int, Field(ge=0, le=6)], ...] = (0, 1, 2, 3, 4, 5, 6)
+
+
+class PricesEntry(_Strict):
+    """Prices with conditions, each in dollars for one unit. ``reached``: steps begin at their number of tokens."""
+
+    rates: tuple[RateEntry, ...] = ()
+    multipliers: tuple[MultiplierEntry, ...] = ()
+    hours: tuple[HoursEntry, ...] = ()
+    reached: bool = False
 
 
 class ModelEntry(_Strict):
@@ -129,6 +189,7 @@ class ModelEntry(_Strict):
     output: int | None = Field(None, gt=0)
     supports: frozenset[str] | None = None
     price: PriceEntry | None = None
+    prices: PricesEntry | None = None
     tasks: frozenset[Task] = frozenset({"chat"})
     checked: Any = None
     source: str = ""

@@ -8,6 +8,7 @@ import typer
 from flowllm.cli import completion
 from flowllm.cli.options import Command
 from flowllm.core.errors import UsageError
+from flowllm.core.prices import in_millions
 from flowllm.core.record import record
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ def _facts(card: "ModelCard | None") -> dict[str, Any]:
         "context": card.context,
         "output": card.output,
         "supports": None if card.supports is None else sorted(card.supports),
-        "price": None if card.price is None else {name: f"{price:f}" for name, price in card.price.items()},
+        "price": None if card.prices is None else {name: f"{p:f}" for name, p in in_millions(card.prices).items()},
         "checked": card.checked or None,
     }
 

@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import field
-from decimal import Decimal
 from typing import Any
 
 from flowllm.core.origin import UNKNOWN, Origin
+from flowllm.core.prices import Prices
 from flowllm.core.record import record
 
 
@@ -31,9 +31,9 @@ class Auth:
 
 @record
 class ModelCard:
-    """What is known of a model. Windows in tokens; prices in US dollars per million tokens; None is unknown.
+    """What is known of a model. Windows in tokens; None is unknown.
 
-    ``price`` keys: input, output, cached_input, cache_write. ``supports`` None: nothing is known.
+    ``supports`` None: nothing is known.
     ``quirks`` are words of the wire's vocabulary that hold for this model over the provider's.
     """
 
@@ -41,7 +41,7 @@ class ModelCard:
     context: int | None = None
     output: int | None = None
     supports: frozenset[str] | None = None
-    price: Mapping[str, Decimal] | None = None
+    prices: Prices | None = None
     tasks: frozenset[str] = frozenset({"chat"})
     checked: str = ""
     quirks: Mapping[str, Any] = field(default_factory=dict)

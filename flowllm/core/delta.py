@@ -3,8 +3,9 @@
 Everything that answers is a stream of deltas; a whole HTTP body is one that came in one piece.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 
 from flowllm.core.record import record
@@ -60,10 +61,18 @@ class Scores:
 
 @record
 class Usage:
-    """Tokens as the provider counts them. The last report wins; None is unknown.
+    """What the provider counts and says of its price. The last report wins; None is unknown.
 
     ``input`` holds all prompt tokens including cached and cache-write ones, ``output`` all
     generated ones including reasoning. ``estimated`` marks counts that the provider did not give.
+
+    ``classes`` are tokens of further classes, by the words of `core.prices.TOKENS`. What is read of sound, pictures
+    and films is part of ``input``, and includes what came of them from the cache (``cached_audio``,
+    ``cached_image``, parts of ``cached_input``); what is written of them is part of ``output``; ``citations`` are
+    beside both. ``written`` is ``cache_write`` by lifetime (5m, 1h). ``units`` is what is counted otherwise, by the
+    words of `core.prices.UNITS`. ``service`` is the class of service (batch, flex, priority), empty for the standard
+    one, ``region`` and ``speed`` where the answer says that another than the usual one served it, ``variant`` as in
+    `core.prices.Rate`. ``reported`` is what the provider itself says that the answer costs, in US dollars.
     """
 
     input: int | None = None
@@ -72,6 +81,14 @@ class Usage:
     cache_write: int | None = None
     reasoning: int | None = None
     estimated: bool = False
+    classes: Mapping[str, int] = field(default_factory=dict)
+    written: Mapping[str, int] = field(default_factory=dict)
+    units: Mapping[str, int | Decimal] = field(default_factory=dict)
+    service: str = ""
+    region: str = ""
+    speed: str = ""
+    variant: str = ""
+    reported: Decimal | None = None
 
 
 @record

@@ -138,12 +138,34 @@ class CacheMiss(Event):
 
 
 @record
+class Line:
+    """One line of a cost: ``quantity`` times ``price`` is ``amount``, exactly; None where no price is known.
+
+    ``item`` is a word of `core.prices.TOKENS` or `UNITS`, ``price`` US dollars for one ``unit``, ``condition``
+    says in words what the price holds for, empty for the plain one.
+    """
+
+    item: str
+    quantity: int | Decimal
+    unit: str
+    price: Decimal | None
+    amount: Decimal | None
+    condition: str = ""
+
+
+@record
 class Cost:
-    """What a call cost in US dollars; ``total`` is None when the price is not known."""
+    """What a call cost in US dollars; ``total`` is None when the price of a part is not known.
+
+    ``items`` sum exactly to the total. ``source`` says from when the prices are and how sure the counts,
+    ``version`` names the table that the prices are from, ``reported`` is what the provider says that it costs.
+    """
 
     total: Decimal | None
-    items: Mapping[str, Decimal] = field(default_factory=dict)
+    items: tuple[Line, ...] = ()
     source: str = ""
+    version: str = ""
+    reported: Decimal | None = None
 
 
 @record

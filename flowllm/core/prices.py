@@ -4,10 +4,14 @@ All amounts are exact decimals of US dollars for one unit. Which unit follows fr
 tokens for what a model reads and writes, and the units of `UNITS` for the rest.
 """
 
-from decimal import Decimal
+from collections.abc import Mapping
+from decimal import Context, Decimal
 from typing import Final
 
 from flowllm.core.record import record
+
+EXACT: Final = Context(prec=400)
+"""Arithmetic in which no amount is ever rounded, whatever the context of the thread is."""
 
 TOKENS: Final = (
     "input", "cached_input", "cache_write", "output", "reasoning",
@@ -84,3 +88,15 @@ class Prices:
     source: str = ""
     as_of: str = ""
     version: str = ""
+
+
+def per_million(amounts: Mapping[str, Decimal], *, source: str = "", as_of: str = "", version: str = "") -> Prices:
+    """Prices from dollars for a million tokens, by the words of `TOKENS`, with no conditions."""
+    rates = tuple(Rate(item, amount.scaleb(-6, context=EXACT)) for item, amount in amounts.items())
+    return Prices(rates, source=source, as_of=as_of, version=version)
+
+
+def in_millions(prices: Prices) -> dict[str, Decimal]:
+    """Dollars for a million tokens by item, of those that have a price without conditions."""
+    plain = (r for r in prices.rates if r.item in TOKENS and not (r.above or r.service or r.lifetime or r.variant))
+    return {rate.item: rate.amount.scaleb(6, context=EXACT) for rate in plain}

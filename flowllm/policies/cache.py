@@ -156,11 +156,28 @@ def _plain(reply: Reply, request: Request, cost: Decimal | None, at: float) -> d
         "thoughts": [asdict(thought) for thought in reply.thoughts],
         "tool_calls": [[call.name, call.arguments, call.id, call.signature] for call in reply.tool_calls],
         "scores": None if scores is None else [[int(i) for i in scores.indexes], [float(s) for s in scores.scores]],
-        "usage": None if usage is None else {field.name: getattr(usage, field.name) for field in fields(usage)},
+        "usage": None if usage is None else _counts(usage),
         "finish": [reply.finish, reply.finish_raw],
         "meta": [reply.model, reply.request_id, reply.citations],
         "simulated": reply.simulated,
     }
+
+
+def _counts(usage: Usage) -> dict[str, Any]:
+    """What was counted as plain data, amounts as text."""
+    told = {field.name: getattr(usage, field.name) for field in fields(usage)}
+    told["reported"] = None if usage.reported is None else str(usage.reported)
+    told["units"] = {name: str(count) for name, count in usage.units.items()}
+    return told
+
+
+def _usage(told: Mapping[str, Any]) -> Usage:
+    reported, units = told.get("reported"), told.get("units") or {}
+    exact = {
+        "reported": None if reported is None else Decimal(reported),
+        "units": {name: Decimal(count) for name, count in units.items()},
+    }
+    return Usage(**{**told, **exact})
 
 
 def _replay(value: Any, answered_by: str | None) -> list[Delta] | None:
@@ -168,7 +185,7 @@ def _replay(value: Any, answered_by: str | None) -> list[Delta] | None:
     try:
         right = value["version"] == VERSION and value["kind"] == "call"
         return list(_deltas(value, answered_by)) if right else None
-    except (KeyError, TypeError, ValueError):
+    except (ArithmeticError, KeyError, TypeError, ValueError):
         return None
 
 
@@ -182,7 +199,7 @@ def _deltas(value: Mapping[str, Any], answered_by: str | None) -> Iterator[Delta
     if value["scores"]:
         yield Scores(*value["scores"])
     if value["usage"]:
-        yield Usage(**value["usage"])
+        yield _usage(value["usage"])
     yield Finish(*value["finish"])
     model, request_id, citations = value["meta"]
     # A row may be of a time when the word was not kept.

@@ -1,87 +1,153 @@
-"""Usage and prices to an itemised cost, in exact decimals of US dollars.
+"""Usage and prices to an itemised cost, in exact decimals of US dollars: pure.
 
-Prices are per million tokens. The classes of tokens are made disjoint before they are multiplied:
-input without what was read from or written to the provider's cache, output with its reasoning. So
-nothing is billed twice, and the items always sum to the total. What is not known is None, never 0.
+The classes of tokens are made disjoint before they are multiplied (`pricing.classes`), so nothing is billed twice,
+and the lines always sum exactly to the total. What is not known is None, never 0: one line without a price makes
+the total unknown, and the known lines are shown.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
 
 from flowllm.core.card import Catalog, ModelCard
 from flowllm.core.delta import Usage
-from flowllm.core.event import Cost
+from flowllm.core.event import Cost, Line
+from flowllm.core.prices import EXACT, UNITS, Prices
+from flowllm.pricing.classes import Classes, disjoint
+from flowllm.pricing.rates import Table, Terms
 
 ZERO = Decimal(0)
-FREE = Cost(ZERO, {}, "free")
+FREE = Cost(ZERO, (), "free")
 UNKNOWN = Cost(None)
 
+_TWINS = {"input_seconds": "output_seconds", "output_seconds": "input_seconds"}
+"""Length of sound; some tables list one charge on both sides."""
+_TOLD_ALONE = frozenset({"requests", "queries", "searches", "maps_searches", "pages", "sessions"})
+"""Units that are paid beside tokens; the others measure what tokens may measure as well."""
+_SAME = {
+    "input_characters": ("input", "cached_input", "cache_write"),
+    "output_characters": ("output", "reasoning"),
+    "input_seconds": ("input_audio", "cached_audio"),
+    "output_seconds": ("output_audio",),
+    "input_images": ("input_image", "cached_image"),
+    "output_images": ("output_image",),
+    "input_pixels": ("input_image", "cached_image"),
+    "output_pixels": ("output_image",),
+    "input_video_seconds": ("input_video",),
+    "output_video_seconds": ("output_video",),
+}
+"""Classes of tokens that are the same thing as what a unit measures: one of the two is billed."""
 
-def price(model: ModelCard | None, usage: Usage | None) -> Cost:
+
+def price(model: ModelCard | None, usage: Usage | None, at: float | None = None) -> Cost:
     """What ``usage`` of ``model`` costs; ``total`` is None when a price or a count is not known.
 
-    ``source`` names the day of the prices and says when counts were estimated or corrected.
+    ``source`` names the day of the prices and says when counts were estimated or corrected. ``at`` is when the
+    answer was complete, in seconds since 1970 in UTC, for prices of a time of day.
     """
-    if model is None or model.price is None or usage is None:
+    if usage is None:
         return UNKNOWN
-    tokens = _classes(model, usage)
-    if tokens is None:
-        return Cost(None, {}, _source(model, usage, corrected=False))
-    counts, corrected = tokens
-    source = _source(model, usage, corrected=corrected)
-    items = _items(counts, model.price)
-    return Cost(None if items is None else sum(items.values(), ZERO), items or {}, source)
+    if model is None or model.prices is None:
+        return Cost(None, reported=usage.reported)
+    return priced(Table(model.prices), usage, answers="chat" in model.tasks, at=at)
 
 
-def _classes(model: ModelCard, usage: Usage) -> tuple[dict[str, int], bool] | None:
-    """Tokens by disjoint class, and whether the provider's counts had to be corrected."""
-    output = usage.output if usage.output is not None or "chat" in model.tasks else 0
-    if usage.input is None or output is None:
-        return None
-    cached, written = usage.cached_input or 0, usage.cache_write or 0
-    whole = max(0, usage.input)
-    counts = {"cached_input": min(max(0, cached), whole)}
-    counts["cache_write"] = min(max(0, written), whole - counts["cached_input"])
-    counts["input"] = whole - counts["cached_input"] - counts["cache_write"]
-    counts["output"] = max(0, output)
-    given = (usage.input, cached, written, output)
-    return counts, given != (whole, counts["cached_input"], counts["cache_write"], counts["output"])
+def priced(table: Table, usage: Usage, *, answers: bool = True, at: float | None = None) -> Cost:
+    """The same by a table of prices. ``answers``: an answer whose tokens were not counted is not for nothing."""
+    classes = disjoint(usage)
+    terms = Terms(usage.input or 0, usage.service, usage.region, usage.speed, usage.variant, at)
+    lines = (*_tokens(table, usage, classes, terms), *_units(table, usage, classes, terms))
+    source = _source(table.prices, usage, corrected=classes.corrected)
+    known = _counted(table, usage, classes, answers=answers) and all(line.amount is not None for line in lines)
+    total = ZERO
+    for line in lines:
+        total = EXACT.add(total, line.amount or ZERO)
+    return Cost(total if known else None, lines, source, table.prices.version, usage.reported)
 
 
-def _items(counts: Mapping[str, int], prices: Mapping[str, Decimal]) -> dict[str, Decimal] | None:
-    """Dollars by class, those without tokens left out; None when a price is missing.
-
-    Where the provider's cache has no price of its own, its tokens cost as much as other input.
-    """
-    items = {}
-    for name, count in counts.items():
-        rate = prices.get(name, prices.get("input") if name.startswith("cache") else None)
-        if count and rate is None:
-            return None
-        if count and rate is not None:
-            items[name] = (count * rate).scaleb(-6)
-    return items
+def _counted(table: Table, usage: Usage, classes: Classes, *, answers: bool) -> bool:
+    """Whether all was counted that this model is paid for."""
+    units = any(usage.units.values())
+    read = classes.read or (units and not table.has("input"))
+    written = classes.written or not answers or (units and not table.has("output"))
+    return read and written
 
 
-def _source(model: ModelCard, usage: Usage, *, corrected: bool) -> str:
-    words = [f"prices of {model.checked}" if model.checked else "prices without a date"]
+def _tokens(table: Table, usage: Usage, classes: Classes, terms: Terms) -> Iterator[Line]:
+    """Lines of all classes but those that are billed by characters."""
+    lengths = [unit for unit in usage.units if unit.endswith("_characters") and table.has(unit)]
+    by_length = {name for unit in lengths for name in _SAME[unit]}
+    for (item, lifetime), count in classes.counts.items():
+        if item not in by_length:
+            yield _line(table, item, count, terms, lifetime)
+
+
+def _units(table: Table, usage: Usage, classes: Classes, terms: Terms) -> Iterator[Line]:
+    """Lines of what is counted otherwise, and of the request itself where it has a price."""
+    for item, count in usage.units.items():
+        if count and item != "requests" and _is_billed(table, item, usage.units, classes):
+            name = item if table.has(item) or not table.has(_TWINS.get(item, "")) else _TWINS[item]
+            yield _line(table, name, count, terms)
+    if table.has("requests"):
+        yield _line(table, "requests", usage.units.get("requests", 1), terms)
+
+
+def _is_billed(table: Table, item: str, units: Mapping[str, int | Decimal], classes: Classes) -> bool:
+    """Whether a unit is paid for, rather than the tokens of the same thing or the same length told once more."""
+    if item in _TOLD_ALONE or item.endswith("_characters"):
+        return table.has(item) or item in _TOLD_ALONE or not classes.counts
+    if any((name, "") in classes.counts and table.has(name) for name in _SAME[item]):
+        return False
+    if item == "output_seconds" and units.get("input_seconds") and table.plain(item) == table.plain("input_seconds"):
+        return False
+    return table.has(item) or table.has(_TWINS.get(item, "")) or not classes.counts
+
+
+def _line(table: Table, item: str, quantity: int | Decimal, terms: Terms, lifetime: str = "") -> Line:
+    found, unit = table.find(item, lifetime, terms), UNITS.get(item, "token")
+    if found is None:
+        return Line(item, quantity, unit, None, None, lifetime)
+    amount = EXACT.multiply(Decimal(quantity), found.price)
+    return Line(item, quantity, unit, found.price, amount, found.condition)
+
+
+def _source(prices: Prices, usage: Usage, *, corrected: bool) -> str:
+    words = [f"prices of {prices.as_of}" if prices.as_of else "prices without a date"]
     words += ["estimated tokens"] if usage.estimated else []
     words += ["corrected counts"] if corrected else []
     return ", ".join(words)
 
 
-def pricing_of(catalog: Catalog) -> Callable[[str, Usage | None], Cost]:
+def pricing_of(catalog: Catalog, wall: Callable[[], float] | None = None) -> Callable[[str, Usage | None], Cost]:
     """Prices by ``provider/model``; free are providers of this process, and of those that say so each model
-    without a price of its own, whatever was counted.
+    without a price of its own, whatever was counted. ``wall`` tells the time (seconds since 1970 in UTC) when an
+    answer is complete, for prices of a time of day; without it the usual ones hold.
     """
+    known: dict[str, tuple[Table | None, bool] | Cost] = {}
 
-    def priced(model: str, usage: Usage | None) -> Cost:
-        provider, _, name = model.partition("/")
-        card = catalog.providers.get(provider)
-        if card is None:
+    def priced_by(model: str, usage: Usage | None) -> Cost:
+        found = known.get(model)
+        if found is None:
+            found = known[model] = _priced_by(catalog, model)
+        if isinstance(found, Cost):
+            return found
+        table, answers = found
+        if usage is None:
             return UNKNOWN
-        entry = card.models.get(name)
-        priced = entry is not None and any((entry.price or {}).values())
-        return FREE if card.local or (card.free and not priced) else price(entry, usage)
+        if table is None:
+            return Cost(None, reported=usage.reported)
+        return priced(table, usage, answers=answers, at=wall() if wall and table.prices.hours else None)
 
-    return priced
+    return priced_by
+
+
+def _priced_by(catalog: Catalog, model: str) -> tuple[Table | None, bool] | Cost:
+    """The table of a model, and whether it answers in tokens; a cost where it is the same whatever is counted."""
+    provider, _, name = model.partition("/")
+    card = catalog.providers.get(provider)
+    if card is None:
+        return None, True
+    entry = card.models.get(name)
+    prices = entry.prices if entry else None
+    if card.local or (card.free and not (prices and any(rate.amount for rate in prices.rates))):
+        return FREE
+    return (Table(prices) if prices else None), entry is None or "chat" in entry.tasks

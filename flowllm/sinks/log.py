@@ -142,8 +142,12 @@ def _words(value: Any) -> str | None:
         return ", ".join(word for word in map(_words, value) if word is not None)
     known = _as_data(value)
     if isinstance(known, Mapping):
-        return ", ".join(_named(name, part) for name, part in known.items() if part is not None and part is not False)
+        return ", ".join(_named(name, part) for name, part in known.items() if _is_known(part))
     return str(known)
+
+
+def _is_known(part: Any) -> bool:
+    return not (part is None or part is False or part == "" or (isinstance(part, Mapping) and not part))
 
 
 def _named(name: str, value: Any) -> str:

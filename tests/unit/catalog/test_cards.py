@@ -10,6 +10,7 @@ from flowllm.catalog import card_of, load_catalog, packaged_providers
 from flowllm.core.delta import Usage
 from flowllm.core.errors import PipelineInvalid, SetupError
 from flowllm.core.origin import Origin
+from flowllm.core.prices import in_millions
 from flowllm.core.request import Chat, Message, Text
 from flowllm.pricing.cost import pricing_of
 
@@ -35,12 +36,12 @@ def test_every_shipped_provider_loads():
     for name, provider in catalog.providers.items():
         assert provider.name == name
         for model in provider.models.values():
-            assert provider.free or model.price is None or model.checked
+            assert provider.free or model.prices is None or model.checked
 
 
 def test_prices_are_exact():
     model = card({"models": {"m": {"price": {"input": 0.1, "output": "0.30", "cached_input": 0}}}}).models["m"]
-    assert model.price == {"input": Decimal("0.1"), "output": Decimal("0.30"), "cached_input": Decimal(0)}
+    assert in_millions(model.prices) == {"input": Decimal("0.1"), "output": Decimal("0.30"), "cached_input": Decimal(0)}
 
 
 @pytest.mark.parametrize("env", ["ACME_KEY", ["ACME_KEY"], {"env": "ACME_KEY"}])

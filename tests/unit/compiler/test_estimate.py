@@ -9,20 +9,21 @@ from flowllm.compiler.estimate import Estimate, foreseen, totalled
 from flowllm.config import parse_mapping
 from flowllm.core.card import Catalog, ModelCard, ProviderCard
 from flowllm.core.kinds import Kinds
+from flowllm.core.prices import per_million
 from flowllm.pricing.cost import pricing_of
 from flowllm.text.tokens import count
 
-DEAR = {"input": Decimal(10), "output": Decimal(100)}
-CHEAP = {"input": Decimal(1), "output": Decimal(10)}
+DEAR = per_million({"input": Decimal(10), "output": Decimal(100)})
+CHEAP = per_million({"input": Decimal(1), "output": Decimal(10)})
 CATALOG = Catalog(
     {
         "acme": ProviderCard(
             "acme",
             models={
-                "dear": ModelCard("dear", context=1000, output=100, price=DEAR),
-                "cheap": ModelCard("cheap", context=1000, output=100, price=CHEAP),
-                "wide": ModelCard("wide", output=100, price=CHEAP),
-                "vectors": ModelCard("vectors", price={"input": Decimal(1)}, tasks=frozenset({"embed"})),
+                "dear": ModelCard("dear", context=1000, output=100, prices=DEAR),
+                "cheap": ModelCard("cheap", context=1000, output=100, prices=CHEAP),
+                "wide": ModelCard("wide", output=100, prices=CHEAP),
+                "vectors": ModelCard("vectors", prices=per_million({"input": Decimal(1)}), tasks=frozenset({"embed"})),
                 "unpriced": ModelCard("unpriced", context=1000, output=100),
             },
         ),

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from flowllm.core.card import Catalog, ModelCard, ProviderCard
 from flowllm.core.delta import Usage
+from flowllm.core.prices import per_million
 from flowllm.pricing.cost import price, pricing_of
 
 PRICES = {"input": "1.20", "output": "4.80", "cached_input": "0.30", "cache_write": "1.50"}
@@ -15,7 +16,7 @@ PRICES = {"input": "1.20", "output": "4.80", "cached_input": "0.30", "cache_writ
 
 def card(prices=PRICES, **rest):
     known = None if prices is None else {name: Decimal(value) for name, value in prices.items()}
-    return ModelCard("m", price=known, checked="2026-11-20", **rest)
+    return ModelCard("m", prices=known and per_million(known, as_of="2026-11-20"), **rest)
 
 
 @pytest.mark.parametrize(
@@ -30,7 +31,12 @@ def card(prices=PRICES, **rest):
             "0.000918",
             {"input": "0.0006", "cached_input": "0.00012", "cache_write": "0.00015", "output": "0.000048"},
         ),
-        (PRICES, Usage(10, 100, reasoning=90), "0.000492", {"input": "0.000012", "output": "0.00048"}),
+        (
+            PRICES,
+            Usage(10, 100, reasoning=90),
+            "0.000492",
+            {"input": "0.000012", "output": "0.000048", "reasoning": "0.000432"},
+        ),
         (
             {"input": "2", "output": "8"},
             Usage(100, 0, cached_input=60),
@@ -45,7 +51,7 @@ def card(prices=PRICES, **rest):
 def test_cost(prices, usage, total, items):
     cost = price(card(prices), usage)
     assert cost.total == Decimal(total)
-    assert cost.items == {name: Decimal(value) for name, value in items.items()}
+    assert {line.item: line.amount for line in cost.items} == {name: Decimal(value) for name, value in items.items()}
 
 
 @pytest.mark.parametrize(
@@ -90,8 +96,9 @@ def test_items_sum_to_the_total_and_no_token_is_billed_twice(usage):
     if cost.total is None:
         assert usage.input is None or usage.output is None
     else:
-        assert sum(cost.items.values()) == cost.total == max(0, usage.input) + max(0, usage.output)
-        assert all(amount >= 0 for amount in cost.items.values())
+        amounts = [line.amount for line in cost.items]
+        assert sum(amounts) == cost.total == max(0, usage.input) + max(0, usage.output)
+        assert all(amount >= 0 for amount in amounts)
 
 
 def test_prices_of_a_catalog():

@@ -25,6 +25,7 @@ from flowllm.core.event import (
     Cost,
     DeltaReceived,
     Event,
+    Line,
     ModelChosen,
     RunFinished,
     RunStarted,
@@ -45,6 +46,7 @@ SECRET = "canary-4711-secret"
 CLEAN = Redactor(lambda: (SECRET,)).clean
 
 USAGE = Usage(100, 20)
+LINE = Line("input", 100, "token", Decimal("0.00002"), Decimal("0.0020"))
 
 
 def finished(address="ask", model="acme/m", cost="0.002", usage=USAGE):
@@ -124,8 +126,9 @@ def test_summary_text(seen, text):
             {
                 "model": "acme/m",
                 "usage": {"type": "Usage", "input": 100, "output": 20, "cached_input": None, "cache_write": None,
-                          "reasoning": None, "estimated": False},
-                "cost": {"type": "Cost", "total": "0.002", "items": {}, "source": ""},
+                          "reasoning": None, "estimated": False, "classes": {}, "written": {}, "units": {},
+                          "service": "", "region": "", "speed": "", "variant": "", "reported": None},
+                "cost": {"type": "Cost", "total": "0.002", "items": [], "source": "", "version": "", "reported": None},
                 "seconds": 1.5, "first": 0.2, "finish": "stop", "simulated": False, "address": "ask", "at": 2.0,
             },
         ),
@@ -254,7 +257,8 @@ SAMPLES = {
     int: 2,
     bool: True,
     Usage: Usage(100, 20, cached_input=5, estimated=True),
-    Cost: Cost(Decimal("0.0020"), {"input": Decimal("0.002")}, "prices of a day"),
+    Line: LINE,
+    Cost: Cost(Decimal("0.0020"), (LINE,), "prices of a day"),
     Decimal: Decimal("0.0020"),
     Mapping: {"o": Decimal(1)},
 }

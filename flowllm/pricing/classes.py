@@ -1,0 +1,83 @@
+"""Usage to classes of tokens that are disjoint, so that no token is billed twice: pure.
+
+Providers count classes inside of others: what came from the cache is part of the prompt, and sound that came
+from the cache part of both. Here each token is in one class alone, and all classes sum to the provider's total by
+construction: a class that is told to be larger than what holds it is cut, and the counts are marked as corrected.
+"""
+
+from collections.abc import Iterable
+
+from flowllm.core.delta import Usage
+from flowllm.core.record import record
+
+Key = tuple[str, str]
+"""A word of `core.prices.TOKENS`, and how long a cache write lives, else empty."""
+
+_READ = ("input_audio", "input_image", "input_video")
+_WRITTEN = ("reasoning", "output_audio", "output_image", "output_video")
+_KEPT = {"input_audio": "cached_audio", "input_image": "cached_image"}
+
+
+@record
+class Classes:
+    """Tokens by class, those of 0 left out. ``read`` and ``written`` say whether that side was counted at all."""
+
+    counts: dict[Key, int]
+    corrected: bool
+    read: bool
+    written: bool
+
+
+class _Whole:
+    """What classes are taken out of, never more than is left."""
+
+    def __init__(self, size: int | None) -> None:
+        self.left = max(0, size or 0)
+        self.corrected = (size or 0) < 0
+
+    def take(self, told: int | None) -> int:
+        taken = min(max(0, told or 0), self.left)
+        self.left -= taken
+        self.corrected = self.corrected or taken != (told or 0)
+        return taken
+
+
+def disjoint(usage: Usage) -> Classes:
+    """The tokens of ``usage``, each in one class; their sum is input, output and citations."""
+    counts: dict[Key, int] = {}
+    wholes = [*_read(usage, counts), _written(usage, counts), _citations(usage, counts)]
+    corrected = any(whole.corrected for whole in wholes)
+    known = {key: count for key, count in counts.items() if count}
+    return Classes(known, corrected, usage.input is not None, usage.output is not None)
+
+
+def _read(usage: Usage, counts: dict[Key, int]) -> Iterable[_Whole]:
+    told, prompt = usage.classes, _Whole(usage.input)
+    cached = _Whole(prompt.take(usage.cached_input))
+    for name in _KEPT.values():
+        counts[name, ""] = cached.take(told.get(name))
+    counts["cached_input", ""] = cached.left
+    stored = _Whole(prompt.take(sum(usage.written.values()) if usage.cache_write is None else usage.cache_write))
+    for lifetime, count in usage.written.items():
+        counts["cache_write", lifetime] = stored.take(count)
+    counts["cache_write", ""] = counts.get(("cache_write", ""), 0) + stored.left
+    for name in _READ:
+        fresh = told.get(name, 0) - counts.get((_KEPT.get(name, ""), ""), 0)
+        counts[name, ""] = prompt.take(fresh)
+    counts["input", ""] = prompt.left
+    return prompt, cached, stored
+
+
+def _written(usage: Usage, counts: dict[Key, int]) -> _Whole:
+    answer = _Whole(usage.output)
+    counts["reasoning", ""] = answer.take(usage.reasoning)
+    for name in _WRITTEN[1:]:
+        counts[name, ""] = answer.take(usage.classes.get(name))
+    counts["output", ""] = answer.left
+    return answer
+
+
+def _citations(usage: Usage, counts: dict[Key, int]) -> _Whole:
+    whole = _Whole(usage.classes.get("citations"))
+    counts["citations", ""] = whole.left
+    return whole
