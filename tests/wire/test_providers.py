@@ -8,7 +8,7 @@ from flowllm.backends.addresses import require_place
 from flowllm.backends.auth.signing import shown
 from flowllm.backends.wire import check_quirks, find_wire
 from flowllm.catalog import load_catalog, packaged_providers
-from flowllm.core.errors import SetupError
+from flowllm.core.errors import ProviderFailure, SetupError
 from flowllm.core.request import Chat, Embed, Message, Rerank, Sampling, Text, Tool
 
 
@@ -22,7 +22,7 @@ TEXT_ALONE = {"replicate_predictions", "http_template"}
 ONE_MODEL = {"baseten-predict", "tei-native"}
 VERTEX = "https://aiplatform.googleapis.com/v1/projects/{project}/locations/global/publishers"
 ASKED = {
-    "chat": Chat("{}/m", (Message("user", (Text("hi"),)),), Sampling(0.5, 0.9, 99, ("x",), 7),
+    "chat": Chat("{}/m", (Message("user", (Text("hi"),)),), Sampling(1.0, 0.95, 99, ("x",), 7),
                  {"type": "object"}, tools=(Tool("f"),), reasoning="low"),
     "embed": Embed("{}/m", ("a", "b"), 8),
     "rerank": Rerank("{}/m", "q", ("a", "b"), 1),
@@ -157,3 +157,54 @@ def test_a_place_of_ones_own(name, variable, value, base_url):
     with pytest.raises(SetupError, match=rf"\${variable}\b") as caught:
         require_place(REMOTE[name])
     assert (caught.value.code, caught.value.hint[:10]) == ("missing_setting", "providers.")
+
+
+@pytest.mark.parametrize("name", ["vertex", "vertex-anthropic"])
+@pytest.mark.parametrize(
+    ("location", "host"),
+    [
+        ("", "aiplatform.googleapis.com"),
+        ("global", "aiplatform.googleapis.com"),
+        ("us", "aiplatform.us.rep.googleapis.com"),
+        ("eu", "aiplatform.eu.rep.googleapis.com"),
+        ("europe-west4", "europe-west4-aiplatform.googleapis.com"),
+        ("us-central1", "us-central1-aiplatform.googleapis.com"),
+    ],
+)
+def test_a_location_of_google_has_a_server(name, location, host):
+    environment = {"GOOGLE_CLOUD_PROJECT": "p", "GOOGLE_CLOUD_LOCATION": location}
+    card = load_catalog([packaged_providers()], _read, environment=environment).providers[name]
+    require_place(card)
+    assert card.base_url.startswith(f"https://{host}/v1/projects/p/locations/{location or 'global'}/publishers/")
+    assert card.origins == ()
+
+
+CLAUDE_HOSTS = {"anthropic": "{}", "vertex-anthropic": "{}@default", "bedrock": "us.anthropic.{}-v1:0"}
+SAMPLED = (
+    "claude-3-5-sonnet-20241022",
+    "claude-3-7-sonnet-latest",
+    "claude-sonnet-4-20250514",
+    "claude-opus-4-1",
+    "claude-sonnet-4-5",
+    "claude-haiku-4-5-20251001",
+    "claude-opus-4-5",
+    "claude-opus-4-6",
+    "claude-sonnet-4-6",
+)
+# Those of the vendor's list of models that take no sampling.
+UNSAMPLED = ("claude-opus-4-7", "claude-opus-4-8", "claude-opus-5", "claude-opus-5-5", "claude-sonnet-5",
+             "claude-sonnet-5-5", "claude-haiku-5-5", "claude-fable-5", "claude-fable-5-1", "claude-mythos-5",
+             "claude-mythos-5-1", "claude-mythos-preview")  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CLAUDE_HOSTS)
+@pytest.mark.parametrize(("model", "takes"), [*((m, True) for m in SAMPLED), *((m, False) for m in UNSAMPLED)])
+def test_the_newest_models_of_anthropic_take_no_sampling(name, model, takes):
+    model = f"{name}/{CLAUDE_HOSTS[name].format(model)}"
+    warm = {"model": model, "reasoning": None, "sampling": Sampling(0.2), "tools": ()}
+    if takes:
+        assert b'"temperature":0.2' in sent(name, "chat", **warm).body
+    else:
+        with pytest.raises(ProviderFailure, match=r"temperature: 0\.2.*this model takes none"):
+            sent(name, "chat", **warm)
+    assert b"temperature" not in sent(name, "chat", **warm | {"sampling": Sampling()}).body
