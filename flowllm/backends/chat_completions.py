@@ -14,12 +14,20 @@ from pydantic import BaseModel, ConfigDict
 
 from flowllm.backends.answers import AnswerDecoder, invalid, object_of
 from flowllm.backends.calling import WORDS, choice_of
-from flowllm.backends.content import PromptCache, image_url, is_strict, mark_of, parameters_of, wanted_shape, with_ids
+from flowllm.backends.content import (
+    PromptCache,
+    content_of,
+    image_url,
+    is_strict,
+    parameters_of,
+    wanted_shape,
+    with_ids,
+)
 from flowllm.backends.failures import failure_inside
 from flowllm.backends.framing import Frame
 from flowllm.backends.usage import usage_of
 from flowllm.core.delta import Delta, Meta, Reasoning, Text, ToolCall
-from flowllm.core.request import Chat, Image, Message, Part
+from flowllm.core.request import Chat, Image, Message, Part, Tool
 
 REASONING = "reasoning_content"
 _NINE = re.compile(r"[A-Za-z0-9]{9}")
@@ -56,7 +64,7 @@ def body_of(request: Chat, dialect: Dialect) -> dict[str, Any]:
         "stop": list(sampling.stop) or None,
         "seed": sampling.seed,
         "reasoning_effort": request.reasoning,
-        "tools": [_tool(t.name, t.description, t.parameters) for t in request.tools] or None,
+        "tools": [tool_of(tool) for tool in request.tools] or None,
         "tool_choice": _choice(choice_of(request)),
         "parallel_tool_calls": request.parallel_tool_calls if request.tools else None,
     }
@@ -91,7 +99,7 @@ def _thoughts(message: Message, dialect: Dialect) -> dict[str, str]:
 
 def _message(message: Message, dialect: Dialect) -> dict[str, Any]:
     role = dialect.system_role if message.role == "system" else message.role
-    data: dict[str, Any] = {"role": role, "content": _content(message.parts, dialect.prompt_cache)}
+    data: dict[str, Any] = {"role": role, "content": content_of(message.parts, part_of, dialect.prompt_cache)}
     if message.tool_calls:
         data["content"] = data["content"] or None
         data["tool_calls"] = [
@@ -107,13 +115,8 @@ def _message(message: Message, dialect: Dialect) -> dict[str, Any]:
     return data
 
 
-def _content(parts: tuple[Part, ...], marked: PromptCache) -> Any:
-    if any(isinstance(part, Image) or (marked != "none" and part.prompt_cache) for part in parts):
-        return [_part(part) | mark_of(part.prompt_cache, marked) for part in parts]
-    return "".join(part.text for part in parts if not isinstance(part, Image))
-
-
-def _part(part: Part) -> dict[str, Any]:
+def part_of(part: Part) -> dict[str, Any]:
+    """One part of what a message says."""
     if isinstance(part, Image):
         return {"type": "image_url", "image_url": {"url": image_url(part)}}
     return {"type": "text", "text": part.text}
@@ -125,9 +128,10 @@ def _tool_id(written: str, dialect: Dialect) -> str:
     return hashlib.sha256(written.encode()).hexdigest()[:9]
 
 
-def _tool(name: str, description: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
-    function = {"name": name, "parameters": parameters_of(parameters)}
-    return {"type": "function", "function": function | ({"description": description} if description else {})}
+def tool_of(tool: Tool) -> dict[str, Any]:
+    """A tool that the model may ask for."""
+    said = {"description": tool.description} if tool.description else {}
+    return {"type": "function", "function": {"name": tool.name, **said, "parameters": parameters_of(tool.parameters)}}
 
 
 def _ask_for_json(body: dict[str, Any], schema: Mapping[str, Any], dialect: Dialect) -> None:

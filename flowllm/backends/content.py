@@ -12,7 +12,7 @@ from flowllm.backends.wire import model_of, own_quirks
 from flowllm.core.card import ProviderCard
 from flowllm.core.errors import ProviderFailure
 from flowllm.core.placeholders import filled
-from flowllm.core.request import Chat, Image, Lifetime, Message, Thought, ToolUse
+from flowllm.core.request import Chat, Image, Lifetime, Message, Part, Thought, ToolUse
 
 _DATA = "data:"
 PromptCache = Literal["none", "cache_control", "breakpoint"]
@@ -70,6 +70,16 @@ def mark_of(kept: Lifetime, word: PromptCache) -> dict[str, Any]:
     if word == "breakpoint":
         return {"prompt_cache_breakpoint": {"mode": "explicit"}}
     return {"cache_control": {"type": "ephemeral"} | ({"ttl": "1h"} if kept == "1h" else {})}
+
+
+def content_of(parts: tuple[Part, ...], tell: Callable[[Part], dict[str, Any]], marked: PromptCache = "none") -> Any:
+    """What a message says: bare text, or what ``tell`` makes of each part where one is an image or bears a mark."""
+    texts: list[str] = []
+    for part in parts:
+        if isinstance(part, Image) or (part.prompt_cache and marked != "none"):
+            return [tell(part) | mark_of(part.prompt_cache, marked) for part in parts]
+        texts.append(part.text)
+    return "".join(texts)
 
 
 def has_marks(request: Chat) -> bool:
@@ -163,10 +173,11 @@ def prompt_of(request: Chat) -> str:
     says them. `ProviderFailure` ``bad_request`` for what a text cannot hold: images and tools.
     """
     require_text(request)
-    said = [(m.role, m.text) for m in request.messages if m.text]
+    said = [(message.role, text) for message in request.messages if (text := message.text)]
     if request.schema is not None:
         said.insert(0, ("system", wanted_shape(request.schema)))
-    if all(role in ("system", "user") for role, _ in said) and sum(role == "user" for role, _ in said) < 2:  # noqa: PLR2004
+    roles = [role for role, _ in said]
+    if "assistant" not in roles and roles.count("user") < 2:  # noqa: PLR2004
         return "\n\n".join(text for _, text in said)
     turns = [text if role == "system" else f"{role.capitalize()}: {text}" for role, text in said]
     return "\n\n".join([*turns, "Assistant:"])
@@ -174,13 +185,20 @@ def prompt_of(request: Chat) -> str:
 
 def require_text(request: Chat) -> None:
     """`ProviderFailure` ``bad_request`` for images and tools, where the format has no place for them."""
-    for name, found in (
-        ("images", any(isinstance(part, Image) for message in request.messages for part in message.parts)),
-        ("tools", bool(request.tools) or any(m.tool_calls or m.role == "tool" for m in request.messages)),
-    ):
-        if found:
+    found = {"tools"} if request.tools else set()
+    found.update(map(_beside_text, request.messages))
+    for name in ("images", "tools"):
+        if name in found:
             message = f"this provider's format holds text alone and no {name}"
             raise ProviderFailure("bad_request", message, hint="model: a model of another provider")
+
+
+def _beside_text(message: Message) -> str:
+    """What a message has that is no text."""
+    for part in message.parts:
+        if isinstance(part, Image):
+            return "images"
+    return "tools" if message.tool_calls or message.role == "tool" else ""
 
 
 def path_of(name: str) -> str:

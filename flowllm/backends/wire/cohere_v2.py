@@ -12,12 +12,12 @@ from pydantic import BaseModel, ConfigDict
 
 from flowllm.backends.answers import AnswerDecoder, count_of
 from flowllm.backends.calling import WORDS, choice_of, require_parallel
+from flowllm.backends.chat_completions import part_of, tool_of
 from flowllm.backends.content import (
     QuirksByModel,
+    content_of,
     finished_body,
-    image_url,
     merged,
-    parameters_of,
     wanted_shape,
     with_ids,
 )
@@ -28,7 +28,7 @@ from flowllm.backends.wire import HttpParts, Listing, model_of
 from flowllm.core.card import ProviderCard
 from flowllm.core.delta import Delta, Reasoning, ToolCall, Usage
 from flowllm.core.errors import ProviderFailure
-from flowllm.core.request import Chat, Embed, Image, Message, Part, Request, Tool
+from flowllm.core.request import Chat, Embed, Message, Request
 
 _PLAN = "plan"
 _BUDGET = {"minimal": 512, "low": 2048, "medium": 8192, "high": 24576}
@@ -129,20 +129,15 @@ def _tools(request: Chat) -> dict[str, Any]:
     require_parallel(request)
     choice = choice_of(request)
     named = choice is not None and choice not in WORDS
-    tools = [_tool(tool) for tool in request.tools if not named or tool.name == choice]
+    tools = [tool_of(tool) for tool in request.tools if not named or tool.name == choice]
     word = "REQUIRED" if named else {"required": "REQUIRED", "none": "NONE"}.get(choice or "")
     return {"tools": tools or None, "tool_choice": word}
-
-
-def _tool(tool: Tool) -> dict[str, Any]:
-    said = {"description": tool.description} if tool.description else {}
-    return {"type": "function", "function": {"name": tool.name, **said, "parameters": parameters_of(tool.parameters)}}
 
 
 def _message(message: Message) -> dict[str, Any]:
     data: dict[str, Any] = {"role": message.role}
     thoughts = [{"type": "thinking", "thinking": t.text} for t in message.thoughts if t.text and t.id != _PLAN]
-    content = _content(message.parts)
+    content = content_of(message.parts, part_of)
     if thoughts:
         content = [*thoughts, *([{"type": "text", "text": content}] if content else [])]
     if content or not message.tool_calls:
@@ -157,18 +152,6 @@ def _message(message: Message) -> dict[str, Any]:
     if message.tool_call_id:
         data["tool_call_id"] = message.tool_call_id
     return data
-
-
-def _content(parts: tuple[Part, ...]) -> Any:
-    if any(isinstance(part, Image) for part in parts):
-        return [_part(part) for part in parts]
-    return "".join(part.text for part in parts if not isinstance(part, Image))
-
-
-def _part(part: Part) -> dict[str, Any]:
-    if isinstance(part, Image):
-        return {"type": "image_url", "image_url": {"url": image_url(part)}}
-    return {"type": "text", "text": part.text}
 
 
 class Decoder(AnswerDecoder):

@@ -12,7 +12,8 @@ from pydantic import BaseModel, ConfigDict
 
 from flowllm.backends.answers import AnswerDecoder, count_of
 from flowllm.backends.calling import choice_of, refuse, require_parallel
-from flowllm.backends.content import QuirksByModel, arguments_of, finished_body, image_data, merged, parameters_of
+from flowllm.backends.chat_completions import tool_of
+from flowllm.backends.content import QuirksByModel, arguments_of, finished_body, image_data, merged
 from flowllm.backends.failures import failure_of
 from flowllm.backends.framing import Frame
 from flowllm.backends.vectors import VectorsDecoder
@@ -103,12 +104,7 @@ def _tools(request: Chat) -> list[dict[str, Any]]:
     if choice not in (None, "auto", "none"):
         refuse(f"tool_choice: {choice}")
     tools = request.tools if choice != "none" else ()
-    return [_tool(tool.name, tool.description, tool.parameters) for tool in tools]
-
-
-def _tool(name: str, description: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
-    said = {"description": description} if description else {}
-    return {"type": "function", "function": {"name": name, **said, "parameters": parameters_of(parameters)}}
+    return [tool_of(tool) for tool in tools]
 
 
 def _messages(messages: tuple[Message, ...]) -> list[dict[str, Any]]:

@@ -16,10 +16,10 @@ from flowllm.backends.calling import WORDS, choice_of
 from flowllm.backends.content import (
     PromptCache,
     QuirksByModel,
+    content_of,
     finished_body,
     image_url,
     is_strict,
-    mark_of,
     merged,
     parameters_of,
     sealed_for,
@@ -142,12 +142,12 @@ def _items(message: Message, quirks: Quirks) -> Iterable[dict[str, Any]]:
         yield {
             "type": "function_call_output",
             "call_id": message.tool_call_id,
-            "output": _content(message.parts, quirks.prompt_cache),
+            "output": content_of(message.parts, _part, quirks.prompt_cache),
         }
         return
     # Nothing is kept on the server: a thought that is not sealed means nothing there.
     yield from map(_thought, sealed_for(message, _FORMAT))
-    content = message.text if message.role == "assistant" else _content(message.parts, quirks.prompt_cache)
+    content = message.text if message.role == "assistant" else content_of(message.parts, _part, quirks.prompt_cache)
     if message.parts and (content or message.role != "assistant"):
         yield {"role": quirks.system_role if message.role == "system" else message.role, "content": content}
     for call in message.tool_calls:
@@ -159,12 +159,6 @@ def _thought(thought: Thought) -> dict[str, Any]:
     summary = [{"type": "summary_text", "text": thought.text}] if thought.text else []
     named = {"id": thought.id} if thought.id else {}
     return {"type": "reasoning", **named, "summary": summary, "encrypted_content": thought.signature}
-
-
-def _content(parts: tuple[Part, ...], marked: PromptCache) -> Any:
-    if any(isinstance(part, Image) or (marked != "none" and part.prompt_cache) for part in parts):
-        return [_part(part) | mark_of(part.prompt_cache, marked) for part in parts]
-    return "".join(part.text for part in parts if not isinstance(part, Image))
 
 
 def _part(part: Part) -> dict[str, Any]:
