@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from flowllm.catalog.entries import AuthEntry, ModelEntry, ProviderEntry, http_url
 from flowllm.catalog.settings import Settings, settle, value_of
-from flowllm.core.card import Auth, ModelCard, ProviderCard
+from flowllm.core.card import CHAT, Auth, ModelCard, ProviderCard
 from flowllm.core.errors import PipelineInvalid, Problem
 from flowllm.core.origin import Origin
 from flowllm.core.placeholders import filled
@@ -28,8 +28,8 @@ from flowllm.text.misfits import Misfit, Part, Steps, misfits
 VERSION = "api_version"
 """The setting that chooses among the versions of a file."""
 
-CheckQuirks = Callable[[Sequence[str], Mapping[str, Any]], Sequence[Misfit]]
-"""Wires and quirks to what is wrong with them; steps begin with ``wire`` and its name, or with ``quirks``."""
+CheckQuirks = Callable[[Sequence[str], Mapping[str, Any], Sequence[str]], Sequence[Misfit]]
+"""Wires, quirks and the names of settings to what is wrong; steps begin with ``wire`` and its name, or ``quirks``."""
 
 Place = Callable[[Steps, Part], Origin]
 """Where the key or the value stands that steps lead to."""
@@ -62,6 +62,7 @@ _EXAMPLES = {
     "cached_input": "0.30",
     "cache_write": "1.50",
     "tasks": "[chat]",
+    "registry": "openai",
 }
 
 _CODE_KEYS = frozenset({"_target_", "_partial_", "_args_", "_convert_", "_recursive_", "hydra", "defaults"})
@@ -139,18 +140,19 @@ def _quirks(entry: ProviderEntry, check: CheckQuirks | None) -> Iterator[Misfit]
     """What is wrong with the wires, else with the quirks of the provider and its models."""
     if check is None:
         return
-    wires = tuple(entry.wire.values())
-    found = check(wires, entry.quirks)
+    wires, settings = tuple(entry.wire.values()), tuple(entry.settings)
+    found = check(wires, entry.quirks, settings)
     for misfit in found:
         tasks = [task for task, wire in entry.wire.items() if misfit.steps == ("wire", wire)]
         yield from [replace(misfit, steps=("wire", task)) for task in tasks] or [misfit]
     if any(misfit.steps[0] == "wire" for misfit in found):
         return
     for version, over in entry.versions.items():
-        for misfit in check(tuple({**entry.wire, **over.wire}.values()), merged(entry.quirks, over.quirks)):
+        spoken = tuple({**entry.wire, **over.wire}.values())
+        for misfit in check(spoken, merged(entry.quirks, over.quirks), settings):
             yield replace(misfit, steps=("versions", version, *misfit.steps))
     for id_, model in entry.models.items():
-        for misfit in check(wires, model.quirks) if model and model.quirks else ():
+        for misfit in check(wires, model.quirks, settings) if model and model.quirks else ():
             yield replace(misfit, steps=("models", id_, *misfit.steps))
 
 
@@ -181,6 +183,7 @@ def _card(entry: ProviderEntry, name: str, origin: Origin, settings: Settings) -
         },
         limits={str(word): (limit.value, limit.source) for word, limit in entry.limits.items()},
         endpoints={str(word): filled(text, values) for word, text in entry.endpoints.items()},
+        registry=entry.registry,
         origin=origin,
     )
 
@@ -193,9 +196,10 @@ def _model(name: str, entry: ModelEntry, *, free: bool) -> ModelCard:
         output=entry.output,
         supports=entry.supports,
         prices=prices_of(entry, checked) or (FREE if free else None),
-        tasks=frozenset(entry.tasks),
+        tasks=frozenset(entry.tasks) if "tasks" in entry.model_fields_set else CHAT,
         checked=checked,
         quirks=dict(entry.quirks),
+        source=entry.source,
     )
 
 

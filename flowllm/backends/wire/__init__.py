@@ -142,10 +142,22 @@ def model_of(card: ProviderCard, model: str) -> tuple[str, ModelCard | None]:
     return name, card.models.get(name)
 
 
-def check_quirks(wires: Iterable[str], quirks: Mapping[str, Any]) -> Sequence[Misfit]:
+@runtime_checkable
+class Fills(Protocol):
+    """Quirks whose texts name settings of their provider."""
+
+    def misfits(self, settings: Iterable[str]) -> Iterable[Misfit]:
+        """What is wrong with them where ``settings`` are the settings that there are; steps begin at the quirks."""
+        ...
+
+
+def check_quirks(
+    wires: Iterable[str], quirks: Mapping[str, Any], settings: Iterable[str] | None = None
+) -> Sequence[Misfit]:
     """What is wrong with the wires of a provider (steps ``wire, NAME``), else with its quirks (``quirks, WORD``).
 
-    A wire is imported when there are quirks to check.
+    A wire is imported when there are quirks to check. ``settings`` are names; where they are not known, no
+    text is looked through for them.
     """
     from pydantic import ValidationError
 
@@ -162,10 +174,12 @@ def check_quirks(wires: Iterable[str], quirks: Mapping[str, Any]) -> Sequence[Mi
     for model in models:
         own = own_quirks(model, quirks)
         try:
-            model.model_validate(own)
+            made = model.model_validate(own)
         except ValidationError as error:
-            found = misfits(error, own, model, "quirks", {})
-            problems += [replace(one, steps=("quirks", *one.steps)) for one in found]
+            found: Iterable[Misfit] = misfits(error, own, model, "quirks", {})
+        else:
+            found = made.misfits(settings) if settings is not None and isinstance(made, Fills) else ()
+        problems += [replace(one, steps=("quirks", *one.steps)) for one in found]
     return problems
 
 

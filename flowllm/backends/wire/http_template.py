@@ -1,22 +1,21 @@
 """Servers with formats of their own: a request template and response paths, written in the provider's file.
 
-A template is data. ``{name}`` in it is a part of the request or a setting of the provider; a string that
-is nothing but one takes the value as it is, one with something unsaid is left out; an item of a list that names
-``{text}`` or ``{document}`` stands there for each of them. Paths are those of the
+A template is data. ``{name}`` in it is a part of the request or a setting of the provider, and is filled as
+`body_templates` says; one that is neither is told when the file is read. Paths into an answer are those of the
 language and begin with ``answer``, the JSON that came back. What a template does not name is not sent;
 images and tools that it has no place for are refused.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any, Literal
-from urllib.parse import quote
 
 import orjson
 from pydantic import BaseModel, ConfigDict
 
 from flowllm.backends.answer_paths import ROOT, AnswerPath, found_at
 from flowllm.backends.answers import AnswerDecoder, count_of, invalid, json_of
+from flowllm.backends.body_templates import filled_body, filled_path, slot_misfits, slots_of
 from flowllm.backends.calling import choice_of, only_one, refuse
 from flowllm.backends.chat_completions import Dialect, body_of
 from flowllm.backends.content import QuirksByModel, merged, prompt_of, require_text
@@ -28,10 +27,10 @@ from flowllm.backends.wire import HttpParts, model_of
 from flowllm.core.card import ProviderCard
 from flowllm.core.delta import Delta, Usage
 from flowllm.core.errors import NodeFailure, ProviderFailure, SetupError
-from flowllm.core.nearest import did_you_mean
-from flowllm.core.placeholders import filled, placeholders
+from flowllm.core.placeholders import placeholders
 from flowllm.core.request import Chat, Embed, Request, Rerank
 from flowllm.core.slot import Path
+from flowllm.text.misfits import Misfit
 from flowllm.text.paths import follow
 
 _CHAT = Dialect(stream_usage="always")
@@ -41,7 +40,6 @@ _SLOTS = {
     "embed": ("model", "text", "texts", "dimensions"),
     "rerank": ("model", "query", "document", "documents", "k"),
 }  # fmt: skip
-_EACH = {"text": "texts", "document": "documents"}
 _WITHOUT_TOOLS = "this provider's format has no place for tools"
 
 
@@ -111,6 +109,18 @@ class Quirks(_Data):
 
     templates: Templates = Templates()
 
+    def misfits(self, settings: Iterable[str]) -> Iterator[Misfit]:
+        """Slots of the templates that neither a request nor the ``settings`` can fill."""
+        named = {*settings}
+        for task, slots in _SLOTS.items():
+            template = getattr(self.templates, task)
+            way = ("templates", task)
+            if template is not None:
+                yield from slot_misfits(template.path, template.body, {*slots, *named}, way)
+            if isinstance(template, ChatTemplate) and template.stream is not None:
+                stream = template.stream
+                yield from slot_misfits(stream.path, stream.body, {*slots, *named}, (*way, "stream"))
+
 
 class Wire:
     """The format as one provider speaks it."""
@@ -121,21 +131,20 @@ class Wire:
 
     def encode(self, request: Request) -> HttpParts:
         """The template of the task, filled, as a POST of JSON."""
-        task, template = self._template(request)
+        template = self._template(request)
         path, body = template.path, template.body
         stream = template.stream if isinstance(template, ChatTemplate) and _streams(request) else None
         if stream is not None:
             path, body = stream.path or path, merged(dict(body), stream.body)
-        used = {*placeholders(path), *_names(body)}
-        values = self._values(task, request, used, stream=stream is not None)
-        body = merged(_filled(body, values), request.extra)
-        said = {name: quote(str(value), safe="/") for name, value in values.items()}
+        used = {*placeholders(path), *slots_of(body)}
+        values = self._values(request, used, stream=stream is not None)
+        body = merged(filled_body(body, values), request.extra)
         form = stream.json_form if stream else "whole"
-        return HttpParts("POST", filled(path, said), orjson.dumps(body), stream is not None, form)
+        return HttpParts("POST", filled_path(path, values), orjson.dumps(body), stream is not None, form)
 
     def decoder(self, request: Request) -> AnswerDecoder | VectorsDecoder | RanksDecoder:
         """A decoder of one answer."""
-        template = self._template(request)[1]
+        template = self._template(request)
         if isinstance(template, EmbedTemplate):
             assert isinstance(request, Embed)
             return _Vectors(template, len(request.texts))
@@ -148,20 +157,17 @@ class Wire:
         """What an error status means; a server that still loads its model may say for how long in the body."""
         return failure_of(status, {**_loading(body), **headers}, body)
 
-    def _template(self, request: Request) -> tuple[str, ChatTemplate | EmbedTemplate | RerankTemplate]:
+    def _template(self, request: Request) -> ChatTemplate | EmbedTemplate | RerankTemplate:
         task = "chat" if isinstance(request, Chat) else "embed" if isinstance(request, Embed) else "rerank"
         template: Any = getattr(self._quirks.of(request.model).templates, task)
         if template is None:
             message = f"the provider `{self._card.name}` has no template for `{task}`"
             raise SetupError("missing_setting", message, hint=f"quirks: {{templates: {{{task}: ...}}}}")
-        return task, template
+        found: ChatTemplate | EmbedTemplate | RerankTemplate = template
+        return found
 
-    def _values(self, task: str, request: Request, used: set[str], *, stream: bool) -> dict[str, Any]:
+    def _values(self, request: Request, used: set[str], *, stream: bool) -> dict[str, Any]:
         """What stands in the slots; only those that are used are worked out."""
-        known = {*_SLOTS[task], *self._card.settings}
-        for name in sorted(used - known):
-            message = f"`{{{name}}}` in a template of `{self._card.name}` is no part of a request and no setting"
-            raise SetupError("missing_setting", message, hint=did_you_mean(name, known, "settings: {...}"))
         values = _chat(request, used, stream=stream) if isinstance(request, Chat) else _fields(request)
         return {**self._card.settings, **values, "model": model_of(self._card, request.model)[0]}
 
@@ -198,38 +204,6 @@ def _fields(request: Embed | Rerank) -> dict[str, Any]:
     if isinstance(request, Embed):
         return {"texts": request.texts, "dimensions": request.dimensions}
     return {"query": request.query, "documents": request.documents, "k": request.k}
-
-
-def _names(template: Any) -> list[str]:
-    """The slots of a template."""
-    if isinstance(template, str):
-        return placeholders(template)
-    inner = template.values() if isinstance(template, Mapping) else template if isinstance(template, list) else ()
-    return [name for part in inner for name in _names(part)]
-
-
-def _filled(template: Any, values: Mapping[str, Any]) -> Any:
-    """The template with the values in their slots."""
-    if isinstance(template, str):
-        names = placeholders(template)
-        if names and template == f"{{{names[0]}}}":
-            return values.get(names[0])
-        said = {name: str(value) for name, value in values.items() if value is not None}
-        return filled(template, said) if all(name in said for name in names) else None
-    if isinstance(template, Mapping):
-        pairs = ((name, _filled(part, values)) for name, part in template.items())
-        return {name: value for name, value in pairs if value is not None}
-    if isinstance(template, list):
-        filled_parts = (_filled(part, named) for part in template for named in _repeated(part, values))
-        return [value for value in filled_parts if value is not None]
-    return template
-
-
-def _repeated(part: Any, values: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """The values for an item of a list: once, or for every text where it names one of them."""
-    names = _names(part)
-    one = next((name for name in _EACH if name in names and values.get(_EACH[name]) is not None), None)
-    return [values] if one is None else [{**values, one: text} for text in values[_EACH[one]]]
 
 
 def _total(path: Path | None, data: Any) -> int | None:

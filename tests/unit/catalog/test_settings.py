@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flowllm.backends.addresses import origin_of, require_own, require_place
+from flowllm.backends.wire import check_quirks
 from flowllm.catalog import card_of, load_catalog
 from flowllm.core.errors import PipelineInvalid, ProviderFailure, SetupError
 from flowllm.core.origin import Origin
@@ -148,6 +149,20 @@ def test_a_quirk_may_name_a_setting_and_hold_slots_of_its_own():
     quirks = {"quirks": {"add": {"a": ["{account}", "{slot}"]}}, **settings(account={"env": "ACCOUNT"})}
     assert card(quirks, ACME_PROJECT="p").unset == {"account": "$ACCOUNT is not set"}
     assert card(quirks, ACME_PROJECT="p", ACCOUNT="7").settings["account"] == "7"
+
+
+def test_a_template_names_settings_of_its_provider():
+    def loaded(slot):
+        quirks = {"templates": {"chat": {"path": "/run", "body": {"a": ["{prompt}", slot]}, "text": "answer"}}}
+        more = {"wire": {"chat": "http_template"}, "quirks": quirks, "models": {"m": {"quirks": quirks}}}
+        return card_of(ACME | more, "acme", Origin("acme.yaml"), check_quirks, {"ACME_PROJECT": "p"})
+
+    assert loaded("{region}").settings["region"] == "us-1"
+    with pytest.raises(PipelineInvalid) as caught:
+        loaded("{regoin}")
+    way, hint = "quirks.templates.chat.body.a[1]", "did you mean `region`?"
+    found = [(problem.where, problem.hint) for problem in caught.value.problems]
+    assert found == [(f"acme.{way}", hint), (f"acme.models.m.{way}", hint)]
 
 
 @given(st.text(max_size=12))

@@ -236,20 +236,56 @@ def test_templates_of_other_tasks(request_, template, sent):
     assert (found.path, orjson.loads(found.body)) == ("/m", sent)
 
 
-@pytest.mark.parametrize(
-    ("quirks", "message"),
-    [
-        (chat_template(), "`{endpoint}` in a template of `acme` is no part of a request and no setting"),
-        (chat_template(path="/{promt}"), "`{promt}`"),
-        ({}, "has no template for `chat`"),
-    ],
-)
-def test_a_template_that_cannot_be_filled(quirks, message):
-    settings = {"endpoint": "e"} if "promt" in message else {}
-    with pytest.raises(SetupError) as caught:
-        parts("http_template", quirks=quirks, settings=settings)
-    assert message in caught.value.message
+def test_a_task_without_a_template_is_refused():
+    with pytest.raises(SetupError, match="has no template for `chat`") as caught:
+        parts("http_template")
     assert caught.value.hint
+
+
+EMBED = {"path": "/{model}", "body": {"in": "{texts}"}, "vectors": "answer"}
+
+
+@pytest.mark.parametrize(
+    ("templates", "steps", "message", "hint"),
+    [
+        (chat_template(path="/{modle}"), ("chat", "path"), "is no part of a request", "did you mean `model`?"),
+        (chat_template(path="/{endpiont}"), ("chat", "path"), "and no setting", "did you mean `endpoint`?"),
+        (chat_template(path="/{Model}"), ("chat", "path"), "`Model` in a template", "did you mean `model`?"),
+        (chat_template(path="/{"), ("chat", "path"), "`{` in a template", "known here: endpoint, "),
+        (chat_template(body={"a": [1, {"b": "say {promt}"}]}), ("chat", "body", "a", 1, "b"), "`promt`", "`prompt`?"),
+        (chat_template(stream={"path": "/{modle}", "text": "answer"}), ("chat", "stream", "path"), "`modle`", "model"),
+        (chat_template(stream={"body": {"a": "{texts}"}, "text": "answer"}), ("chat", "stream", "body", "a"), "`texts`",
+         "known here: endpoint, "),
+        ({"templates": {"embed": EMBED | {"path": "/{text}"}}}, ("embed", "path"), "`text`", "did you mean `texts`?"),
+        ({"templates": {"embed": EMBED | {"body": {"in": "{text}"}}}}, ("embed", "body", "in"), "one of several",
+         '["{text}"], or "{texts}" for all'),
+        ({"templates": {"rerank": {"path": "/r", "body": {"in": [["{documnt}"]]}, "scores": "answer"}}},
+         ("rerank", "body", "in", 0, 0), "`documnt`", "did you mean `document`?"),
+    ],
+)  # fmt: skip
+def test_a_slot_that_nothing_fills_is_told_when_the_file_is_read(templates, steps, message, hint):
+    (found,) = check_quirks(["http_template"], templates, ("endpoint",))
+    assert (found.code, found.steps) == ("bad_value", ("quirks", "templates", *steps))
+    assert message in found.message
+    assert hint in found.hint
+
+
+def test_slots_that_can_be_filled_are_no_finding():
+    embed = EMBED | {"path": "/{endpoint}", "body": {"in": [{"of": "{text}", "n": "{dimensions}"}]}}
+    for templates in (chat_template(), {"templates": {"embed": embed}}, {}):
+        assert check_quirks(["http_template"], templates, ("endpoint",)) == []
+
+
+@pytest.mark.parametrize(("dimensions", "path"), [(8, "/m/8"), (None, None)])
+def test_a_path_holds_all_that_it_names(dimensions, path):
+    quirks = {"templates": {"embed": EMBED | {"path": "/{model}/{dimensions}"}}}
+    request = Embed("acme/m", ("a",), dimensions)
+    if path:
+        assert parts("http_template", request, quirks=quirks).path == path
+        return
+    with pytest.raises(ProviderFailure, match="needs `dimensions`, and it is not said") as caught:
+        parts("http_template", request, quirks=quirks)
+    assert (caught.value.code, caught.value.hint) == ("bad_request", "dimensions: ...")
 
 
 @pytest.mark.parametrize(
