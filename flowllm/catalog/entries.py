@@ -276,11 +276,12 @@ class ProviderEntry(_Strict):
     below the address, ``../`` for one above, or whole addresses: ``models`` and ``count_tokens`` are asked,
     others are told; an empty one says that there is none. ``versions`` holds what is otherwise where the
     setting ``api_version`` has that value; what stands outside of it holds for all. ``checked`` is the day
-    when somebody last looked.
+    when somebody last looked. ``registry`` names the provider whose models this one has too, at the same prices.
     """
 
     name: str = Field("", pattern=_NAME)
     title: str = ""
+    registry: str = Field("", pattern=r"^([a-z0-9][a-z0-9_.-]*)?$")
     docs: Annotated[str, AfterValidator(_page)] = ""
     status: Annotated[str, AfterValidator(_page)] = ""
     pricing: Annotated[str, AfterValidator(_page)] = ""

@@ -1,8 +1,8 @@
 """Providers and models as data, after their YAML was checked."""
 
 from collections.abc import Mapping
-from dataclasses import field
-from typing import Any
+from dataclasses import field, fields, replace
+from typing import Any, Final, Protocol
 
 from flowllm.core.origin import UNKNOWN, Origin
 from flowllm.core.prices import Prices
@@ -29,12 +29,20 @@ class Auth:
     token_url: str = ""
 
 
+CHAT: Final = frozenset({"chat"})
+"""What a model can be asked for where nothing is said of it. This very object says that nothing is said."""
+
+
 @record
 class ModelCard:
     """What is known of a model. Windows in tokens; None is unknown.
 
-    ``supports`` None: nothing is known.
-    ``quirks`` are words of the wire's vocabulary that hold for this model over the provider's.
+    ``supports`` is what it is known to do, ``lacks`` what it is known not to do. ``supports`` None: nothing is known
+    of either; ``lacks`` None beside a known ``supports``: what that does not name, the model does not do.
+    ``quirks`` are words of the wire's vocabulary that hold for this model over the provider's. ``mode`` is what it is
+    made for (chat, embed, rerank, image, ...), ``modalities`` what it reads and ``output_modalities`` what it writes,
+    empty where that is unknown. ``released`` and ``deprecated`` are days (YYYY-MM-DD), ``source`` a page,
+    ``checked`` the day when somebody last looked.
     """
 
     id: str
@@ -42,9 +50,42 @@ class ModelCard:
     output: int | None = None
     supports: frozenset[str] | None = None
     prices: Prices | None = None
-    tasks: frozenset[str] = frozenset({"chat"})
+    tasks: frozenset[str] = CHAT
     checked: str = ""
     quirks: Mapping[str, Any] = field(default_factory=dict)
+    lacks: frozenset[str] | None = None
+    mode: str = ""
+    modalities: tuple[str, ...] = ()
+    output_modalities: tuple[str, ...] = ()
+    family: str = ""
+    released: str = ""
+    deprecated: str = ""
+    source: str = ""
+
+    def can(self, capability: str) -> bool | None:
+        """Whether the model is known to do something, or not to; None is unknown."""
+        if self.supports is None or capability in self.supports:
+            return None if self.supports is None else True
+        return False if self.lacks is None or capability in self.lacks else None
+
+    def over(self, known: "ModelCard | None") -> "ModelCard":
+        """This card with what ``known`` tells where it says nothing itself: its own facts win, one by one."""
+        if known is None:
+            return self
+        empty = ModelCard(self.id)
+        told = {name: getattr(self, name) for name in _MODEL_FACTS if getattr(self, name) != getattr(empty, name)}
+        if self.tasks is not CHAT:
+            told["tasks"] = self.tasks
+        if "supports" in told:
+            told["lacks"] = self.lacks
+        return replace(known, **told)
+
+
+_MODEL_FACTS = tuple(found.name for found in fields(ModelCard))
+
+
+_PLACES = ("region", "location")
+"""Settings that say where a model is asked."""
 
 
 @record
@@ -60,7 +101,8 @@ class ProviderCard:
     ``status`` and ``pricing`` are pages as ``docs`` is. ``features`` tells of each task which are supported;
     what is not there is unknown. ``limits`` are numbers with the page that tells them. ``endpoints`` are places
     beside those of the wires: below ``base_url``, above it, or whole addresses. ``api_version`` is the version
-    that all this holds for, empty where there is one alone.
+    that all this holds for, empty where there is one alone. ``registry`` is the provider whose entries of the
+    registry hold for it, empty where that is itself.
     """
 
     name: str
@@ -86,6 +128,7 @@ class ProviderCard:
     limits: Mapping[str, tuple[int, str]] = field(default_factory=dict)
     endpoints: Mapping[str, str] = field(default_factory=dict)
     api_version: str = ""
+    registry: str = ""
     origin: Origin = field(default=UNKNOWN, compare=False)
 
     @property
@@ -98,11 +141,56 @@ class ProviderCard:
         return self.features.get(task, {}).get(feature)
 
 
+class Registry(Protocol):
+    """What is known of models beside what provider files say; nothing is read before it is asked for."""
+
+    def names(self) -> list[str]:
+        """Every provider of which something is known."""
+        ...
+
+    def models(self, provider: str) -> Mapping[str, ModelCard]:
+        """All that is known of a provider's models, by id."""
+        ...
+
+    def find(self, provider: str, model: str, region: str = "") -> ModelCard | None:
+        """What is known of one model; None is nothing."""
+        ...
+
+
+_MOST_KEPT = 10_000
+"""How many names are kept with what they lead to: a pipeline may make names while it runs."""
+
+
 @record
 class Catalog:
-    """Every provider that is installed, by name."""
+    """Every provider that is installed, by name, and the registry of models."""
 
     providers: Mapping[str, ProviderCard]
+    registry: Registry | None = field(default=None, compare=False)
+    kept: dict[str, ModelCard | None] = field(default_factory=dict, init=False, compare=False)
+
+    def model(self, name: str) -> ModelCard | None:
+        """What is known of ``provider/model``; None where nothing is.
+
+        The provider's file goes before the registry, fact by fact. Models of this process have no entry there.
+        """
+        if name in self.kept:
+            return self.kept[name]
+        found = self._model(name)
+        if len(self.kept) >= _MOST_KEPT:
+            self.kept.clear()
+        self.kept[name] = found
+        return found
+
+    def _model(self, name: str) -> ModelCard | None:
+        provider, _, model = name.partition("/")
+        card = self.providers.get(provider)
+        own = card.models.get(model) if card else None
+        if self.registry is None or not model or (card and card.local):
+            return own
+        place = next((card.settings[word] for word in _PLACES if word in card.settings), "") if card else ""
+        found = self.registry.find((card and card.registry) or provider, model, place)
+        return found if own is None else own.over(found)
 
     def facts(self, model: str) -> dict[str, Any] | None:
         """What is known of ``provider/model`` that can change its answers, as JSON; None for a provider not here."""

@@ -1,0 +1,1 @@
+"""Tables of models that others publish, made into registry files: facts alone, each checked, with a report."""

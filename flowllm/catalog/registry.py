@@ -1,0 +1,146 @@
+"""What is known of models: one file a provider, read at the first question about that provider.
+
+A file is ``NAME.json`` with a head (table, version, licence, as_of) and ``models``, one entry a line. The first
+folder goes before the others, entry by entry. A file is parsed once; an entry becomes a card when it is asked for.
+"""
+
+import re
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from flowllm.catalog.registry_rows import Head, card_of_row
+from flowllm.core.card import ModelCard
+from flowllm.core.errors import UsageError
+from flowllm.core.packaged import packaged
+
+NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}", re.ASCII)
+"""How a provider may be called, so that its name is a file's name on every system."""
+
+LARGEST = 8 * 1024 * 1024
+"""The most bytes that a registry file may have."""
+
+_PROFILE = re.compile(r"(us|us-gov|eu|apac|au|jp|in|ca|sa|global)\.(?=.+\.)", re.ASCII)
+_DATED = re.compile(r"([-@](latest|default|\d{8})|-20\d\d-\d\d-\d\d)$", re.ASCII)
+
+
+def packaged_registry() -> Path:
+    """The folder of registry files that came with flowllm."""
+    return packaged("providers") / "models"
+
+
+class Registry:
+    """Models by provider and id; safe from many threads."""
+
+    def __init__(self, folders: Iterable[Path]) -> None:
+        self._folders = tuple(dict.fromkeys(folders))
+        self._read: dict[str, Mapping[str, ModelCard]] = {}
+        self._lock = threading.Lock()
+
+    def names(self) -> list[str]:
+        """Every provider of which something is known; no file is read."""
+        found = {path.stem for folder in self._folders for path in folder.glob("*.json")}
+        return sorted(name for name in found if NAME.fullmatch(name))
+
+    def models(self, provider: str) -> Mapping[str, ModelCard]:
+        """All that is known of a provider's models, by id; ``file_refused`` for a file that is no registry file."""
+        found = self._read.get(provider)
+        if found is None:
+            with self._lock:
+                found = self._read.get(provider) or self._models(provider)
+                self._read[provider] = found
+        return found
+
+    def _models(self, provider: str) -> Mapping[str, ModelCard]:
+        if not NAME.fullmatch(provider):
+            return {}
+        paths = (folder / f"{provider}.json" for folder in self._folders)
+        return _Cards([_File(path) for path in paths if path.is_file()])
+
+    def find(self, provider: str, model: str, region: str = "") -> ModelCard | None:
+        """What is known of a model, in a region where that has an entry of its own; None is nothing.
+
+        A name with a region, a date or ``latest`` that has no entry is told the windows and capabilities of the
+        model it is a form of, and no price.
+        """
+        models = self.models(provider)
+        for name in (f"{region}/{model}", model) if region else (model,):
+            found = models.get(name)
+            if found is not None:
+                return found if name == model else replace(found, id=model)
+        forms = (models.get(form) for form in _forms(model))
+        base = next((form for form in forms if form is not None), None)
+        return None if base is None else replace(base, id=model, prices=None, released="", deprecated="")
+
+
+def _forms(model: str) -> Iterator[str]:
+    """The names that a model has without its region, without its date, and without both."""
+    here, undated = _PROFILE.sub("", model, count=1), _DATED.sub("", model)
+    both = _DATED.sub("", here)
+    yield from (form for form in dict.fromkeys((here, undated, both)) if form != model)
+
+
+class _File:
+    """One registry file, parsed."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.head, self.rows = read_file(path)
+
+    def card(self, id_: str) -> ModelCard:
+        try:
+            return card_of_row(id_, self.rows[id_], self.head)
+        except ValueError as error:
+            raise refused(self.path, f"{id_}: {error}") from None
+
+
+class _Cards(Mapping[str, ModelCard]):
+    """Cards of files, the first ones before the others; each made when it is first asked for."""
+
+    def __init__(self, files: list[_File]) -> None:
+        self._of = {id_: file for file in reversed(files) for id_ in file.rows}
+        self._made: dict[str, ModelCard] = {}
+
+    def __getitem__(self, id_: str) -> ModelCard:
+        if id_ not in self._made:
+            self._made[id_] = self._of[id_].card(id_)
+        return self._made[id_]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._of)
+
+    def __len__(self) -> int:
+        return len(self._of)
+
+
+def read_file(path: Path) -> tuple[Head, Mapping[str, Any]]:
+    """The head and the entries of a registry file; ``file_refused`` for what is none."""
+    import orjson
+
+    try:
+        with path.open("rb") as file:
+            text = file.read(LARGEST + 1)
+    except OSError as error:
+        raise refused(path, error.strerror or "it cannot be read") from None
+    if len(text) > LARGEST:
+        raise refused(path, f"it is larger than {LARGEST // 1024 // 1024} MiB")
+    try:
+        value = orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise refused(path, f"it is no JSON: {error}") from None
+    models = value.get("models") if isinstance(value, dict) else None
+    told = (
+        [value.get(name, "") for name in ("table", "version", "as_of", "licence")] if isinstance(models, dict) else []
+    )
+    words = [word for word in told if isinstance(word, str)]
+    if not isinstance(models, dict) or len(words) < len(told):
+        raise refused(path, "it needs `table`, `version`, `as_of` and `models`")
+    return Head(*words), models
+
+
+def refused(path: Path, why: str) -> UsageError:
+    """The error for a registry file that is none."""
+    hint = "remove it, or write it anew with `flowllm models sync --from FILE`"
+    return UsageError("file_refused", f"`{path}` is no registry file: {why}", hint=hint)
