@@ -100,6 +100,8 @@ _SETUP = {
     "missing_extra": "an optional package is not installed",
     "bad_module": "a module of the project that fails when it is imported",
     "missing_model_file": "a local model that is not there",
+    "bad_model_file": "a local model whose files are broken, changed or not safe to open",
+    "device_unavailable": "a device that models were to run on and cannot",
     "name_clash": "another distribution owns the same import name",
 }
 _RUN = {

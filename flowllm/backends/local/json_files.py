@@ -1,0 +1,49 @@
+"""JSON files of a model: of bounded size, and an object where one is needed."""
+
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from flowllm.core.errors import SetupError
+
+LIMIT = 64 * 2**20
+"""Bytes of a file at most; the tokenizers of large vocabularies have some 30 MB."""
+
+
+def read_text(path: Path) -> str | None:
+    """The text of a file, None where there is none."""
+    try:
+        if path.stat().st_size > LIMIT:
+            raise bad(path, f"is larger than {LIMIT // 2**20} MiB")
+        return path.read_text("utf-8")
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        raise bad(path, f"cannot be read: {error}") from None
+
+
+def read_json(path: Path) -> Any:
+    """The value in a file, None where there is none; `SetupError` for what is no JSON."""
+    text = read_text(path)
+    if text is None:
+        return None
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise bad(path, f"is no JSON: {error}") from None
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """The object in a file, empty where there is none."""
+    value = read_json(path)
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise bad(path, "holds no JSON object")
+    return value
+
+
+def bad(path: Path, why: str) -> SetupError:
+    """A file that is not what it should be."""
+    return SetupError("bad_model_file", f"{path} {why}")

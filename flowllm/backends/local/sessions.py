@@ -1,0 +1,79 @@
+"""Opening a graph on a device, and making sure that it runs there.
+
+ONNX Runtime gives a session on the processor where another device was asked for and failed: such a session is an
+error here, unless the device's file says ``fallback: cpu``.
+"""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from flowllm.backends.local import devices, libraries
+from flowllm.backends.local.devices import PROVIDERS, Device
+from flowllm.core.errors import SetupError
+from flowllm.core.record import record
+
+_SPACES = re.compile(r"\s+")
+_QUIET = 4
+"""Only what ends the process is logged: failures come as errors."""
+
+
+@record
+class Opened:
+    """A session of ONNX Runtime. ``provider`` is what really runs it, ``device`` what was settled on.
+
+    ``inputs`` and ``outputs`` are names with their element types (``tensor(int64)``), in the graph's order.
+    """
+
+    session: Any
+    device: Device
+    provider: str
+    inputs: dict[str, str]
+    outputs: dict[str, str]
+
+    @property
+    def fell_back(self) -> bool:
+        """Whether the processor took over from the device that was asked for."""
+        return self.provider != self.device.execution_provider
+
+    def run(self, feeds: dict[str, Any], outputs: tuple[str, ...] | None = None) -> list[Any]:
+        """Arrays in, arrays out; the interpreter's lock is free meanwhile."""
+        found: list[Any] = self.session.run(list(outputs) if outputs else None, feeds)
+        return found
+
+
+def open_session(file: Path, device: Device) -> Opened:
+    """Open a graph. `SetupError`: the file is broken, or the device cannot be used."""
+    runtime = libraries.onnxruntime()
+    device = devices.settled(device)
+    providers: list[Any] = [(device.execution_provider, devices.provider_options(device))]
+    if device.provider != "cpu":
+        providers.append(PROVIDERS["cpu"])
+    try:
+        session = runtime.InferenceSession(str(file), sess_options=_options(runtime, device), providers=providers)
+    except Exception as error:  # noqa: BLE001  the classes of ONNX Runtime have no common one
+        raise _failed(file, error) from None
+    ports = ({port.name: port.type for port in found} for found in (session.get_inputs(), session.get_outputs()))
+    opened = Opened(session, device, session.get_providers()[0], *ports)
+    if opened.fell_back and device.fallback != "cpu":
+        word = next((word for word, name in PROVIDERS.items() if name == opened.provider), opened.provider)
+        raise devices.unavailable(device.provider, f"onnxruntime runs {file.name} on {word} instead")
+    return opened
+
+
+def _options(runtime: Any, device: Device) -> Any:
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = device.threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = _QUIET
+    options.enable_cpu_mem_arena = device.arena != "off"
+    spinning = "1" if device.spinning else "0"
+    entries = {"session.intra_op.allow_spinning": spinning, "session.inter_op.allow_spinning": spinning}
+    for word, value in {**entries, **device.session}.items():
+        options.add_session_config_entry(word, devices.text_of(value))
+    return options
+
+
+def _failed(file: Path, error: Exception) -> SetupError:
+    told = _SPACES.sub(" ", str(error)).strip()[:300]
+    return SetupError("bad_model_file", f"{file} cannot be opened: {told}", hint="get the files of the model again")
