@@ -51,7 +51,7 @@ class Flow:
         file = find_pipeline(file)
         found = Gathered()
         words = split_overrides([overrides] if isinstance(overrides, str) else overrides, found.errors.append)
-        environment = environment or Environment(project=project_of(file.resolve()))
+        environment = _an_environment(environment) or Environment(project=project_of(file.resolve()))
         with found:
             settings = {**environment.providers, **provider_settings(words.providers)} if words.providers else {}
             if settings:
@@ -80,7 +80,7 @@ class Flow:
         environment: Environment | None = None,
     ) -> "Flow":
         """A pipeline written as a Python mapping; ``pipelines`` gives its sub-pipelines by their ``use``."""
-        environment = environment or Environment()
+        environment = _an_environment(environment) or Environment()
         _must_map(mapping, "a pipeline is a mapping", "a file is loaded by Flow.load(FILE)")
         name, folder = str(mapping.get("name", "")), str(environment.project)
         return cls(
@@ -224,6 +224,13 @@ def _must_be_words(file: object, overrides: object) -> None:
     if not isinstance(words, Sequence) or not all(isinstance(word, str) for word in words):
         message = f"overrides are a list of texts, not `{shortened(repr(overrides))}`"
         raise UsageError("bad_value", message, hint='Flow.load(FILE, ["model=mock/echo"])')
+
+
+def _an_environment(given: object) -> Environment | None:
+    if given is not None and not isinstance(given, Environment):
+        message = f"`environment` is an Environment, not `{shortened(repr(given))}`"
+        raise UsageError("bad_value", message, hint='environment=Environment(project="folder")')
+    return given
 
 
 def _must_map(given: object, must: str, hint: str) -> None:

@@ -212,7 +212,7 @@ class TypeCheck:
                 self._findings.report("unknown_port", message, f"{unit.id}.in", origin, did_you_mean(name, ports))
         self._fit_ports(unit, ports)
         for name, port in ports.items():
-            meant = any(nearest(word, [name]) for word in node.ports if word not in ports)
+            meant = name in node.params or any(nearest(word, [name]) for word in node.ports if word not in ports)
             if port.required and name not in node.ports and not meant:
                 hint = f"in: {{{name}: inputs.{name}}}"
                 self._findings.report(

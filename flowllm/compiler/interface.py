@@ -200,8 +200,7 @@ def _report(
         known = {info.alias or name for name, info in kind.model_fields.items()}
         known = {*known, *COMMON} if len(names) == 1 else known
         message = f"`{node.kind}` has no field `{names[-1]}`"
-        top = len(names) == 1 and names[0] in SETTABLE
-        hint = f"at the top of the file: policies: {{{names[0]}: ...}}" if top else _near(names[-1], known)
+        hint = _meant(names, kind, known, detail["input"])
         findings.report("unknown_field", message, where, origin, hint)
     elif detail["type"] == "missing":
         findings.report("missing_field", f"`{node.id}` needs `{names[-1]}`", node.id, node.origin, f"{names[-1]}: ...")
@@ -248,3 +247,12 @@ def _check_texts(unit: Unit, kind: type[Node], made: Node, findings: Findings) -
 def _near(word: str, known: set[str]) -> str:
     hint = did_you_mean(word, known)
     return hint if hint.startswith("did") else ""
+
+
+def _meant(names: tuple[str, ...], kind: type[Node], known: set[str], value: object) -> str:
+    """What a field that the kind does not have may have been meant for."""
+    if len(names) == 1 and names[0] in SETTABLE:
+        return f"at the top of the file: policies: {{{names[0]}: ...}}"
+    if len(names) == 1 and names[0] in kind.input_ports():
+        return f"in: {{{names[0]}: {value if isinstance(value, str) else '...'}}}"
+    return _near(names[-1], known)

@@ -16,6 +16,7 @@ from flowllm.runtime.bind import BoundStep
 from flowllm.runtime.context import Place
 from flowllm.runtime.inputs import complete_inputs
 from flowllm.runtime.plain import apart, plain
+from flowllm.text.wording import shortened
 from flowllm.text.writing import written
 
 if TYPE_CHECKING:
@@ -66,8 +67,12 @@ async def _attempt(child: "Frame") -> tuple[str | None, Any]:
     except BadOutput as failure:
         return "\n".join(failure.errors), failure.value
     value, outputs = child.output("of"), child.bound.outputs
-    if "until" not in outputs or child.output("until"):
+    good = child.output("until") if "until" in outputs else True
+    if good is True:
         return None, value
+    if good:
+        shown = shortened(json.dumps(good, ensure_ascii=False, default=str))
+        return f"`until` gives {shown}, which is neither true nor false", value
     problem = child.output("problem") if "problem" in outputs else None
     return _lines(problem) or "`until` is false", value
 

@@ -25,7 +25,11 @@ _SHORTEST_FORM = 7
 # Each pattern keeps its group, if it has one, and masks the rest. All repetitions are bounded.
 _PATTERNS = (
     *MAKERS,
-    r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----[\s\S]{0,16000}?(?:-----END [A-Z ]{0,40}PRIVATE KEY-----|\Z)",
+    (
+        r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----"
+        r"(?:(?:(?!-----BEGIN )[\s\S]){0,16000}?-----END [A-Z ]{0,40}PRIVATE KEY-----"
+        r"|(?:(?:\s|\\[nr]){0,8}[\w+/=:,-]{1,8000}+){0,400}+)"
+    ),
     r"(?i:(\b(?:bearer|basic)\s{1,8}))(?=[\w.~+/-]{0,200}[\d=])[\w.~+/=-]{8,8000}",
     r"(://)[^\s/?#@\"'<>]{1,512}(?=@)",
     r"(?i:([?&;](?:key|api[-_]?key|token|access[-_]token|secret|password|sig|signature)=))[^&\s\"'<>#]{1,8000}",

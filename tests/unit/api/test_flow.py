@@ -390,3 +390,14 @@ def test_a_function_gives_what_it_is_annotated_to_give(tmp_path, hint, value, fi
     else:
         with pytest.raises(NodeFailure, match="own is annotated to return"):
             flow.run()
+
+
+@pytest.mark.parametrize("given", [3, "project", {"project": "."}])
+def test_an_environment_is_one(given, tmp_path):
+    (tmp_path / "echo.yaml").write_text(json.dumps(ECHO))
+    for load in (
+        lambda: Flow.load(tmp_path / "echo.yaml", environment=given),
+        lambda: Flow.of(ECHO, environment=given),
+    ):
+        with pytest.raises(UsageError, match="`environment` is an Environment, not"):
+            load()

@@ -584,6 +584,10 @@ HINTS = {
     ),
     "reference of a schema": ({**nodes(a=FAKE), "schemas": {"s": {"$ref": "#/$defs/x"}}}, "$ref: '#/$defs/name'"),
     "enumeration of a schema": ({**nodes(a=FAKE), "schemas": {"s": {"enum": 3}}}, "enum: [first, second]"),
+    "a port written as a field": (
+        nodes(out("a.parts"), a={"kind": "split", "text": "inputs.text"}),
+        "in: {text: inputs.text}",
+    ),
     "value of a parameter": (nodes(a={**FAKE, "level": "high"}), "level: 1"),
     "item": (
         nodes(

@@ -70,6 +70,26 @@ def made(nodes, outputs, *, inputs=None, pipelines=None, store=None, read_cache=
 
 
 @pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        ("no", '`until` gives "no", which is neither true nor false'),
+        (1, "`until` gives 1, which is neither true nor false"),
+        (False, "`until` is false"),
+        ("", "`until` is false"),
+    ],
+)
+async def test_what_is_neither_true_nor_false_is_not_good(value, problem):
+    """A kind whose ports have no type can put anything into a condition."""
+    nodes = {
+        "again": {"kind": "retry", "around": ["a"], "of": "a.value", "until": "a.value.it", "attempts": 1},
+        "a": {"kind": "pass", "in": {"it": {"const": value}}},
+    }
+    with pytest.raises(BadOutput) as caught:
+        await made(nodes, {"o": "again.value"}).run({})
+    assert problem in caught.value.errors
+
+
+@pytest.mark.parametrize(
     ("inner", "expected"),
     [
         ({"kind": "break", "in": {"how": {"const": "bad"}}}, ["bad words", 2, "bad_words"]),

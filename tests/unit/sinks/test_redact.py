@@ -73,6 +73,8 @@ LOOKS = [
     ("eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.dozjgNryP4J3jVmN", "***"),
     ("-----BEGIN RSA PRIVATE KEY-----\nMIIE\nabc=\n-----END RSA PRIVATE KEY----- end", "*** end"),
     ("-----BEGIN PRIVATE KEY-----\nMIIE cut off", "***"),
+    ('{"k":"-----BEGIN PRIVATE KEY-----\\nMIIEabc\\nabc=","next":1}', '{"k":"***","next":1}'),
+    ("-----BEGIN EC PRIVATE KEY-----\nDEK-Info: AES-128-CBC,AA\n\nMIIEabc", "***"),
     ("https://user:pass@host/x", "https://***@host/x"),
     ("https://token@host/x", "https://***@host/x"),
     ("GET /v1/models?key=abc123&alt=sse", "GET /v1/models?key=***&alt=sse"),
