@@ -172,7 +172,7 @@ class CompletionDecoder(AnswerDecoder):
         if "usage" in data or "x_groq" in data:
             usage = data.get("usage") or (data.get("x_groq") or {}).get("usage")
             if isinstance(usage, dict):
-                deltas.append(usage_of(usage))
+                deltas.append(usage_of(usage, data.get("service_tier")))
         if isinstance(data.get("citations"), list):
             deltas.append(Meta(citations=len(data["citations"])))
 

@@ -9,7 +9,7 @@ from typing import Any
 from flowllm.backends.answers import BodyDecoder, count_of, invalid, json_of
 from flowllm.backends.failures import failure_inside
 from flowllm.backends.framing import Frame
-from flowllm.backends.usage import input_of, output_of
+from flowllm.backends.usage import input_of, read_of
 from flowllm.core.delta import Delta, Meta, Scores, Usage
 
 _SCORES = ("relevance_score", "score", "relevanceScore")
@@ -52,9 +52,16 @@ class RanksDecoder(BodyDecoder):
         billed = body.get("meta") if isinstance(body.get("meta"), dict) else {}
         tokens = (billed or {}).get("tokens") or (billed or {}).get("billed_units")
         if isinstance(usage, dict) and input_of(usage) is not None:
-            yield Usage(input=input_of(usage), output=output_of(usage))
-        elif isinstance(tokens, dict) and count_of(tokens.get("input_tokens")) is not None:
-            yield Usage(input=count_of(tokens.get("input_tokens")), output=count_of(tokens.get("output_tokens")))
+            yield read_of(usage)
+        elif isinstance(tokens, dict) and (told := _billed(tokens)) != Usage():
+            yield told
+
+
+def _billed(tokens: dict[str, Any]) -> Usage:
+    """Tokens and searches as Cohere counts them; a search is one query with a hundred documents."""
+    queries = count_of(tokens.get("search_units"))
+    units = {"queries": queries} if queries else {}
+    return Usage(count_of(tokens.get("input_tokens")), count_of(tokens.get("output_tokens")), units={**units})
 
 
 def _score(row: dict[str, Any]) -> Any:

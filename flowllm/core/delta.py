@@ -72,7 +72,8 @@ class Usage:
     beside both. ``written`` is ``cache_write`` by lifetime (5m, 1h). ``units`` is what is counted otherwise, by the
     words of `core.prices.UNITS`. ``service`` is the class of service (batch, flex, priority), empty for the standard
     one, ``region`` and ``speed`` where the answer says that another than the usual one served it, ``variant`` as in
-    `core.prices.Rate`. ``reported`` is what the provider itself says that the answer costs, in US dollars.
+    `core.prices.Rate`. ``reported`` is what the provider itself says that the answer costs, in US dollars;
+    ``billed_input`` and ``billed_output`` are the tokens that it says it bills, where these are others than it counts.
     """
 
     input: int | None = None
@@ -89,6 +90,8 @@ class Usage:
     speed: str = ""
     variant: str = ""
     reported: Decimal | None = None
+    billed_input: int | None = None
+    billed_output: int | None = None
 
 
 @record

@@ -43,7 +43,12 @@ class _Whole:
 
 
 def disjoint(usage: Usage) -> Classes:
-    """The tokens of ``usage``, each in one class; their sum is input, output and citations."""
+    """The tokens of ``usage``, each in one class; their sum is input, output and citations.
+
+    Where a provider says what it bills, that is the whole, and its classes are not told.
+    """
+    if usage.billed_input is not None or usage.billed_output is not None:
+        usage = Usage(usage.billed_input or 0, usage.billed_output or 0)
     counts: dict[Key, int] = {}
     wholes = [*_read(usage, counts), _written(usage, counts), _citations(usage, counts)]
     corrected = any(whole.corrected for whole in wholes)

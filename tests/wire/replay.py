@@ -189,7 +189,8 @@ def _same(found, wanted) -> bool:
 def _plain(reply: Reply, expected) -> dict[str, object]:
     usage = reply.usage
     sizes = ("input", "output", "cached_input", "cache_write", "reasoning")
-    flat = {f"usage.{name}": getattr(usage, name) for name in sizes} if usage else {"usage": None}
+    counts = {f"usage.{name}": getattr(usage, name, None) for name in sizes}
+    flat = {"usage": None} if set(counts.values()) == {None} else counts
     if expected["kind"] == "embeddings":
         vectors = [list(map(float, vector)) for vector in reply.vectors]
         return flat | {"count": len(vectors), "dimensions": len(vectors[0]), "first": vectors[0][:3]}

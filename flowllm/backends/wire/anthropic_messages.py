@@ -14,6 +14,7 @@ import orjson
 from pydantic import BaseModel, ConfigDict
 
 from flowllm.backends.answers import AnswerDecoder, count_of
+from flowllm.backends.billing import lifetimes_of, searches_of, word_of
 from flowllm.backends.calling import WORDS, choice_of, only_one
 from flowllm.backends.content import (
     QuirksByModel,
@@ -312,5 +313,10 @@ class Decoder(AnswerDecoder):
                 cached_input=cached,
                 cache_write=written,
                 reasoning=count_of(details.get("thinking_tokens")) if isinstance(details, dict) else None,
+                written=lifetimes_of(numbers.get("cache_creation")),
+                units=searches_of(numbers),
+                service=word_of(numbers.get("service_tier")),
+                region=word_of(numbers.get("inference_geo")),
+                speed=word_of(numbers.get("speed")),
             )
         )

@@ -16,6 +16,7 @@ import orjson
 from pydantic import BaseModel, ConfigDict
 
 from flowllm.backends.answers import AnswerDecoder, count_of
+from flowllm.backends.billing import inside, lifetimes_in, word_of
 from flowllm.backends.calling import WORDS, choice_of, refuse, require_parallel
 from flowllm.backends.content import (
     QuirksByModel,
@@ -312,7 +313,7 @@ class Decoder(AnswerDecoder):
             self._end(data.get("stopReason"))
             self.complete = True
         elif kind == "metadata":
-            deltas.append(_usage(data["usage"]))
+            deltas.append(_usage(data))
             self.done = self.complete
         return None
 
@@ -320,7 +321,7 @@ class Decoder(AnswerDecoder):
         for index, block in enumerate(body["output"]["message"].get("content") or ()):
             self._block(block, index, deltas)
         if isinstance(body.get("usage"), dict):
-            deltas.append(_usage(body["usage"]))
+            deltas.append(_usage(body))
         self._end(body.get("stopReason"))
         self.complete = self.done = True
 
@@ -372,7 +373,8 @@ class Decoder(AnswerDecoder):
             deltas.append(Reasoning(str(text or ""), str(signature or ""), format=_FORMAT if signature else ""))
 
 
-def _usage(usage: dict[str, Any]) -> Usage:
+def _usage(told: dict[str, Any]) -> Usage:
+    usage = told["usage"]
     plain = count_of(usage.get("inputTokens"))
     cached, written = (
         count_of(usage.get(f"cache{name}InputTokens"), usage.get(f"cache{name}InputTokenCount"))
@@ -383,4 +385,7 @@ def _usage(usage: dict[str, Any]) -> Usage:
         output=count_of(usage.get("outputTokens")),
         cached_input=cached,
         cache_write=written,
+        written=lifetimes_in(usage.get("cacheDetails")),
+        service=word_of(inside(told, "serviceTier", "type")),
+        speed=word_of(inside(told, "performanceConfig", "latency")),
     )

@@ -11,6 +11,7 @@ import orjson
 from pydantic import BaseModel, ConfigDict
 
 from flowllm.backends.answers import AnswerDecoder, count_of
+from flowllm.backends.billing import inside
 from flowllm.backends.calling import WORDS, choice_of, require_parallel
 from flowllm.backends.chat_completions import part_of, tool_of
 from flowllm.backends.content import (
@@ -231,6 +232,8 @@ def _usage(usage: dict[str, Any]) -> Usage:
         output=count_of(tokens.get("output_tokens")),
         cached_input=count_of(usage.get("cached_tokens")),
         reasoning=count_of(tokens.get("reasoning_tokens")),
+        billed_input=count_of(inside(usage, "billed_units", "input_tokens")),
+        billed_output=count_of(inside(usage, "billed_units", "output_tokens")),
     )
 
 

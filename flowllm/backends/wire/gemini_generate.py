@@ -12,6 +12,7 @@ import orjson
 from pydantic import BaseModel, ConfigDict
 
 from flowllm.backends.answers import AnswerDecoder, count_of, json_of
+from flowllm.backends.billing import modalities_of, word_of
 from flowllm.backends.calling import WORDS, choice_of, require_parallel
 from flowllm.backends.content import (
     QuirksByModel,
@@ -303,11 +304,18 @@ class Decoder(AnswerDecoder):
 
 
 def usage_of(usage: Mapping[str, Any]) -> Usage:
-    """Token counts of ``usageMetadata``; thinking counts as output."""
+    """Token counts of ``usageMetadata``; thinking counts as output, what the provider's own tools read as input."""
+    read = count_of(usage.get("promptTokenCount"))
     written, thought = count_of(usage.get("candidatesTokenCount")), count_of(usage.get("thoughtsTokenCount"))
     return Usage(
-        input=count_of(usage.get("promptTokenCount")),
+        input=None if read is None else read + (count_of(usage.get("toolUsePromptTokenCount")) or 0),
         output=None if written is None and thought is None else (written or 0) + (thought or 0),
         cached_input=count_of(usage.get("cachedContentTokenCount")),
         reasoning=thought,
+        classes={
+            **modalities_of("input", usage.get("promptTokensDetails")),
+            **modalities_of("cached", usage.get("cacheTokensDetails")),
+            **modalities_of("output", usage.get("candidatesTokensDetails")),
+        },
+        service=word_of(usage.get("serviceTier") or usage.get("trafficType")),
     )

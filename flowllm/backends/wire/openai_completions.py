@@ -94,5 +94,5 @@ class Decoder(AnswerDecoder):
                 self._say(choice.get("text"), deltas)
                 self._end(choice.get("finish_reason"))
         if isinstance(usage := data.get("usage"), dict):
-            deltas.append(usage_of(usage))
+            deltas.append(usage_of(usage, data.get("service_tier")))
         self.complete = self.complete or frame.whole

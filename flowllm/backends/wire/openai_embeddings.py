@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from flowllm.backends.content import QuirksByModel, finished_body, merged
 from flowllm.backends.failures import failure_inside, failure_of
-from flowllm.backends.usage import input_of, output_of
+from flowllm.backends.usage import read_of
 from flowllm.backends.vectors import VectorsDecoder
 from flowllm.backends.wire import HttpParts, model_of
 from flowllm.core.card import ProviderCard
@@ -67,7 +67,7 @@ def _read(body: dict[str, Any]) -> tuple[list[Any], Usage | None]:
         raise failure_inside(body)
     ordered = _ordered(body["data"])
     usage = body.get("usage")
-    counted = Usage(input=input_of(usage), output=output_of(usage)) if isinstance(usage, dict) else None
+    counted = read_of(usage) if isinstance(usage, dict) else None
     return [_vector(row["embedding"]) for row in ordered], counted
 
 

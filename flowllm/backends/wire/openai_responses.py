@@ -5,13 +5,15 @@ read as the items that a stream would have told. What a stream tells in pieces i
 the complete items behind it. A stream without a final event was interrupted.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any, Literal
 
 import orjson
 from pydantic import BaseModel, ConfigDict
 
 from flowllm.backends.answers import AnswerDecoder, count_of
+from flowllm.backends.billing import media_of, reported_by, searches_of, word_of
 from flowllm.backends.calling import WORDS, choice_of
 from flowllm.backends.content import (
     PromptCache,
@@ -35,6 +37,7 @@ from flowllm.core.errors import ProviderFailure
 from flowllm.core.request import Chat, Image, Message, Part, Request, Thought, Tool
 
 _FORMAT = "openai_responses"
+_SEARCH = "web_search_call"
 _FINAL = frozenset({"response.completed", "response.incomplete", "response.failed", "response.cancelled"})
 _COUNTED = frozenset({"model", "input", "instructions", "tools", "tool_choice", "text", "reasoning"})
 _CALLS = {"function_call": "arguments", "custom_tool_call": "input"}
@@ -137,22 +140,19 @@ def _format(schema: Mapping[str, Any] | None, quirks: Quirks) -> dict[str, Any] 
     return {"format": {"type": "json_schema", "name": "answer", "schema": schema, "strict": is_strict(schema)}}
 
 
-def _items(message: Message, quirks: Quirks) -> Iterable[dict[str, Any]]:
+def _items(message: Message, quirks: Quirks) -> list[dict[str, Any]]:
     if message.role == "tool":
-        yield {
-            "type": "function_call_output",
-            "call_id": message.tool_call_id,
-            "output": content_of(message.parts, _part, quirks.prompt_cache),
-        }
-        return
+        output = content_of(message.parts, _part, quirks.prompt_cache)
+        return [{"type": "function_call_output", "call_id": message.tool_call_id, "output": output}]
     # Nothing is kept on the server: a thought that is not sealed means nothing there.
-    yield from map(_thought, sealed_for(message, _FORMAT))
+    items = [*map(_thought, sealed_for(message, _FORMAT))]
     content = message.text if message.role == "assistant" else content_of(message.parts, _part, quirks.prompt_cache)
     if message.parts and (content or message.role != "assistant"):
-        yield {"role": quirks.system_role if message.role == "system" else message.role, "content": content}
+        items.append({"role": quirks.system_role if message.role == "system" else message.role, "content": content})
     for call in message.tool_calls:
         known = {"call_id": call.id, "name": call.name, "arguments": call.arguments or "{}"}
-        yield {"type": "function_call", **known}
+        items.append({"type": "function_call", **known})
+    return items
 
 
 def _thought(thought: Thought) -> dict[str, Any]:
@@ -223,7 +223,7 @@ class Decoder(AnswerDecoder):
                 self._item(item, place, deltas)
         usage = response.get("usage")
         if isinstance(usage, dict):
-            deltas.append(_usage(usage))
+            deltas.append(_usage(usage, response))
         self._raw = (response.get("incomplete_details") or {}).get("reason") or response.get("status")
         self.done = self.complete = True
 
@@ -271,7 +271,7 @@ def _joined(parts: Any) -> str:
     return "".join(part.get("text") or "" for part in parts or ())
 
 
-def _usage(usage: dict[str, Any]) -> Usage:
+def _usage(usage: dict[str, Any], response: Mapping[str, Any]) -> Usage:
     read, written = usage.get("input_tokens_details") or {}, usage.get("output_tokens_details") or {}
     return Usage(
         input=count_of(usage.get("input_tokens")),
@@ -279,4 +279,15 @@ def _usage(usage: dict[str, Any]) -> Usage:
         cached_input=count_of(read.get("cached_tokens")),
         cache_write=count_of(read.get("cache_write_tokens")),
         reasoning=count_of(written.get("reasoning_tokens")),
+        classes=media_of("input", read, read.get("cached_tokens_details")) | media_of("output", written),
+        units=searches_of(usage) or _searches(response.get("output")),
+        service=word_of(response.get("service_tier")),
+        reported=reported_by(usage),
     )
+
+
+def _searches(items: Any) -> dict[str, int | Decimal]:
+    """Searches of the answer; opening a page and looking for words in it are none."""
+    calls = [i for i in items if isinstance(i, dict) and i.get("type") == _SEARCH] if isinstance(items, list) else ()
+    count = sum((call.get("action") or {}).get("type", "search") == "search" for call in calls)
+    return {"searches": count} if count else {}
