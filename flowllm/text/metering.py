@@ -6,19 +6,23 @@ The tree given is changed: it is used for nothing else after. Imports jinja2.
 from typing import Any, Final
 
 from jinja2 import Template, nodes
+from jinja2.sandbox import SandboxedEnvironment
 
 from flowllm.text.filters import CHOOSING, MAY_BE_ABSENT
 from flowllm.text.sandbox import CODE_NAME, ENVIRONMENT
 
 _NODES_A_STEP: Final = 16
-_BUFFERED: Final = (nodes.AssignBlock, nodes.FilterBlock)
+_BUFFERED: Final = (nodes.AssignBlock, nodes.FilterBlock, nodes.Macro)
 
 
-def generate(tree: nodes.Template) -> Template:
-    """Code for ``tree``. Raises SyntaxError, MemoryError or RecursionError for what Python cannot nest."""
+def generate(tree: nodes.Template, environment: SandboxedEnvironment = ENVIRONMENT) -> Template:
+    """Code for ``tree``. Raises SyntaxError, MemoryError or RecursionError for what Python cannot nest.
+
+    Another ``environment`` than ours has at least our filters.
+    """
     _change(tree, in_loop=False)
-    code = ENVIRONMENT.compile(tree, None, CODE_NAME)
-    return Template.from_code(ENVIRONMENT, code, {})
+    code = environment.compile(tree, None, CODE_NAME)
+    return Template.from_code(environment, code, {})
 
 
 def _change(node: nodes.Node, *, in_loop: bool) -> None:

@@ -209,23 +209,25 @@ _INNER: Final = {
 }  # fmt: skip
 
 
-def _environment() -> Environment:
-    made = Environment(undefined=Missing, optimized=False, finalize=_finalize, autoescape=False, cache_size=0)
-    made.globals.clear()
-    made.policies.clear()
-    made.filters = {name: pass_context(function) for name, function in FILTERS.items()} | _INNER
-    made.tests = dict(TESTS)
-    return made
+def equip(environment: Environment) -> Environment:
+    """Give an environment our filters and tests, and nothing of Jinja's own."""
+    environment.globals.clear()
+    environment.policies.clear()
+    environment.filters = {name: pass_context(function) for name, function in FILTERS.items()} | _INNER
+    environment.tests = dict(TESTS)
+    return environment
 
 
-ENVIRONMENT: Final = _environment()
+ENVIRONMENT: Final = equip(
+    Environment(undefined=Missing, optimized=False, finalize=_finalize, autoescape=False, cache_size=0)
+)
 
 
 def run(template: Template, names: Mapping[str, Any], limits: Limits) -> tuple[str, Any]:
     """The text that ``template`` writes, and what it kept. Raises `NodeFailure`; its origin
     is the line and column in the template, 0 where they are not known.
     """
-    context = Rendering(ENVIRONMENT, names, None, {})  # type: ignore[arg-type]
+    context = Rendering(template.environment, names, None, {})  # type: ignore[arg-type]
     context.meter = Meter(limits)
     try:
         return _collect(template, context), context.kept
