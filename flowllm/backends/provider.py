@@ -17,9 +17,10 @@ from flowllm.backends.framing import Frame, Framing, Limits, Sniffed
 from flowllm.backends.http import CONNECT_SECONDS, HttpClient, HttpResponse
 from flowllm.backends.sending import Key, Sender, told
 from flowllm.backends.usage import header_usage
+from flowllm.backends.vectors import summed
 from flowllm.backends.wire import Decoder, HttpParts, Wire, find_wire
 from flowllm.core.card import ProviderCard
-from flowllm.core.delta import Delta, Meta
+from flowllm.core.delta import Delta, Meta, Usage
 from flowllm.core.errors import ProviderFacts, ProviderFailure, SetupError
 from flowllm.core.request import Chat, Embed, Request
 from flowllm.core.scope import Call, Clock, Scope
@@ -60,11 +61,15 @@ class _Provider:
             wire = self._wire(request)
             parts: HttpParts | None = wire.encode(request)
             decoder, waiting = wire.decoder(request), None
+            counts: list[Usage] = []
             while parts is not None:
                 again = waiting is not None and parts.method == "GET"
                 waiting = await self._turn(parts, waiting, request, scope.clock)
                 response = await (self._ask_after(wire, parts, waiting) if again else self._open(parts, waiting))
-                async with aclosing(response), aclosing(self._batches(wire, decoder, response, waiting)) as batches:
+                async with (
+                    aclosing(response),
+                    aclosing(self._batches(wire, decoder, response, waiting, counts)) as batches,
+                ):
                     async for batch in batches:
                         for delta in batch:
                             yield delta
@@ -117,15 +122,19 @@ class _Provider:
             await waiting.clock.sleep(pause)
 
     async def _batches(
-        self, wire: Wire, decoder: Decoder, response: HttpResponse, waiting: "_Waiting"
+        self, wire: Wire, decoder: Decoder, response: HttpResponse, waiting: "_Waiting", counts: list[Usage]
     ) -> AsyncGenerator[Iterable[Delta], None]:
-        """The deltas of each piece of the body as it arrives, not decoded before they are taken."""
+        """The deltas of each piece of the body as it arrives, not decoded before they are taken.
+
+        ``counts`` are those of the headers of all answers of the call.
+        """
         if response.status >= 400:  # noqa: PLR2004
             raise wire.decode_error(response.status, response.headers, await _error_body(response, waiting))
         if found := request_id(response.headers):
             yield (Meta(request_id=found),)
         if counted := header_usage(response.headers):
-            yield (counted,)
+            counts.append(counted)
+            yield (summed(counts),)
         framing = Sniffed(self._limits, waiting.json)
         if waiting.stream:
             while chunk := await _read(response, decoder, waiting):

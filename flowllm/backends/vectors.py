@@ -1,12 +1,18 @@
-"""The decoder of embeddings that come in one body: each format only says where they stand."""
+"""The decoder of embeddings that come in one body: each format only says where they stand.
 
-from collections.abc import Callable, Iterable
+Where a model takes one text a request, the requests follow each other, and their answers are one.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from flowllm.backends.answers import BodyDecoder, invalid, object_of
 from flowllm.backends.framing import Frame
+from flowllm.backends.wire import HttpParts
 from flowllm.core.delta import Delta, Meta, Usage, Vectors
 from flowllm.core.errors import ProviderFailure
+from flowllm.core.request import Embed
 
 Read = Callable[[Any], tuple[list[Any], Usage | None]]
 """A body to its vectors, in the order of the texts, and its usage; KeyError and the like when it is no such body."""
@@ -40,6 +46,61 @@ class VectorsDecoder(BodyDecoder):
 
     def _load(self, frame: Frame) -> Any:
         return object_of(frame)
+
+
+class OneByOne(BodyDecoder):
+    """The vectors of texts that are embedded one a request, in their order.
+
+    ``each`` reads one answer, ``rest`` are the requests after the first. Nothing is told before the last answer;
+    the counts are their sum, and unknown where one of them counts nothing.
+    """
+
+    def __init__(self, each: VectorsDecoder, rest: Iterator[HttpParts]) -> None:
+        super().__init__()
+        self._each = each
+        self._rest = rest
+        self._rows: list[Any] = []
+        self._told: dict[str, Meta] = {}
+        self._usages: list[Usage | None] = []
+
+    def _deltas(self, frame: Frame) -> Iterable[Delta]:
+        usage = None
+        for delta in self._each.feed(frame):
+            if isinstance(delta, Vectors):
+                self._rows += delta.vectors
+            elif isinstance(delta, Usage):
+                usage = delta
+            elif isinstance(delta, Meta):
+                self._told.setdefault("model", delta)
+        self._usages.append(usage)
+        self.follow = next(self._rest, None)
+        if self.follow:
+            return ()
+        counted = summed([one for one in self._usages if one]) if all(self._usages) else None
+        return (Vectors(self._rows), *self._told.values(), *((counted,) if counted else ()))
+
+
+def summed(usages: Sequence[Usage]) -> Usage:
+    """What several requests of one call counted; unknown where one of them does not tell."""
+    read, written, cached, kept = (
+        _sum([getattr(usage, name) for usage in usages]) for name in ("input", "output", "cached_input", "cache_write")
+    )
+    return usages[0] if len(usages) == 1 else Usage(read, written, cached, kept, service=usages[-1].service)
+
+
+def _sum(counts: Sequence[int | None]) -> int | None:
+    known = [count for count in counts if count is not None]
+    return sum(known) if len(known) == len(counts) else None
+
+
+def first_alone(request: Embed) -> Embed:
+    """The request for the first of its texts."""
+    return replace(request, texts=request.texts[:1])
+
+
+def after_first(encode: Callable[[Embed], HttpParts], request: Embed) -> Iterator[HttpParts]:
+    """A request for every text but the first."""
+    return (encode(replace(request, texts=(text,))) for text in request.texts[1:])
 
 
 def _is_vector(value: Any) -> bool:

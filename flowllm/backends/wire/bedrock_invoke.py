@@ -7,7 +7,7 @@ comes as pieces wrapped in the binary event stream. Titan embeds one text a requ
 """
 
 import base64
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Literal
 from urllib.parse import quote
@@ -22,11 +22,11 @@ from flowllm.backends.framing import Frame
 from flowllm.backends.hosted import family_of
 from flowllm.backends.hosted_text import BODIES, TOLD, Tell
 from flowllm.backends.thinking import ROOM, Sampled
-from flowllm.backends.vectors import VectorsDecoder
+from flowllm.backends.vectors import OneByOne, VectorsDecoder, after_first
 from flowllm.backends.wire import Decoder, HttpParts, find_wire, model_of
 from flowllm.backends.wire import Wire as AnyWire
 from flowllm.core.card import ProviderCard
-from flowllm.core.delta import Delta, Usage, Vectors
+from flowllm.core.delta import Delta, Usage
 from flowllm.core.errors import ProviderFailure
 from flowllm.core.request import Chat, Embed, Request
 
@@ -79,22 +79,19 @@ class Wire:
         action = "invoke-with-response-stream" if stream else "invoke"
         return HttpParts("POST", f"/model/{quote(name, safe='')}/{action}", body, stream)
 
-    def decoder(self, request: Request) -> "Unwrapped | VectorsDecoder":
+    def decoder(self, request: Request) -> "Unwrapped | VectorsDecoder | OneByOne":
         """A decoder of one answer."""
         family = self._of(request.model)[1]
         if isinstance(request, Embed):
-            one_by_one = family != "cohere" and len(request.texts) > 1
-            return OneByOne(self._each(request)) if one_by_one else VectorsDecoder(_vectors, len(request.texts))
+            if family == "cohere" or len(request.texts) <= 1:
+                return VectorsDecoder(_vectors, len(request.texts))
+            return OneByOne(VectorsDecoder(_vectors, 1), after_first(self.encode, request))
         inner = self._wire(request.model, family).decoder(request)
         return Unwrapped(inner, TOLD.get(family), f"an answer of the family {family}")
 
     def decode_error(self, status: int, headers: Mapping[str, str], body: bytes) -> ProviderFailure:
         """What an error status means."""
         return failure_of(status, headers, body)
-
-    def _each(self, request: Embed) -> Iterator[HttpParts]:
-        """A request for every text but the first."""
-        return (self.encode(replace(request, texts=(text,))) for text in request.texts[1:])
 
     def _of(self, model: str) -> tuple[str, str]:
         """The provider's name of a model, and its family."""
@@ -150,26 +147,6 @@ def _vectors(body: dict[str, Any]) -> tuple[list[Any], Usage | None]:
         return [body["embedding"]], usage
     given = body["embeddings"]
     return given if isinstance(given, list) else given["float"], usage
-
-
-class OneByOne(VectorsDecoder):
-    """The vectors of texts that are embedded one a request; ``rest`` are the requests after the first."""
-
-    def __init__(self, rest: Iterator[HttpParts]) -> None:
-        super().__init__(_vectors, 1)
-        self._rest = rest
-        self._rows: list[Any] = []
-        self._tokens = 0
-
-    def _deltas(self, frame: Frame) -> Iterable[Delta]:
-        for delta in super()._deltas(frame):
-            if isinstance(delta, Vectors):
-                self._rows += delta.vectors
-            elif isinstance(delta, Usage):
-                self._tokens += delta.input or 0
-        self.follow = next(self._rest, None)
-        told = (Usage(input=self._tokens),) if self._tokens else ()
-        return () if self.follow else (Vectors(self._rows), *told)
 
 
 class Unwrapped:

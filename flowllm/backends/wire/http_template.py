@@ -22,7 +22,7 @@ from flowllm.backends.content import QuirksByModel, merged, prompt_of, require_t
 from flowllm.backends.failures import failure_inside, failure_of
 from flowllm.backends.framing import Frame
 from flowllm.backends.ranks import RanksDecoder
-from flowllm.backends.vectors import VectorsDecoder
+from flowllm.backends.vectors import OneByOne, VectorsDecoder, after_first, first_alone
 from flowllm.backends.wire import HttpParts, model_of
 from flowllm.core.card import ProviderCard
 from flowllm.core.delta import Delta, Usage
@@ -105,9 +105,13 @@ class Templates(_Data):
 
 
 class Quirks(_Data):
-    """The templates of a provider; a model has templates of its own instead where it says so."""
+    """The templates of a provider; a model has templates of its own instead where it says so.
+
+    ``one_by_one`` is for models that embed one text a request.
+    """
 
     templates: Templates = Templates()
+    one_by_one: bool = False
 
     def misfits(self, settings: Iterable[str]) -> Iterator[Misfit]:
         """Slots of the templates that neither a request nor the ``settings`` can fill."""
@@ -131,6 +135,8 @@ class Wire:
 
     def encode(self, request: Request) -> HttpParts:
         """The template of the task, filled, as a POST of JSON."""
+        if isinstance(request, Embed) and self._one_by_one(request):
+            request = first_alone(request)
         template = self._template(request)
         path, body = template.path, template.body
         stream = template.stream if isinstance(template, ChatTemplate) and _streams(request) else None
@@ -142,11 +148,13 @@ class Wire:
         form = stream.json_form if stream else "whole"
         return HttpParts("POST", filled_path(path, values), orjson.dumps(body), stream is not None, form)
 
-    def decoder(self, request: Request) -> AnswerDecoder | VectorsDecoder | RanksDecoder:
+    def decoder(self, request: Request) -> AnswerDecoder | VectorsDecoder | OneByOne | RanksDecoder:
         """A decoder of one answer."""
         template = self._template(request)
         if isinstance(template, EmbedTemplate):
             assert isinstance(request, Embed)
+            if self._one_by_one(request):
+                return OneByOne(_Vectors(template, 1), after_first(self.encode, request))
             return _Vectors(template, len(request.texts))
         if isinstance(template, RerankTemplate):
             assert isinstance(request, Rerank)
@@ -156,6 +164,9 @@ class Wire:
     def decode_error(self, status: int, headers: Mapping[str, str], body: bytes) -> ProviderFailure:
         """What an error status means; a server that still loads its model may say for how long in the body."""
         return failure_of(status, {**_loading(body), **headers}, body)
+
+    def _one_by_one(self, request: Embed) -> bool:
+        return len(request.texts) > 1 and self._quirks.of(request.model).one_by_one
 
     def _template(self, request: Request) -> ChatTemplate | EmbedTemplate | RerankTemplate:
         task = "chat" if isinstance(request, Chat) else "embed" if isinstance(request, Embed) else "rerank"

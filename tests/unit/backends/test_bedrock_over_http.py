@@ -119,6 +119,20 @@ async def test_counts_of_headers_stand_in_for_those_of_the_body():
     assert reply.usage is None
 
 
+@pytest.mark.parametrize("told", [{}, {"inputTextTokenCount": 4}])
+async def test_counts_of_texts_that_are_embedded_one_a_request_are_summed(told):
+    embed = Embed("bedrock/amazon.titan-embed-text-v2:0", ("a", "b", "c"))
+    answers = [orjson.dumps({"embedding": [n]} | told) for n in (1, 2, 3)]
+    reply, _ = await asked("bedrock", embed, *answers, headers={"x-amzn-bedrock-input-token-count": "4"})
+    assert (reply.vectors, reply.usage.input, reply.usage.output) == ([[1], [2], [3]], 12, None)
+
+
+async def test_a_text_that_fails_fails_them_all():
+    embed = Embed("bedrock/amazon.titan-embed-text-v2:0", ("a", "b"))
+    with pytest.raises(ProviderFailure, match="holds no embeddings"):
+        await asked("bedrock", embed, b'{"embedding": [1], "inputTextTokenCount": 1}', b'{"message": "no"}')
+
+
 async def test_texts_that_are_embedded_one_a_request():
     embed = Embed("bedrock/amazon.titan-embed-text-v2:0", ("a", "b"))
     answers = [orjson.dumps({"embedding": [n], "inputTextTokenCount": 1}) for n in (1, 2)]
