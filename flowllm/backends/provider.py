@@ -10,6 +10,8 @@ from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 
+import orjson
+
 from flowllm.backends.addresses import require_place
 from flowllm.backends.answers import simulated, with_text
 from flowllm.backends.failures import request_id
@@ -18,7 +20,7 @@ from flowllm.backends.http import CONNECT_SECONDS, HttpClient, HttpResponse
 from flowllm.backends.sending import Key, Sender, told
 from flowllm.backends.usage import header_usage
 from flowllm.backends.vectors import summed
-from flowllm.backends.wire import Decoder, HttpParts, Wire, find_wire
+from flowllm.backends.wire import Begins, Decoder, HttpParts, Wire, find_wire
 from flowllm.core.card import ProviderCard
 from flowllm.core.delta import Delta, Meta, Usage
 from flowllm.core.errors import ProviderFacts, ProviderFailure, SetupError
@@ -28,6 +30,8 @@ from flowllm.core.scope import Call, Clock, Scope
 DRAIN_SECONDS = 0.2
 AGAIN_SECONDS = 1.0
 """The least pause before work that was begun is asked after again where that failed."""
+CANCEL_SECONDS = 1.0
+"""How long a provider is told that work is left: no cancel takes longer for it."""
 _BROKEN = frozenset({"truncated", "protocol_error", "connect_error", "timeout"})
 
 
@@ -57,6 +61,7 @@ class _Provider:
         self._wires: dict[str, Wire] = {}
 
     async def __call__(self, request: Request, scope: Scope) -> AsyncGenerator[Delta, None]:
+        decoder: Decoder | None = None
         try:
             wire = self._wire(request)
             parts: HttpParts | None = wire.encode(request)
@@ -78,6 +83,17 @@ class _Provider:
                 yield delta
         except ProviderFailure as failure:
             raise told(failure, self._card, request.model) from None
+        finally:
+            if isinstance(decoder, Begins) and decoder.cancel is not None:
+                await self._cancel(decoder.cancel, scope.clock)
+
+    async def _cancel(self, parts: HttpParts, clock: Clock) -> None:
+        """End work that is left before its end, as far as the provider can be told of it without waiting for it."""
+        try:
+            async with clock.timeout(clock.now() + CANCEL_SECONDS):
+                await (await self._sender.send(parts)).aclose()
+        except (ProviderFailure, SetupError, TimeoutError):
+            return
 
     def _wire(self, request: Request) -> Wire:
         task = "chat" if isinstance(request, Chat) else "embed" if isinstance(request, Embed) else "rerank"
@@ -111,7 +127,7 @@ class _Provider:
             try:
                 response = await self._open(parts, waiting)
                 if response.status < 400:  # noqa: PLR2004
-                    return response
+                    return response if parts.stream else await self._kept(response, waiting)
                 async with aclosing(response):
                     failure = wire.decode_error(response.status, response.headers, await _error_body(response, waiting))
             except ProviderFailure as found:
@@ -120,6 +136,17 @@ class _Provider:
             if not failure.retryable or not waiting.outlasts(pause):
                 raise failure
             await waiting.clock.sleep(pause)
+
+    async def _kept(self, response: HttpResponse, waiting: "_Waiting") -> HttpResponse:
+        """The answer after its body came whole; `ProviderFailure` ``truncated`` where it broke off."""
+        try:
+            async with aclosing(response), waiting.timeout():
+                body = await response.start(self._limits.body + 1)
+        except TimeoutError:
+            raise waiting.failure() from None
+        if _is_cut(body):
+            raise ProviderFailure("truncated", "the answer broke off")
+        return HttpResponse(response.status, {**response.headers, "content-encoding": ""}, _Came(body))
 
     async def _batches(
         self, wire: Wire, decoder: Decoder, response: HttpResponse, waiting: "_Waiting", counts: list[Usage]
@@ -149,6 +176,31 @@ class _Provider:
         if framing.blank:
             raise ProviderFailure("empty_response", "the answer is empty")
         yield _whole(_decoded(_framed(framing, None, decoder), decoder, waiting), waiting)
+
+
+class _Came:
+    """A body that came already."""
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+
+    async def read(self) -> bytes:
+        body, self._body = self._body, b""
+        return body
+
+    async def aclose(self) -> None:
+        """Nothing is held."""
+
+
+def _is_cut(body: bytes) -> bool:
+    """Whether a body began as JSON and is none."""
+    if body.lstrip()[:1] not in (b"{", b"["):
+        return False
+    try:
+        orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return True
+    return False
 
 
 class _Waiting:

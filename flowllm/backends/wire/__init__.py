@@ -4,7 +4,7 @@
 made for one provider, and a pydantic model ``Quirks``, the closed vocabulary of what providers that
 speak it do differently. A wire turns a `Request` into `HttpParts` and frames into deltas; what a
 provider does differently is a quirk, never a test of its name. A wire may also be one that `Lists` models or
-`Counts` tokens.
+`Counts` tokens, and a decoder one that `Begins` work.
 """
 
 import importlib
@@ -140,6 +140,14 @@ def model_of(card: ProviderCard, model: str) -> tuple[str, ModelCard | None]:
     """The provider's own name of ``provider/name``, and what is known of it."""
     name = model.removeprefix(f"{card.name}/")
     return name, card.models.get(name)
+
+
+@runtime_checkable
+class Begins(Protocol):
+    """A decoder of work that goes on at the provider, and costs, although nobody waits for it any more."""
+
+    cancel: HttpParts | None
+    """What ends the work; None where there is none to end."""
 
 
 @runtime_checkable

@@ -2,7 +2,8 @@
 
 A prediction that is asked for whole is waited for on the server and then asked after; one that streams
 is read from the address that it names, as text without JSON. Where a model names none, it is asked
-after and its stream is simulated. What a stream costs in tokens is not told.
+after and its stream is simulated. What a stream costs in tokens is not told. A prediction that is left
+before its end is canceled; no failure of one is a reason to make, and pay, another.
 """
 
 import re
@@ -21,7 +22,7 @@ from flowllm.backends.framing import Frame
 from flowllm.backends.wire import HttpParts, Listing, model_of
 from flowllm.core.card import ProviderCard
 from flowllm.core.delta import Delta, Usage
-from flowllm.core.errors import ProviderFacts, ProviderFailure
+from flowllm.core.errors import ProviderFailure
 from flowllm.core.request import Chat, Image, Request
 
 POLL_SECONDS = 0.5
@@ -121,31 +122,33 @@ class Prediction:
     status: str
     status_raw: str
     stream_url: str | None = None
+    cancel_url: str | None = None
 
 
 def prediction_of(body: Mapping[str, Any]) -> Prediction:
     """A prediction as it came; KeyError and TypeError for anything else."""
-    raw = str(body["status"])
-    return Prediction(str(body["id"]), _STATUSES.get(raw, "other"), raw, (body.get("urls") or {}).get("stream"))
+    raw, urls = str(body["status"]), body.get("urls") or {}
+    return Prediction(str(body["id"]), _STATUSES.get(raw, "other"), raw, urls.get("stream"), urls.get("cancel"))
 
 
 class Decoder(AnswerDecoder):
     """Frames of one prediction, from its making to its end, to deltas."""
 
-    __slots__ = ("_stream", "_streamed")
+    __slots__ = ("_stream", "_streamed", "cancel")
     kind = "a prediction"
 
     def __init__(self, *, stream: bool = False) -> None:
         super().__init__()
         self._stream = stream
         self._streamed = False
+        self.cancel: HttpParts | None = None
 
     def _load(self, frame: Frame) -> Any:
         """The text of an event, or the object that it is, None for what is no part of the answer."""
         if frame.event == "output":
             return frame.data.decode()
         if frame.event == "error":
-            raise failure_inside(_complaint(frame.data))
+            raise _final(failure_inside(_complaint(frame.data)))
         if frame.event not in ("", "done"):
             return None
         data = json_of(frame)
@@ -162,10 +165,11 @@ class Decoder(AnswerDecoder):
 
     def _last(self, status: str, error: Any) -> None:
         """The end; a prediction that failed would fail again, and be paid again."""
+        self.cancel = None
         if status != "succeeded":
             message = "the prediction was canceled" if status == "canceled" else f"the prediction ended as {status}"
             message = str(error)[:LONGEST] if error else message
-            raise ProviderFailure("server_error", message, facts=ProviderFacts(should_retry=False))
+            raise _final(ProviderFailure("server_error", message))
         self._raw = status
         self.complete = self.done = True
 
@@ -173,6 +177,7 @@ class Decoder(AnswerDecoder):
         found = prediction_of(body)
         self._name(body.get("model"), deltas)
         if found.status in ("queued", "running"):
+            self.cancel = HttpParts("POST", str(found.cancel_url)) if found.cancel_url else None
             self.follow = self._next(body, found)
             return
         if found.status == "succeeded":
@@ -197,6 +202,12 @@ class Decoder(AnswerDecoder):
         read, written = (count_of(told.get(f"{name}_token_count")) for name in ("input", "output"))
         if read is not None or written is not None:
             deltas.append(Usage(input=read, output=written))
+
+
+def _final(failure: ProviderFailure) -> ProviderFailure:
+    """The failure as one after which the same is not asked again."""
+    facts = replace(failure.facts, should_retry=False)
+    return ProviderFailure(failure.code, failure.message, facts=facts, hint=failure.hint)
 
 
 def _complaint(data: bytes) -> Any:

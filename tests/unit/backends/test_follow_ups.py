@@ -1,5 +1,8 @@
 """Answers that go on in that of another request, and answers that come whole where a stream was asked for."""
 
+import asyncio
+from contextlib import aclosing, suppress
+
 import httpx
 import orjson
 import pytest
@@ -16,6 +19,7 @@ from tests.unit.policies.world import FakeClock
 
 USER = Message("user", (Said("hi"),))
 API, STREAM = "https://api.acme.example/v1", "https://stream.acme.example"
+CANCEL = f"{API}/predictions/p/cancel"
 PREDICTIONS = f"{API}/models/a/b/predictions"
 TEMPLATE = {"templates": {"chat": {"path": "/predict", "body": {"p": "{prompt}"}, "text": "answer.output"}}}
 
@@ -32,7 +36,7 @@ class Server:
 
     def __init__(self):
         self.sent, self.clock = [], FakeClock()
-        self._answers = {}
+        self._answers = {CANCEL: [{}]}
 
     def on(self, url, *answers):
         self._answers[url] = list(answers)
@@ -44,13 +48,25 @@ class Server:
         answer = listed.pop(0) if len(listed) > 1 else listed[0]
         if isinstance(answer, httpx.Response):
             return answer
+        if callable(answer):
+            return answer()
         return httpx.Response(200, content=answer if isinstance(answer, bytes) else orjson.dumps(answer))
 
-    async def deltas(self, *, stream, wire="replicate_predictions", quirks=None, timeouts=None):
+    @property
+    def canceled(self):
+        """How often the prediction was canceled, with the key of the provider."""
+        asked = [request for request in self.sent if str(request.url) == CANCEL]
+        assert {(one.method, one.headers["authorization"]) for one in asked} <= {("POST", "Bearer canary-secret")}
+        return len(asked)
+
+    async def deltas(self, **how):
+        return [delta async for delta in self.call(**how)]
+
+    def call(self, *, stream, wire="replicate_predictions", quirks=None, timeouts=None):
         card = ProviderCard("acme", API, {"chat": wire}, Auth("bearer", ("K",)), quirks=quirks or {}, origins=(STREAM,))
         client = HttpClient(transport=HttpxTransport(httpx.MockTransport(self)))
         call = backend_for(card, lambda _: "canary-secret", client, timeouts)
-        return [delta async for delta in call(Chat("acme/a/b", (USER,), stream=stream), Scope(clock=self.clock))]
+        return call(Chat("acme/a/b", (USER,), stream=stream), Scope(clock=self.clock))
 
 
 async def test_a_prediction_is_asked_after_until_its_end():
@@ -82,7 +98,8 @@ async def test_a_key_goes_to_no_server_that_an_answer_names():
     with pytest.raises(ProviderFailure, match=r"would go to evil\.example") as caught:
         await server.deltas(stream=True)
     assert caught.value.code == "redirect_refused"
-    assert len(server.sent) == 1
+    assert {request.url.host for request in server.sent} == {"api.acme.example"}
+    assert server.canceled == 1
 
 
 async def test_a_prediction_that_cannot_stream_is_told_as_a_stream():
@@ -151,6 +168,104 @@ async def test_a_failed_question_is_asked_again_and_the_prediction_not_made_agai
     assert fold(await server.deltas(stream=False)).text == "a"
     assert [request.method for request in server.sent] == ["POST", "GET", "GET"]
     assert server.clock.slept == slept
+    assert server.canceled == 0
+
+
+CUT = orjson.dumps(prediction("succeeded", output="a"))[:-9]
+
+
+class Broken(httpx.AsyncByteStream):
+    """A body whose connection ends after half of it."""
+
+    async def __aiter__(self):
+        yield CUT
+        raise httpx.ReadError("")
+
+
+@pytest.mark.parametrize("broken", [lambda: httpx.Response(200, stream=Broken()), CUT], ids=["broken", "short"])
+async def test_an_answer_about_a_prediction_that_breaks_off_is_asked_for_again(broken):
+    server = Server().on(PREDICTIONS, prediction("starting"))
+    server.on(f"{API}/predictions/p", broken, broken, prediction("succeeded", output="a"))
+    assert fold(await server.deltas(stream=False)).text == "a"
+    assert [request.method for request in server.sent] == ["POST", "GET", "GET", "GET"]
+    assert server.clock.slept == [0.5, 1.0, 1.0]
+
+
+async def test_answers_that_break_off_are_asked_for_as_long_as_they_are_waited_for():
+    server = Server().on(PREDICTIONS, prediction("starting")).on(f"{API}/predictions/p", CUT)
+    with pytest.raises(ProviderFailure) as caught:
+        await server.deltas(stream=False, timeouts=Timeouts(whole=5.0))
+    assert caught.value.code == "truncated"
+    assert sum(server.clock.slept) == pytest.approx(5.0, abs=1.0)
+    assert server.canceled == 1
+
+
+@pytest.mark.parametrize("told", [b"overloaded", b'{"detail": "try again", "status": 503}', b'{"error": "rate limit"}'])
+async def test_an_error_in_a_stream_leads_to_no_second_prediction(told):
+    server = Server().on(PREDICTIONS, prediction("starting", f"{STREAM}/s"))
+    server.on(f"{STREAM}/s", b"event: output\ndata: a\n\nevent: error\ndata: " + told + b"\n\n")
+    with pytest.raises(ProviderFailure) as caught:
+        await server.deltas(stream=True)
+    assert (caught.value.retryable, caught.value.facts.partial_text) == (False, "a")
+
+
+def running():
+    server = Server().on(PREDICTIONS, prediction("starting", f"{STREAM}/s"))
+    server.on(f"{API}/predictions/p", prediction("processing"))
+    return server.on(f"{STREAM}/s", b"event: output\ndata: a\n\nevent: output\ndata: b\n\n")
+
+
+async def test_a_prediction_whose_reader_is_gone_is_canceled():
+    server = running()
+    async with aclosing(server.call(stream=True)) as deltas:
+        async for delta in deltas:
+            if isinstance(delta, Text):
+                break
+    assert server.canceled == 1
+
+
+async def test_a_prediction_that_is_not_waited_for_any_more_is_canceled():
+    server = running()
+    with pytest.raises(ProviderFailure, match="sent nothing for 5 s"):
+        await server.deltas(stream=False, timeouts=Timeouts(whole=5.0))
+    assert server.canceled == 1
+
+
+async def test_a_prediction_whose_stream_broke_off_is_canceled():
+    server = running()
+    with pytest.raises(ProviderFailure) as caught:
+        await server.deltas(stream=True)
+    assert (caught.value.code, server.canceled) == ("stream_interrupted", 1)
+
+
+async def test_a_task_that_is_canceled_cancels_its_prediction():
+    server, asked = running(), asyncio.Event()
+
+    server.on(f"{API}/predictions/p", lambda: asked.set() or httpx.Response(200, json=prediction("processing")))
+    task = asyncio.ensure_future(server.deltas(stream=False))
+    await asked.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert server.canceled == 1
+
+
+@pytest.mark.parametrize(
+    "answer", [httpx.Response(500), httpx.Response(302, headers={"location": "https://e.example"})]
+)
+async def test_a_cancel_that_fails_changes_no_outcome(answer):
+    server = running().on(CANCEL, answer)
+    with pytest.raises(ProviderFailure, match="sent nothing for 5 s"):
+        await server.deltas(stream=False, timeouts=Timeouts(whole=5.0))
+    assert server.canceled == 1
+
+
+@pytest.mark.parametrize("last", [prediction("succeeded", output="a"), prediction("failed"), prediction("canceled")])
+async def test_a_prediction_at_its_end_is_not_canceled(last):
+    server = Server().on(PREDICTIONS, prediction("starting")).on(f"{API}/predictions/p", last)
+    with suppress(ProviderFailure):
+        await server.deltas(stream=False)
+    assert server.canceled == 0
 
 
 async def test_a_stream_that_tells_no_more_than_the_prediction_is_followed_once():
