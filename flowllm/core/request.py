@@ -86,7 +86,11 @@ class Message:
     @property
     def text(self) -> str:
         """The text parts, joined without separator."""
-        return "".join([part.text for part in self.parts if isinstance(part, Text)])
+        text = ""
+        for part in self.parts:
+            if isinstance(part, Text):
+                text += part.text
+        return text
 
 
 @record

@@ -120,7 +120,7 @@ def _messages(messages: tuple[Message, ...]) -> list[dict[str, Any]]:
         elif message.tool_calls:
             waiting = list(message.tool_calls)
             data["tool_calls"] = [_call(call) for call in message.tool_calls]
-        if thought := "".join(thought.text for thought in message.thoughts):
+        if message.thoughts and (thought := "".join(thought.text for thought in message.thoughts)):
             data["thinking"] = thought
         told.append(data)
     return told
