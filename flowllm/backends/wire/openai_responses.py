@@ -145,10 +145,11 @@ def _items(message: Message, quirks: Quirks) -> list[dict[str, Any]]:
         output = content_of(message.parts, _part, quirks.prompt_cache)
         return [{"type": "function_call_output", "call_id": message.tool_call_id, "output": output}]
     # Nothing is kept on the server: a thought that is not sealed means nothing there.
-    items = [*map(_thought, sealed_for(message, _FORMAT))]
-    content = message.text if message.role == "assistant" else content_of(message.parts, _part, quirks.prompt_cache)
-    if message.parts and (content or message.role != "assistant"):
-        items.append({"role": quirks.system_role if message.role == "system" else message.role, "content": content})
+    items = [_thought(thought) for thought in sealed_for(message, _FORMAT)] if message.thoughts else []
+    role = quirks.system_role if message.role == "system" else message.role
+    content = message.text if role == "assistant" else content_of(message.parts, _part, quirks.prompt_cache)
+    if message.parts and (content or role != "assistant"):
+        items.append({"role": role, "content": content})
     for call in message.tool_calls:
         known = {"call_id": call.id, "name": call.name, "arguments": call.arguments or "{}"}
         items.append({"type": "function_call", **known})
