@@ -31,13 +31,15 @@ _OPEN = "not_finished"
 class Quirks(BaseModel):
     """What an installation or a model does differently; words of a model override the provider's.
 
-    ``api: generation`` is for models that do not chat. ``add`` goes into every body: the project or the
+    ``api: generation`` is for models that do not chat; ``max_new_tokens`` is then sent where no length is said, for the
+    server's own would be 20. ``add`` goes into every body: the project or the
     space that pays, which may name settings of the provider (``{project_id}``).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     api: Literal["chat", "generation"] = "chat"
+    max_new_tokens: int = 1024
     add: Mapping[str, Any] = {}
     rename: Mapping[str, str] = {}
     drop: tuple[str, ...] = ()
@@ -55,9 +57,11 @@ class Wire:
     def encode(self, request: Request) -> HttpParts:
         """A chat, texts or a ranking as a POST of JSON."""
         quirks = self._quirks.of(request.model)
-        path, body = _told(request, quirks)
+        name, known = model_of(self._card, request.model)
+        most = min(quirks.max_new_tokens, (known and known.output) or quirks.max_new_tokens)
+        path, body = _told(request, quirks, most)
         stream = isinstance(request, Chat) and request.stream
-        named = {"model_id": model_of(self._card, request.model)[0], **set_in(quirks.add, self._card.settings)}
+        named = {"model_id": name, **set_in(quirks.add, self._card.settings)}
         body = merged(finished_body({**named, **body}, quirks.drop, quirks.rename), request.extra)
         return HttpParts("POST", f"/text/{path}{'_stream' if stream else ''}", orjson.dumps(body), stream)
 
@@ -74,7 +78,7 @@ class Wire:
         return failure_of(status, headers, body)
 
 
-def _told(request: Request, quirks: Quirks) -> tuple[str, dict[str, Any]]:
+def _told(request: Request, quirks: Quirks, most: int) -> tuple[str, dict[str, Any]]:
     """The name of the method, and the body but for the model and the project."""
     if isinstance(request, Embed):
         return "embeddings", {"inputs": request.texts}
@@ -83,7 +87,7 @@ def _told(request: Request, quirks: Quirks) -> tuple[str, dict[str, Any]]:
         return "rerank", {"query": request.query, "inputs": [{"text": text} for text in request.documents], **wanted}
     if quirks.api == "chat":
         return "chat", _chat(request)
-    return "generation", {"input": prompt_of(request), "parameters": _parameters(request) or None}
+    return "generation", {"input": prompt_of(request), "parameters": _parameters(request, most)}
 
 
 def _chat(request: Chat) -> dict[str, Any]:
@@ -95,7 +99,7 @@ def _chat(request: Chat) -> dict[str, Any]:
     return body
 
 
-def _parameters(request: Chat) -> dict[str, Any]:
+def _parameters(request: Chat, most: int) -> dict[str, Any]:
     sampling = request.sampling
     drawn = {
         "temperature": sampling.temperature,
@@ -103,7 +107,7 @@ def _parameters(request: Chat) -> dict[str, Any]:
         "random_seed": sampling.seed,
     }
     asked = {
-        "max_new_tokens": sampling.max_output_tokens,
+        "max_new_tokens": sampling.max_output_tokens or most,
         "stop_sequences": list(sampling.stop) or None,
         **drawn,
         # Without it the most likely token is taken, whatever the temperature.

@@ -115,7 +115,9 @@ def test_watsonx_generation_draws_only_where_it_is_told_how():
         "max_new_tokens": 99, "stop_sequences": ["x", "y"], "temperature": 0.5, "top_p": 0.9, "random_seed": 7,
         "decoding_method": "sample",
     }  # fmt: skip
-    assert "parameters" not in body("watsonx", quirks={"api": "generation"})
+    assert body("watsonx", quirks={"api": "generation"})["parameters"] == {"max_new_tokens": 1024}
+    assert body("watsonx", quirks={"api": "generation", "max_new_tokens": 7})["parameters"] == {"max_new_tokens": 7}
+    assert "max_new_tokens" not in orjson.dumps(body("watsonx")).decode()
     greedy = body("watsonx", quirks={"api": "generation"}, sampling=Sampling(0.0, max_output_tokens=9))
     assert "decoding_method" not in greedy["parameters"]
 
