@@ -90,12 +90,13 @@ class Environment:
     def catalog(self) -> Catalog:
         """Every provider: the project's own, then those that came with flowllm, then those of installed packages."""
         from flowllm.backends.wire import check_quirks
-        from flowllm.catalog import load_catalog
+        from flowllm.catalog import Registry, load_catalog
 
         own = dict.fromkeys((self.project / "providers", packaged("providers")))
         folders = chain(own, installed("flowllm.providers"))
         variables = self.keys.variables()
-        return load_catalog(folders, _read_card, self.providers, check_quirks, variables, self._place)
+        known = load_catalog(folders, _read_card, self.providers, check_quirks, variables, self._place)
+        return replace(known, registry=Registry(folder / "models" for folder in own))
 
     def _place(self, file: Path | None, name: str, steps: "Steps", part: "Part") -> Origin:
         """Where a setting of the provider ``name`` was written: on the command line, in Python or in its file."""

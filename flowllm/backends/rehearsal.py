@@ -69,9 +69,7 @@ class Rehearsal:
         return request.sampling.max_output_tokens or (card.output if card else None)
 
     def _card(self, model: str) -> ModelCard | None:
-        provider, _, name = model.partition("/")
-        card = self.catalog.providers.get(provider)
-        return card.models.get(name) if card else None
+        return self.catalog.model(model)
 
 
 def _answer(request: Request) -> Delta:

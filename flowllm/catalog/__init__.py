@@ -2,5 +2,6 @@
 
 from flowllm.catalog.cards import CheckQuirks, card_of
 from flowllm.catalog.load import load_catalog, packaged_providers
+from flowllm.catalog.registry import Registry
 
-__all__ = ["CheckQuirks", "card_of", "load_catalog", "packaged_providers"]
+__all__ = ["CheckQuirks", "Registry", "card_of", "load_catalog", "packaged_providers"]

@@ -14,7 +14,6 @@ from typing import Any
 from flowllm.catalog.registry_rows import Head, card_of_row
 from flowllm.core.card import ModelCard
 from flowllm.core.errors import UsageError
-from flowllm.core.packaged import packaged
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}", re.ASCII)
 """How a provider may be called, so that its name is a file's name on every system."""
@@ -24,11 +23,6 @@ LARGEST = 8 * 1024 * 1024
 
 _PROFILE = re.compile(r"(us|us-gov|eu|apac|au|jp|in|ca|sa|global)\.(?=.+\.)", re.ASCII)
 _DATED = re.compile(r"([-@](latest|default|\d{8})|-20\d\d-\d\d-\d\d)$", re.ASCII)
-
-
-def packaged_registry() -> Path:
-    """The folder of registry files that came with flowllm."""
-    return packaged("providers") / "models"
 
 
 class Registry:
@@ -69,10 +63,15 @@ class Registry:
         for name in (f"{region}/{model}", model) if region else (model,):
             found = models.get(name)
             if found is not None:
-                return found if name == model else replace(found, id=model)
+                return found if name == model else _regional(found, models.get(model), model)
         forms = (models.get(form) for form in _forms(model))
         base = next((form for form in forms if form is not None), None)
         return None if base is None else replace(base, id=model, prices=None, released="", deprecated="")
+
+
+def _regional(found: ModelCard, everywhere: ModelCard | None, model: str) -> ModelCard:
+    """The entry of a region with what is known of the model everywhere; its prices are the region's own."""
+    return replace(found.over(everywhere), id=model, prices=found.prices)
 
 
 def _forms(model: str) -> Iterator[str]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from flowllm.cli import completion
+from flowllm.cli.models_sync import SyncModels
 from flowllm.cli.options import Command
 from flowllm.core.errors import UsageError
 from flowllm.core.prices import in_millions
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from flowllm.cli.render import Screen
     from flowllm.core.card import ModelCard
 
-HELP = "Show models: list."
+HELP = "Show models: list. Take their facts from a published table: sync."
 UNKNOWN = "?"
 
 
@@ -74,9 +75,8 @@ def _live_rows(environment: "Environment", name: str, screen: "Screen") -> Itera
     from flowllm.api.sync import run_sync
 
     listed = run_sync(live_models(environment, name))
-    known = environment.catalog.providers[name].models
     for model in listed.names:
-        yield {"model": f"{name}/{model}", **_facts(known.get(model))}
+        yield {"model": f"{name}/{model}", **_facts(environment.catalog.model(f"{name}/{model}"))}
     if listed.more:
         screen.note(f"{name} lists more models than these {len(listed.names)}")
 
@@ -115,4 +115,4 @@ def _number(value: int | None) -> str:
     return UNKNOWN if value is None else str(value)
 
 
-COMMANDS = {"list": ListModels}
+COMMANDS = {"list": ListModels, "sync": SyncModels}

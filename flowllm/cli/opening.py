@@ -73,7 +73,7 @@ def sound_here() -> tuple[Environment, list[Problem]]:
     for name in providers:
         with found:
             cards[name] = providers[name]
-    vars(environment)["catalog"] = Catalog(cards)
+    vars(environment)["catalog"] = Catalog(cards, environment.catalog.registry)
     return environment, [problem for error in found.errors for problem in found_by(error)]
 
 

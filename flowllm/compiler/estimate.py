@@ -170,9 +170,7 @@ class _Facts:
     price: Price
 
     def card(self, model: str) -> ModelCard | None:
-        provider, _, name = model.partition("/")
-        card = self.catalog.providers.get(provider)
-        return card.models.get(name) if card else None
+        return self.catalog.model(model)
 
     def tokens(self, model: str, step: Step) -> Usage | None:
         """The most that one request can be; None where no bound is known."""

@@ -67,9 +67,7 @@ class Models:
 
     def window(self, name: str | None) -> int | None:
         """The tokens that a model reads at most, where that is known; None for groups."""
-        provider, _, model = (name or "").partition("/")
-        card = self.catalog.providers.get(provider) if name in self.used else None
-        entry = card.models.get(model) if card else None
+        entry = self.catalog.model(name) if name is not None and name in self.used else None
         return entry.context if entry else None
 
     def _circle(self, seen: list[str]) -> None:
@@ -129,8 +127,8 @@ class Models:
         return None
 
     def _listed(self, name: str, card: ProviderCard, model: str, asked: Asked) -> str | None:
-        entry = card.models.get(model)
-        if entry is None and not card.open_models:
+        entry = self.catalog.model(name)
+        if model not in card.models and not card.open_models:
             hint = did_you_mean(model, card.models, f"{card.name}/")
             message = f"`{card.name}` has no model `{model}`"
             self.findings.report("unknown_model", message, asked.where, asked.origin, hint)
@@ -171,17 +169,19 @@ _WORDS = {"json_schema": "`schema`"}
 
 
 def _lacking(card: ProviderCard, entry: ModelCard, asked: Asked) -> frozenset[str]:
-    """What a model is known not to be able to do; a wire that asks for JSON in words needs no schemas."""
-    if entry.supports is None:
-        return frozenset()
+    """What a model is known not to be able to do."""
+    return frozenset(need for need in asked.needs - _told(card, entry) if entry.can(need) is False)
+
+
+def _told(card: ProviderCard, entry: ModelCard) -> frozenset[str]:
+    """What a model need not be able to do, because its wire asks for it in words: JSON without schemas."""
     structured = {**card.quirks, **entry.quirks}.get("structured", "json_schema")
-    without = frozenset({"json_schema"}) if structured != "json_schema" else frozenset()
-    return asked.needs - entry.supports - without
+    return frozenset({"json_schema"}) if structured != "json_schema" else frozenset()
 
 
 def _can(card: ProviderCard, entry: ModelCard, asked: Asked) -> bool:
     """Whether a model is known to be able to do what is asked."""
-    return not asked.needs or (entry.supports is not None and not _lacking(card, entry, asked))
+    return all(entry.can(need) for need in asked.needs - _told(card, entry))
 
 
 def entries(names: set[str], catalog: Catalog) -> dict[str, Any]:

@@ -27,11 +27,12 @@ FAULTS = {
 class Table:
     """A table that was read. ``models`` by provider and id; ``skipped`` and ``faults`` by reason, with entry names.
 
-    ``rows`` counts the entries that the table has, the skipped ones too.
+    ``rows`` counts the entries that the table has, the skipped ones too. ``whole``: the table is about all providers.
     """
 
     head: Head
     rows: int = 0
+    whole: bool = True
     models: dict[str, dict[str, ModelCard]] = field(default_factory=dict)
     skipped: dict[str, list[str]] = field(default_factory=dict)
     faults: dict[str, list[str]] = field(default_factory=dict)

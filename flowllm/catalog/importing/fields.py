@@ -66,6 +66,7 @@ MULTIPLIERS: Mapping[str, tuple[str, str]] = {
 OWN_MULTIPLIERS: Mapping[str, tuple[str, str]] = {"us": ("us", ""), "eu": ("eu", ""), "fast": ("", "fast")}
 MOST_PER_TOKEN = Decimal("0.1")
 MOST = Decimal(1_000_000)
+MOST_TOKENS = 100_000_000
 
 _SERVICES = {"batches": "batch"} | {word: word for word in ("flex", "priority", "balanced", "ultrafast", "decisions")}
 _FIELD = re.compile(
@@ -117,13 +118,18 @@ def searches(told: Any) -> Iterator[tuple[str, Any]]:
         yield from sizes.items()
 
 
+def is_count(value: Any) -> bool:
+    """Whether a number can be one of tokens."""
+    return isinstance(value, int | Decimal) and not isinstance(value, bool) and 0 <= value <= MOST_TOKENS
+
+
 def span_of(tier: Any) -> tuple[int, str] | None:
     """Above how many tokens a tier holds, and for which number of results; None for what is no tier."""
     if not isinstance(tier, Mapping):
         return None
     tokens, results = tier.get("range"), tier.get("max_results_range")
     span = tokens if tokens is not None else results
-    if not isinstance(span, list) or not span or not all(is_price(one, "requests") for one in span):
+    if not isinstance(span, list) or not span or not all(is_count(one) for one in span):
         return None
     return (int(span[0]), "") if tokens is not None else (0, f"results {'-'.join(str(int(one)) for one in span)}")
 

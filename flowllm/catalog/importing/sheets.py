@@ -44,7 +44,7 @@ def read_sheet(value: Any, head: Head) -> Table:
     provider = provider_of(told)
     if not NAME.fullmatch(provider):
         raise NotATable(f"`{provider[:40]}` cannot be a provider's name")
-    table = Table(head, rows=len(models), models={provider: {}})
+    table = Table(head, rows=len(models), whole=False, models={provider: {}})
     for id_, row in models.items():
         name = f"{provider}/{id_}"
         if not isinstance(id_, str) or not is_sound(id_) or not isinstance(row, Mapping):
@@ -112,7 +112,7 @@ def _tokens(table: Table, name: str, row: Mapping[str, Any], key: str) -> int | 
     value = row.get(key)
     if value is None:
         return None
-    if type(value) is not int or not 0 < value <= 100_000_000:  # noqa: PLR2004  no window is larger
+    if type(value) is not int or not fields.is_count(value) or not value:
         table.doubt("bad_number", f"{name}: {key}")
         return None
     return value

@@ -58,7 +58,6 @@ IGNORED = frozenset(
 """Keys that are known and not taken: notes, allowances of an account, and words for one program's own wires."""
 
 _CHAT_ENDPOINTS = frozenset({"/v1/chat/completions", "/v1/responses", "/v1/messages"})
-_MOST_TOKENS = 100_000_000
 _WORD = re.compile(r"[a-z][a-z0-9_ -]{0,39}", re.ASCII)
 
 
@@ -211,7 +210,7 @@ class _Reading:
         value = next((self._row[key] for key in keys if self._row.get(key) is not None), None)
         if value is None:
             return None
-        if isinstance(value, bool) or not isinstance(value, int | Decimal) or not 0 < value <= _MOST_TOKENS:
+        if not fields.is_count(value) or not value:
             self._doubt_number(keys[0], value)
             return None
         return int(value)

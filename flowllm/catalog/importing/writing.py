@@ -50,6 +50,7 @@ def _part(folder: Path, name: str) -> Path:
 
 
 def _write_whole(path: Path, text: str) -> None:
+    path.unlink(missing_ok=True)
     with path.open("x", encoding="utf-8", newline="\n") as file:
         file.write(text)
         file.flush()
