@@ -63,8 +63,11 @@ def _wanted(effort: str | None) -> int:
 
 
 def sampled(name: str, when: Sampled, unsampled: tuple[str, ...]) -> Sampled:
-    """When the model ``name`` lets its sampling be set; never where its name holds a word of ``unsampled``."""
-    return "never" if any(word in name for word in unsampled) else when
+    """When the model ``name`` lets its sampling be set; never where its name holds a word of ``unsampled``.
+
+    That it always does goes before these words.
+    """
+    return "never" if when != "always" and any(word in name for word in unsampled) else when
 
 
 def require_unsampled(told: Mapping[str, Any], when: Sampled, thinking: Any) -> None:

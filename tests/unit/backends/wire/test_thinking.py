@@ -85,7 +85,7 @@ def test_a_short_answer_without_thinking_is_asked_for_as_it_is(wire, effort):
         (UNSAMPLED, {"sampling": Sampling(1.0, 0.99)}, ""),
         (UNSAMPLED, {"sampling": Sampling(0.2)}, "temperature: 0.2"),
         (UNSAMPLED, {"sampling": Sampling(top_p=0.98)}, ": 0.98"),
-        (UNSAMPLED | {"sampling": "always"}, {"sampling": Sampling(0.2)}, "temperature: 0.2"),
+        (UNSAMPLED | {"sampling": "always"}, {"sampling": Sampling(0.2)}, ""),
         ({"unsampled": ["opus-5"]}, {"sampling": Sampling(0.2)}, ""),
     ],
 )
