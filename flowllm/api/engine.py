@@ -1,5 +1,6 @@
 """One run's engine: backends for every model, the cache, prices, and the budget."""
 
+import time
 from collections.abc import Sequence
 from decimal import Decimal
 
@@ -24,6 +25,8 @@ class RunOptions:
     again. ``timeout`` for the whole run is in seconds, or text such as ``"5m"``. ``read_cache`` and
     ``write_cache`` switch the cache. ``max_cost`` in US dollars ends the run before it is passed; a
     ``budget`` takes its place and is one for all runs that are given it, in whatever thread.
+    ``unknown_price`` is what happens to a price that is not known while there is a limit: ``fail``, ``warn``
+    (say so and count nothing) or ``zero`` (count nothing).
     ``rehearse`` asks no model: answers are made up, so that calls, tokens and costs can be counted before
     they are paid.
     """
@@ -34,6 +37,7 @@ class RunOptions:
     read_cache: bool = True
     write_cache: bool = True
     max_cost: Decimal | None = None
+    unknown_price: str = "fail"
     rehearse: bool = False
     budget: Budget | None = None
 
@@ -53,12 +57,13 @@ def time_limit(options: RunOptions) -> float | None:
 
 def build_engine(environment: Environment, backends: Backends, options: RunOptions) -> Engine:
     """The engine of one run."""
-    budget = options.budget or Budget(options.max_cost)
+    budget = options.budget or Budget(options.max_cost, options.unknown_price)
     services = Services(
         store=Deferred(lambda: environment.store),
         catalog=environment.catalog,
-        price=pricing_of(environment.catalog),
+        price=pricing_of(environment.catalog, time.time),
         may_spend=budget.may_spend,
+        may_guess=budget.may_guess,
         spend=budget.spend,
         local_identity=backends.identity,
         read_cache=options.read_cache and not options.rehearse,

@@ -17,10 +17,13 @@ if TYPE_CHECKING:
     from flowllm.cli.render import Screen
 
 FORMATS = ("text", "json", "github", "sarif")
+UNKNOWN_PRICE = ("fail", "warn", "zero")
 LEVELS = ("debug", "info", "warning", "error")
 
 
-def _one_of(*words: str) -> object:
+def one_of(*words: str) -> object:
+    """A callback of an option that takes one of these words."""
+
     def check(value: str) -> str:
         if value not in words:
             raise typer.BadParameter(f"`{value}` is none of {', '.join(words)}")
@@ -53,13 +56,13 @@ class Command:
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False
     format: Annotated[
         str,
-        typer.Option(metavar="|".join(FORMATS), help="How errors are written.", callback=_one_of(*FORMATS)),
+        typer.Option(metavar="|".join(FORMATS), help="How errors are written.", callback=one_of(*FORMATS)),
     ] = "text"
     strict: Annotated[bool, typer.Option("--strict", help="Warnings are errors.")] = False
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Nothing but errors on stderr.")] = False
     log_level: Annotated[
         str,
-        typer.Option(metavar="|".join(LEVELS), help="The least severe log line to write.", callback=_one_of(*LEVELS)),
+        typer.Option(metavar="|".join(LEVELS), help="The least severe log line to write.", callback=one_of(*LEVELS)),
     ] = "warning"
     log_json: Annotated[bool, typer.Option("--log-json", help="Log lines as JSON.")] = False
     debug: Annotated[bool, typer.Option("--debug", help="Log everything; tracebacks of failures.")] = False

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 import typer
 
 from flowllm.cli import completion
-from flowllm.cli.options import Command, Mock, Overrides, Pipeline
+from flowllm.cli.options import UNKNOWN_PRICE, Command, Mock, Overrides, Pipeline, one_of
 from flowllm.core.record import record
 
 if TYPE_CHECKING:
@@ -52,6 +52,14 @@ class Run(Command):
         ),
     ] = None
     max_cost: Annotated[str | None, typer.Option(metavar="DOLLARS", help="End the run before it costs more.")] = None
+    unknown_price: Annotated[
+        str,
+        typer.Option(
+            metavar="|".join(UNKNOWN_PRICE),
+            help="With --max-cost: what a price does that is not known.",
+            callback=one_of(*UNKNOWN_PRICE),
+        ),
+    ] = "fail"
     timeout: Annotated[str | None, typer.Option(metavar="TIME", help="End the run after this time (90s, 5m).")] = None
     multirun: Annotated[
         bool, typer.Option("--multirun", "-m", help="Run once for each combination of values (model=a,b).")
@@ -125,6 +133,7 @@ class Run(Command):
             read_cache=not self.no_cache,
             write_cache=not self.no_cache,
             max_cost=_dollars(self.max_cost),
+            unknown_price=self.unknown_price,
             rehearse=self.dry_run,
         )
 

@@ -100,7 +100,7 @@ class Shared:
     def of(cls, command: "Run", screen: "Screen") -> "Shared":
         """As the command says."""
         file, options = find_pipeline(command.pipeline), command.options()
-        options = replace(options, budget=Budget(options.max_cost))
+        options = replace(options, budget=Budget(options.max_cost, options.unknown_price))
         return cls(file, environment_of(file, command.mock), options, lambda flow: command.read_inputs(flow, screen))
 
     async def run(self, words: list[str], apart: tuple[str, ...]) -> Combination:

@@ -35,7 +35,7 @@ class Services:
     """What policies share within one engine. ``flights`` are the calls under way, by key.
 
     ``spend`` is called with the cost of every answer and raises `BudgetExceeded` when that is too
-    much; ``may_spend`` before every request. ``local_identity`` is what a provider of this process says
+    much; ``may_spend`` before every request, and ``may_guess`` before one to a model without a known price. ``local_identity`` is what a provider of this process says
     of itself: another text where its answers are others (the rules of the mock), else empty.
     """
 
@@ -44,6 +44,7 @@ class Services:
     price: Pricing = _unknown_price
     flights: dict[str, Any] = field(default_factory=dict)
     may_spend: Callable[[], None] = lambda: None
+    may_guess: Callable[[str], None] = lambda model: None
     spend: Callable[[Decimal | None], None] = lambda amount: None
     read_cache: bool = True
     write_cache: bool = True

@@ -29,8 +29,11 @@ class Meter(Policy):
         """A call that is observed and paid for."""
 
         async def call(request: Request, scope: Scope) -> AsyncGenerator[Delta, None]:
-            if services.price(request.model, _ANY).total != 0:  # what is free is never over a limit
+            known = services.price(request.model, _ANY)
+            if known.total != 0:  # what is free is never over a limit
                 services.may_spend()
+            if known.total is None and not known.source:
+                services.may_guess(request.model)
             reading = _Reading(request, scope, services)
             said, first = reading.said.append, False
             try:

@@ -61,14 +61,14 @@ def priced(table: Table, usage: Usage, *, answers: bool = True, at: float | None
     total = ZERO
     for line in lines:
         total = EXACT.add(total, line.amount or ZERO)
-    return Cost(total if known else None, lines, source, table.prices.version, usage.reported)
+    return Cost(total if known else None, lines, source, table.prices.version or table.prices.as_of, usage.reported)
 
 
 def _counted(table: Table, usage: Usage, classes: Classes, *, answers: bool) -> bool:
-    """Whether all was counted that this model is paid for."""
-    units = any(usage.units.values())
-    read = classes.read or (units and not table.has("input"))
-    written = classes.written or not answers or (units and not table.has("output"))
+    """Whether all was counted that this model is paid for; tokens need not be where other units are paid alone."""
+    units = any(usage.units.values()) or table.has("requests")
+    read = classes.read or (units and not table.plain("input"))
+    written = classes.written or not answers or (units and not table.plain("output"))
     return read and written
 
 
@@ -142,11 +142,10 @@ def pricing_of(catalog: Catalog, wall: Callable[[], float] | None = None) -> Cal
 
 def _priced_by(catalog: Catalog, model: str) -> tuple[Table | None, bool] | Cost:
     """The table of a model, and whether it answers in tokens; a cost where it is the same whatever is counted."""
-    provider, _, name = model.partition("/")
-    card = catalog.providers.get(provider)
+    card = catalog.providers.get(model.partition("/")[0])
     if card is None:
         return None, True
-    entry = card.models.get(name)
+    entry = catalog.model(model)
     prices = entry.prices if entry else None
     if card.local or (card.free and not (prices and any(rate.amount for rate in prices.rates))):
         return FREE

@@ -16,6 +16,7 @@ from flowllm.core.delta import Usage
 from flowllm.core.event import CacheHit, CacheMiss, CallFailed, CallFinished, CallRetried, Cost, Event, StepFinished
 from flowllm.core.record import record
 
+_CENT = Decimal("0.01")
 _COUNTERS = re.compile(r"\[\d+\]|#\d+")
 
 
@@ -25,7 +26,8 @@ class Row:
 
     ``calls`` are complete answers, ``failed`` requests that gave none; ``saved`` is what answers
     from the cache had cost; ``seconds`` is the time spent in steps, summed; ``simulated`` calls were
-    asked for as streams and came whole.
+    asked for as streams and came whole. ``reported`` is what providers say that their answers cost, and
+    ``compared`` what the same answers are part of ``cost`` with.
     """
 
     calls: int = 0
@@ -44,6 +46,8 @@ class Row:
     steps: int = 0
     seconds: float = 0.0
     simulated: int = 0
+    reported: Decimal = Decimal(0)
+    compared: Decimal = Decimal(0)
 
     def plus(self, other: "Row") -> "Row":
         """The sum of two rows."""
@@ -66,6 +70,13 @@ class Summary:
     total: Row = Row()
     nodes: Mapping[str, Row] = field(default_factory=dict)
     models: Mapping[str, Row] = field(default_factory=dict)
+    prices: tuple[str, ...] = ()
+    """The tables, or the days, that the prices of this run are from."""
+
+    def differs(self) -> bool:
+        """Whether providers say another cost than was counted for the same answers: by a cent, or by 1 %."""
+        gap = abs(self.total.reported - self.total.compared)
+        return gap > _CENT or gap * 100 > self.total.reported
 
     def cost(self) -> str | None:
         """Dollars in plain decimals; None when the price of a call is not known."""
@@ -77,7 +88,8 @@ class Summary:
         usage = {"calls": total.calls, "input": total.input, "output": total.output, "cached_input": total.cached_input}
         return {
             "usage": {**usage, "reasoning": total.reasoning, "retries": total.retries, "failed": total.failed},
-            "cost": {"total": self.cost(), "known": f"{total.cost:f}", "unpriced_calls": total.unpriced},
+            "cost": {"total": self.cost(), "known": f"{total.cost:f}", "unpriced_calls": total.unpriced}
+            | {"reported": f"{total.reported:f}", "prices": list(self.prices)},
             "nodes": {name: row.to_data() for name, row in self.nodes.items()},
             "cache": {"hits": total.cache_hits, "misses": total.cache_misses, "saved": f"{total.saved:f}"},
         }
@@ -99,7 +111,14 @@ class Summary:
         known = f"${_money(total.cost)}"
         unknown = f"the price of {_count(total.unpriced, 'call')} is not known"
         costs = [known] if not total.unpriced else [f"at least {known}", unknown] if total.cost else [unknown]
-        return ", ".join([*parts, *costs])
+        return ", ".join([*parts, *costs, *self._other_costs()])
+
+    def _other_costs(self) -> list[str]:
+        """What the providers say, where that is something else."""
+        if not self.differs():
+            return []
+        here = f" for what is ${_money(self.total.compared)} here" if self.total.compared else ""
+        return [f"the provider's own figure is ${_money(self.total.reported)}{here}"]
 
 
 def _count(number: int, word: str) -> str:
@@ -136,6 +155,7 @@ class Ledger:
     def __init__(self) -> None:
         self._nodes: dict[str, Row] = {}
         self._models: dict[str, Row] = {}
+        self._prices: set[str] = set()
 
     def __call__(self, event: Event) -> None:
         """Count an event."""
@@ -146,12 +166,13 @@ class Ledger:
         node = node_of(event.address)
         self._nodes[node] = self._nodes.get(node, Row()).plus(row)
         if model:
+            self._prices.add(event.cost.version if isinstance(event, CallFinished | CallFailed) and event.cost else "")
             self._models[model] = self._models.get(model, Row()).plus(row)
 
     def summary(self) -> Summary:
         """The counts so far."""
         total = functools.reduce(Row.plus, self._nodes.values(), Row())
-        return Summary(total, dict(self._nodes), dict(self._models))
+        return Summary(total, dict(self._nodes), dict(self._models), tuple(sorted(self._prices - {""})))
 
 
 def node_of(address: str) -> str:
@@ -162,6 +183,7 @@ def node_of(address: str) -> str:
 def _used(usage: Usage | None, cost: Cost | None) -> Row:
     known = usage or Usage()
     total = cost.total if cost else None
+    reported = cost.reported if cost else None
     return Row(
         input=known.input or 0,
         output=known.output or 0,
@@ -170,4 +192,6 @@ def _used(usage: Usage | None, cost: Cost | None) -> Row:
         cost=total or Decimal(0),
         unpriced=int(total is None),
         estimated=int(known.estimated),
+        reported=reported or Decimal(0),
+        compared=(total or Decimal(0)) if reported is not None else Decimal(0),
     )
