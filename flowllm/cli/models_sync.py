@@ -27,8 +27,12 @@ class SyncModels(Command):
     into: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Where to write (default: the project's providers/models).")
     ] = None
-    release: Annotated[str, typer.Option(metavar="VERSION", help="The table's version, where no name tells it.")] = ""
-    as_of: Annotated[str, typer.Option(metavar="DAY", help="The table's day (default: that of the file).")] = ""
+    release: Annotated[
+        str | None, typer.Option(metavar="VERSION", help="The table's version, where its name does not tell it.")
+    ] = None
+    as_of: Annotated[
+        str | None, typer.Option(metavar="DAY", help="The table's day, 2026-11-22 (default: that of the file).")
+    ] = None
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would change and write nothing.")] = False
     allow_shrink: Annotated[
         bool, typer.Option("--allow-shrink", help="Also where models or providers that are there would go.")
@@ -40,7 +44,7 @@ class SyncModels(Command):
         from flowllm.cli.opening import here
 
         into = self.into or here().project / "providers" / "models"
-        source = Source(path=self.source, release=self.release, as_of=self.as_of)
+        source = Source(path=self.source, release=self.release or "", as_of=self.as_of or "")
         report = sync_models(source, into, allow_shrink=self.allow_shrink, dry_run=self.dry_run)
         if self.as_json:
             screen.json({"into": str(into), "dry_run": self.dry_run, **report.as_json()})

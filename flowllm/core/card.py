@@ -33,12 +33,16 @@ CHAT: Final = frozenset({"chat"})
 """What a model can be asked for where nothing is said of it. This very object says that nothing is said."""
 
 
+ASKED: Final = frozenset({"tools", "json_schema", "images", "reasoning"})
+"""What pipelines ask of models. A list of what a model supports is whole for these words, and for no others."""
+
+
 @record
 class ModelCard:
     """What is known of a model. Windows in tokens; None is unknown.
 
     ``supports`` is what it is known to do, ``lacks`` what it is known not to do. ``supports`` None: nothing is known
-    of either; ``lacks`` None beside a known ``supports``: what that does not name, the model does not do.
+    of either; ``lacks`` None beside a known ``supports``: what that does not name of `ASKED`, the model does not do.
     ``quirks`` are words of the wire's vocabulary that hold for this model over the provider's. ``mode`` is what it is
     made for (chat, embed, rerank, image, ...), ``modalities`` what it reads and ``output_modalities`` what it writes,
     empty where that is unknown. ``released`` and ``deprecated`` are days (YYYY-MM-DD), ``source`` a page,
@@ -64,9 +68,14 @@ class ModelCard:
 
     def can(self, capability: str) -> bool | None:
         """Whether the model is known to do something, or not to; None is unknown."""
-        if self.supports is None or capability in self.supports:
-            return None if self.supports is None else True
-        return False if self.lacks is None or capability in self.lacks else None
+        if self.supports is not None and capability in self.supports:
+            return True
+        return False if capability in self._lacks() else None
+
+    def _lacks(self) -> frozenset[str]:
+        if self.lacks is not None or self.supports is None:
+            return self.lacks or frozenset()
+        return ASKED - self.supports
 
     def over(self, known: "ModelCard | None") -> "ModelCard":
         """This card with what ``known`` tells where it says nothing itself: its own facts win, one by one."""
@@ -76,8 +85,9 @@ class ModelCard:
         told = {name: getattr(self, name) for name in _MODEL_FACTS if getattr(self, name) != getattr(empty, name)}
         if self.tasks is not CHAT:
             told["tasks"] = self.tasks
-        if "supports" in told:
-            told["lacks"] = self.lacks
+        if self.supports is not None:
+            told["supports"] = self.supports | ((known.supports or frozenset()) - self._lacks())
+            told["lacks"] = self._lacks() | ((known.lacks or frozenset()) - self.supports)
         return replace(known, **told)
 
 
