@@ -1,4 +1,4 @@
-"""What encoders share: images, arguments and ids of calls, schemas, quirks by model, paths."""
+"""What wires share: their beginning, images, arguments and ids of calls, schemas, quirks by model, paths."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -6,8 +6,9 @@ from typing import Any, Generic, Literal, TypeVar
 from urllib.parse import quote
 
 import orjson
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 
+from flowllm.backends.failures import failure_of
 from flowllm.backends.wire import model_of, own_quirks
 from flowllm.core.card import ProviderCard
 from flowllm.core.errors import ProviderFailure
@@ -131,6 +132,12 @@ def wanted_shape(schema: Mapping[str, Any]) -> str:
     return f"Answer with JSON alone, valid for this JSON Schema: {orjson.dumps(schema).decode()}"
 
 
+class Vocabulary(BaseModel):
+    """The words for what providers and models of a format do differently: no others, and set once."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
 Quirks = TypeVar("Quirks", bound=BaseModel)
 
 
@@ -149,6 +156,20 @@ class QuirksByModel(Generic[Quirks]):
             words = {**self._card.quirks, **(known.quirks if known else {})}
             self._made[model] = self._kind.model_validate(own_quirks(self._kind, words))
         return self._made[model]
+
+
+class Spoken(Generic[Quirks]):
+    """A format as one provider speaks it: what the wires share. ``vocabulary`` is the class of a wire's quirks."""
+
+    vocabulary: type[Quirks]
+
+    def __init__(self, card: ProviderCard) -> None:
+        self._card = card
+        self._quirks = QuirksByModel(self.vocabulary, card)
+
+    def decode_error(self, status: int, headers: Mapping[str, str], body: bytes) -> ProviderFailure:
+        """What an error status means."""
+        return failure_of(status, headers, body)
 
 
 def finished_body(body: dict[str, Any], drop: tuple[str, ...], rename: Mapping[str, str]) -> dict[str, Any]:

@@ -4,45 +4,40 @@ A plan of tool calls is thinking (a `Thought` whose id is ``plan``). Tokens are 
 not as billed. Arguments may be missing or ``null``. Ranking is the wire ``rerank``.
 """
 
-from collections.abc import Mapping
 from typing import Any, Literal
 
 import orjson
-from pydantic import BaseModel, ConfigDict
 
 from flowllm.backends.answers import AnswerDecoder, count_of
 from flowllm.backends.billing import inside
 from flowllm.backends.calling import WORDS, choice_of, require_parallel
 from flowllm.backends.chat_completions import part_of, tool_of
 from flowllm.backends.content import (
-    QuirksByModel,
+    Spoken,
+    Vocabulary,
     content_of,
     finished_body,
     merged,
     wanted_shape,
     with_ids,
 )
-from flowllm.backends.failures import failure_inside, failure_of
+from flowllm.backends.failures import failure_inside
 from flowllm.backends.framing import Frame
 from flowllm.backends.vectors import VectorsDecoder
 from flowllm.backends.wire import HttpParts, Listing, model_of
-from flowllm.core.card import ProviderCard
 from flowllm.core.delta import Delta, Reasoning, ToolCall, Usage
-from flowllm.core.errors import ProviderFailure
 from flowllm.core.request import Chat, Embed, Message, Request
 
 _PLAN = "plan"
 _BUDGET = {"minimal": 512, "low": 2048, "medium": 8192, "high": 24576}
 
 
-class Quirks(BaseModel):
+class Quirks(Vocabulary):
     """What a provider of this format does differently; on a model they override the provider's.
 
     ``input_type`` is said of texts to embed where ``extra`` says nothing. ``thinking: none`` never
     says how much to think.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     input_type: str = "search_document"
     thinking: Literal["budget", "none"] = "budget"
@@ -50,14 +45,11 @@ class Quirks(BaseModel):
     drop: tuple[str, ...] = ()
 
 
-class Wire:
+class Wire(Spoken[Quirks]):
     """The format as one provider speaks it."""
 
+    vocabulary = Quirks
     models = Listing("../v1/models?page_size=1000", "models", ("name",))
-
-    def __init__(self, card: ProviderCard) -> None:
-        self._card = card
-        self._quirks = QuirksByModel(Quirks, card)
 
     def encode(self, request: Request) -> HttpParts:
         """A chat or texts as a POST of JSON."""
@@ -76,10 +68,6 @@ class Wire:
     def decoder(self, request: Request) -> "Decoder | VectorsDecoder":
         """A decoder of one answer."""
         return VectorsDecoder(_vectors, len(request.texts)) if isinstance(request, Embed) else Decoder()
-
-    def decode_error(self, status: int, headers: Mapping[str, str], body: bytes) -> ProviderFailure:
-        """What an error status means."""
-        return failure_of(status, headers, body)
 
 
 def _embed(name: str, request: Embed, quirks: Quirks) -> dict[str, Any]:

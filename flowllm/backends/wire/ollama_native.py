@@ -8,43 +8,34 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 import orjson
-from pydantic import BaseModel, ConfigDict
 
 from flowllm.backends.answers import AnswerDecoder, count_of
 from flowllm.backends.calling import choice_of, refuse, require_parallel
 from flowllm.backends.chat_completions import tool_of
-from flowllm.backends.content import QuirksByModel, arguments_of, finished_body, image_data, merged
-from flowllm.backends.failures import failure_of
+from flowllm.backends.content import Spoken, Vocabulary, arguments_of, finished_body, image_data, merged
 from flowllm.backends.framing import Frame
 from flowllm.backends.vectors import VectorsDecoder
 from flowllm.backends.wire import HttpParts, Listing, model_of
-from flowllm.core.card import ProviderCard
 from flowllm.core.delta import Delta, Reasoning, ToolCall, Usage
-from flowllm.core.errors import ProviderFailure
 from flowllm.core.request import Chat, Embed, Image, Message, Request, ToolUse
 
 
-class Quirks(BaseModel):
+class Quirks(Vocabulary):
     """What a server or a model does differently; words of a model override the provider's.
 
     ``num_ctx`` is the window in tokens that the server must keep, because it cuts longer prompts
     without a word; None leaves the server's own. ``think: level`` sends the effort as a word.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
     num_ctx: int | None = None
     think: Literal["switch", "level", "none"] = "switch"
 
 
-class Wire:
+class Wire(Spoken[Quirks]):
     """The format as one provider speaks it."""
 
+    vocabulary = Quirks
     models = Listing("/api/tags", "models", ("name",))
-
-    def __init__(self, card: ProviderCard) -> None:
-        self._card = card
-        self._quirks = QuirksByModel(Quirks, card)
 
     def encode(self, request: Request) -> HttpParts:
         """A chat or texts as a POST of JSON."""
@@ -60,10 +51,6 @@ class Wire:
     def decoder(self, request: Request) -> "Decoder | VectorsDecoder":
         """A decoder of one answer."""
         return VectorsDecoder(_vectors, len(request.texts)) if isinstance(request, Embed) else Decoder()
-
-    def decode_error(self, status: int, headers: Mapping[str, str], body: bytes) -> ProviderFailure:
-        """What an error status means."""
-        return failure_of(status, headers, body)
 
 
 def _dumped(body: dict[str, Any], extra: Mapping[str, Any]) -> bytes:

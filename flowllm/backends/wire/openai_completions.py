@@ -8,29 +8,23 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 import orjson
-from pydantic import BaseModel, ConfigDict
 
 from flowllm.backends.answers import AnswerDecoder
 from flowllm.backends.chat_completions import require_known
-from flowllm.backends.content import QuirksByModel, finished_body, merged, prompt_of
-from flowllm.backends.failures import failure_of
+from flowllm.backends.content import Spoken, Vocabulary, finished_body, merged, prompt_of
 from flowllm.backends.framing import Frame
 from flowllm.backends.usage import usage_of
 from flowllm.backends.wire import HttpParts, Listing, model_of
-from flowllm.core.card import ProviderCard
 from flowllm.core.delta import Delta
-from flowllm.core.errors import ProviderFailure
 from flowllm.core.request import Chat, Request
 
 
-class Quirks(BaseModel):
+class Quirks(Vocabulary):
     """What a provider of this format does differently; on a model they override the provider's.
 
     ``rename`` and ``drop`` work on the names of the body. ``stream_usage: ask`` sets
     ``stream_options.include_usage``.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     completions_path: str = "/completions"
     rename: Mapping[str, str] = {}
@@ -38,14 +32,11 @@ class Quirks(BaseModel):
     stream_usage: Literal["ask", "always"] = "ask"
 
 
-class Wire:
+class Wire(Spoken[Quirks]):
     """The format as one provider speaks it."""
 
+    vocabulary = Quirks
     models = Listing("/models", "data")
-
-    def __init__(self, card: ProviderCard) -> None:
-        self._card = card
-        self._quirks = QuirksByModel(Quirks, card)
 
     def encode(self, request: Request) -> HttpParts:
         """A conversation as a POST of JSON."""
@@ -58,10 +49,6 @@ class Wire:
     def decoder(self, request: Request) -> "Decoder":
         """A decoder of one answer."""
         return Decoder()
-
-    def decode_error(self, status: int, headers: Mapping[str, str], body: bytes) -> ProviderFailure:
-        """What an error status means."""
-        return failure_of(status, headers, body)
 
 
 def _body(request: Chat, quirks: Quirks) -> dict[str, Any]:

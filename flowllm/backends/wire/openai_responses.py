@@ -10,14 +10,14 @@ from decimal import Decimal
 from typing import Any, Literal
 
 import orjson
-from pydantic import BaseModel, ConfigDict
 
 from flowllm.backends.answers import AnswerDecoder, count_of
 from flowllm.backends.billing import media_of, reported_by, searches_of, word_of
 from flowllm.backends.calling import WORDS, choice_of
 from flowllm.backends.content import (
     PromptCache,
-    QuirksByModel,
+    Spoken,
+    Vocabulary,
     content_of,
     finished_body,
     image_url,
@@ -28,12 +28,10 @@ from flowllm.backends.content import (
     wanted_shape,
     with_ids,
 )
-from flowllm.backends.failures import failure_inside, failure_of
+from flowllm.backends.failures import failure_inside
 from flowllm.backends.framing import Frame
 from flowllm.backends.wire import HttpParts, Listing, model_of
-from flowllm.core.card import ProviderCard
 from flowllm.core.delta import Delta, Reasoning, ToolCall, Usage
-from flowllm.core.errors import ProviderFailure
 from flowllm.core.request import Chat, Image, Message, Part, Request, Thought, Tool
 
 _FORMAT = "openai_responses"
@@ -43,15 +41,13 @@ _COUNTED = frozenset({"model", "input", "instructions", "tools", "tool_choice", 
 _CALLS = {"function_call": "arguments", "custom_tool_call": "input"}
 
 
-class Quirks(BaseModel):
+class Quirks(Vocabulary):
     """What a provider of this format does differently; on a model they override the provider's.
 
     ``structured: none`` asks for JSON in words. ``system: item`` sends the first system message among
     the others instead of as ``instructions``. ``store`` False is sent, so that nothing is kept there.
     ``prompt_cache`` is the word by which parts of messages are marked.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     responses_path: str = "/responses"
     rename: Mapping[str, str] = {}
@@ -62,14 +58,11 @@ class Quirks(BaseModel):
     prompt_cache: PromptCache = "none"
 
 
-class Wire:
+class Wire(Spoken[Quirks]):
     """The format as one provider speaks it."""
 
+    vocabulary = Quirks
     models = Listing("/models", "data")
-
-    def __init__(self, card: ProviderCard) -> None:
-        self._card = card
-        self._quirks = QuirksByModel(Quirks, card)
 
     def encode(self, request: Request) -> HttpParts:
         """A chat as a POST of JSON."""
@@ -92,10 +85,6 @@ class Wire:
     def counted(self, answer: Any) -> int | None:
         """The tokens of the input."""
         return count_of(answer.get("input_tokens"))
-
-    def decode_error(self, status: int, headers: Mapping[str, str], body: bytes) -> ProviderFailure:
-        """What an error status means."""
-        return failure_of(status, headers, body)
 
 
 def _body(request: Chat, quirks: Quirks) -> dict[str, Any]:

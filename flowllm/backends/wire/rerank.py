@@ -7,26 +7,20 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 import orjson
-from pydantic import BaseModel, ConfigDict
 
-from flowllm.backends.content import QuirksByModel, merged
-from flowllm.backends.failures import failure_of
+from flowllm.backends.content import Spoken, Vocabulary, merged
 from flowllm.backends.ranks import RanksDecoder
 from flowllm.backends.wire import HttpParts, model_of
-from flowllm.core.card import ProviderCard
-from flowllm.core.errors import ProviderFailure
 from flowllm.core.request import Request, Rerank
 
 
-class Quirks(BaseModel):
+class Quirks(Vocabulary):
     """What a provider of this format does differently; on a model they override the provider's.
 
     ``top`` is its name for the number of documents wanted, ``unsaid`` where it has none;
     ``rerank_documents`` its name for the documents. ``rerank_model`` False: the server has one model.
     ``rerank_add`` goes into every body.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     rerank_path: str = "/rerank"
     top: Literal["top_n", "top_k", "unsaid"] = "top_n"
@@ -35,12 +29,10 @@ class Quirks(BaseModel):
     rerank_add: Mapping[str, Any] = {}
 
 
-class Wire:
+class Wire(Spoken[Quirks]):
     """The format as one provider speaks it."""
 
-    def __init__(self, card: ProviderCard) -> None:
-        self._card = card
-        self._quirks = QuirksByModel(Quirks, card)
+    vocabulary = Quirks
 
     def encode(self, request: Request) -> HttpParts:
         """A query and its documents as a POST of JSON."""
@@ -58,7 +50,3 @@ class Wire:
         """A decoder of one answer; its indexes must be those of documents."""
         assert isinstance(request, Rerank)
         return RanksDecoder(len(request.documents), request.k)
-
-    def decode_error(self, status: int, headers: Mapping[str, str], body: bytes) -> ProviderFailure:
-        """What an error status means."""
-        return failure_of(status, headers, body)

@@ -8,35 +8,30 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 import orjson
-from pydantic import BaseModel, ConfigDict
 
 from flowllm.backends.answers import AnswerDecoder, count_of, object_of
 from flowllm.backends.calling import require_parallel
 from flowllm.backends.chat_completions import CompletionDecoder, Dialect, body_of
-from flowllm.backends.content import QuirksByModel, finished_body, merged, prompt_of, set_in
-from flowllm.backends.failures import failure_inside, failure_of
+from flowllm.backends.content import Spoken, Vocabulary, finished_body, merged, prompt_of, set_in
+from flowllm.backends.failures import failure_inside
 from flowllm.backends.framing import Frame
 from flowllm.backends.ranks import RanksDecoder
 from flowllm.backends.vectors import VectorsDecoder
 from flowllm.backends.wire import HttpParts, Listing, model_of
-from flowllm.core.card import ProviderCard
 from flowllm.core.delta import Delta, Usage
-from flowllm.core.errors import ProviderFailure
 from flowllm.core.request import Chat, Embed, Request, Rerank
 
 _CHAT = Dialect(stream_usage="always")
 _OPEN = "not_finished"
 
 
-class Quirks(BaseModel):
+class Quirks(Vocabulary):
     """What an installation or a model does differently; words of a model override the provider's.
 
     ``api: generation`` is for models that do not chat; ``max_new_tokens`` is then sent where no length is said, for the
     server's own would be 20. ``add`` goes into every body: the project or the
     space that pays, which may name settings of the provider (``{project_id}``).
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     api: Literal["chat", "generation"] = "chat"
     max_new_tokens: int = 1024
@@ -45,14 +40,11 @@ class Quirks(BaseModel):
     drop: tuple[str, ...] = ()
 
 
-class Wire:
+class Wire(Spoken[Quirks]):
     """The format as one provider speaks it."""
 
+    vocabulary = Quirks
     models = Listing("/foundation_model_specs?limit=200", "resources", ("model_id",))
-
-    def __init__(self, card: ProviderCard) -> None:
-        self._card = card
-        self._quirks = QuirksByModel(Quirks, card)
 
     def encode(self, request: Request) -> HttpParts:
         """A chat, texts or a ranking as a POST of JSON."""
@@ -72,10 +64,6 @@ class Wire:
         if isinstance(request, Rerank):
             return _Ranks(len(request.documents), request.k)
         return ChatDecoder() if self._quirks.of(request.model).api == "chat" else GenerationDecoder()
-
-    def decode_error(self, status: int, headers: Mapping[str, str], body: bytes) -> ProviderFailure:
-        """What an error status means."""
-        return failure_of(status, headers, body)
 
 
 def _told(request: Request, quirks: Quirks, most: int) -> tuple[str, dict[str, Any]]:
