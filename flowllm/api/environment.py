@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from flowllm.api.modules import kind_name, project_classes
 from flowllm.config import load_yaml, packaged, read_text_file
-from flowllm.core.card import Catalog
+from flowllm.core.card import Catalog, ProviderCard
 from flowllm.core.errors import UsageError
 from flowllm.core.kinds import Kinds
 from flowllm.core.origin import Origin
@@ -124,7 +124,13 @@ class Environment:
         from flowllm.backends.router import Backends
 
         local: dict[str, Call] = {"builtin": answer, "mock": MockBackend(self.mock)}
-        return Backends(self.catalog.providers.__getitem__, self.keys, local)
+        return Backends(self.catalog.providers.__getitem__, self.keys, local, house=self._house)
+
+    def _house(self, card: ProviderCard) -> "Call":
+        from flowllm.api.local import shelf_of
+        from flowllm.backends.local.backend import LocalBackend
+
+        return LocalBackend(shelf_of(self, card))
 
     @cached_property
     def store(self) -> "DiskStore":

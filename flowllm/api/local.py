@@ -1,0 +1,104 @@
+"""Models of this machine: where they are, what they do, what runs them, and which of them are in memory."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from flowllm.api.environment import Environment
+from flowllm.backends.local.devices import Device, no_device, parse_device
+from flowllm.backends.local.layout import Description
+from flowllm.backends.local.settings import parse_settings, shared_shelf
+from flowllm.backends.local.shelf import Held, Shelf
+from flowllm.config import load_yaml, packaged, read_text_file
+from flowllm.core.card import ProviderCard
+from flowllm.core.errors import FlowError
+from flowllm.core.origin import Origin
+from flowllm.core.record import record
+
+PROVIDER = "local"
+
+
+@record
+class LocalModel:
+    """A model of this machine: what its files say, or why they cannot be used."""
+
+    name: str
+    folder: Path
+    description: Description | None = None
+    error: FlowError | None = None
+
+
+def shelf_of(environment: Environment, card: ProviderCard | None = None) -> Shelf:
+    """The models that an environment can load."""
+    card = card or environment.catalog.providers[PROVIDER]
+    project = environment.project.resolve()
+    settings = parse_settings(card.settings, project)
+    return shared_shelf(project, settings, lambda name: find_device(environment, name))
+
+
+def find_device(environment: Environment, name: str) -> Device:
+    """``conf/device/NAME.yaml`` of the project, else the one that came with flowllm. Raises `FlowError`."""
+    folders = (environment.project / "conf" / "device", packaged("conf") / "device")
+    files = {path.stem: path for folder in reversed(folders) for path in sorted(folder.glob("*.yaml"))}
+    if name not in files:
+        raise no_device(name, tuple(sorted(files)))
+    path = files[name]
+    value, _ = load_yaml(read_text_file(path), str(path))
+    return parse_device(value, name, Origin(str(path)))
+
+
+def local_models(environment: Environment) -> list[LocalModel]:
+    """Every model of this machine by its name, also those whose files are broken."""
+    shelf = shelf_of(environment)
+    return [_read(shelf, name, folder) for name, folder in shelf.places.listed()]
+
+
+def loaded_models(environment: Environment) -> list[Held]:
+    """The models that are in memory now."""
+    return shelf_of(environment).loaded()
+
+
+def preload(environment: Environment, *names: str) -> None:
+    """Load models (``tiny`` for ``local/tiny``) before they are asked. Raises `SetupError`."""
+    shelf_of(environment).preload(*names)
+
+
+def unload(environment: Environment, name: str | None = None) -> list[str]:
+    """Give back the memory of a model, or of all that nobody uses; their names are returned."""
+    return shelf_of(environment).unload(name)
+
+
+def describe_local(environment: Environment, name: str) -> dict[str, Any]:
+    """What ``local/NAME`` is and which execution provider really runs it, as JSON; it is loaded for that.
+
+    Raises `SetupError`.
+    """
+    shelf = shelf_of(environment)
+    shelf.preload(name)
+    held = next(one for one in shelf.loaded() if one.name == name)
+    return {**model_facts(shelf.describe(name)), "provider": held.provider}
+
+
+def model_facts(found: Description) -> Mapping[str, Any]:
+    """A description as JSON."""
+    return {
+        "task": found.task,
+        "layout": found.layout,
+        "precision": found.precision,
+        "context": found.window,
+        "size": found.size,
+        "inputs": [port.name for port in found.inputs],
+        "outputs": [port.name for port in found.outputs],
+        "pooling": "in the graph" if found.pooled else found.pooling,
+        "normalize": found.normalize,
+        "labels": list(found.labels),
+        "folder": str(found.folder),
+        "file": found.file.relative_to(found.folder).as_posix(),
+    }
+
+
+def _read(shelf: Shelf, name: str, folder: Path) -> LocalModel:
+    try:
+        return LocalModel(name, folder, shelf.describe(name))
+    except FlowError as error:
+        return LocalModel(name, folder, error=error)

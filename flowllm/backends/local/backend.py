@@ -1,0 +1,136 @@
+"""The provider ``local`` as a `Call`: requests to the models of this machine.
+
+Encoders give vectors, scores and, for a chat with ``choices``, the label that fits best; decoders write. A model
+is held while it answers and shared by all who ask it.
+"""
+
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
+from typing import Any, Protocol
+
+from flowllm.backends.local.encoders import Encoder
+from flowllm.backends.local.layout import Description
+from flowllm.backends.local.shelf import Loaded, Shelf
+from flowllm.core.delta import Delta, Finish, Meta, Scores, Text, Usage, Vectors
+from flowllm.core.errors import NodeFailure
+from flowllm.core.request import Chat, Embed, Request, Rerank
+from flowllm.core.scope import Scope
+
+_DOES = {"embed": "makes vectors", "rerank": "ranks", "classify": "chooses among labels", "chat": "writes"}
+
+
+class Writer(Loaded, Protocol):
+    """A decoder in memory."""
+
+    def generate(self, request: Chat, scope: Scope) -> AsyncGenerator[Delta, None]:
+        """The deltas of an answer."""
+        ...
+
+
+class LocalBackend:
+    """A `Call` for the models of one shelf."""
+
+    def __init__(self, shelf: Shelf) -> None:
+        self._shelf = shelf
+
+    def __call__(self, request: Request, scope: Scope) -> AsyncGenerator[Delta, None]:
+        """The deltas of one answer."""
+        return self._answer(request, scope)
+
+    def check(self, model: str) -> None:
+        """`SetupError` where ``local/NAME`` cannot be loaded, as far as that shows without loading it."""
+        self._shelf.check(_name(model))
+
+    def identity(self, model: str) -> str:
+        """What tells this model's files from others of the same name."""
+        return self._shelf.identity(_name(model))
+
+    async def _answer(self, request: Request, scope: Scope) -> AsyncGenerator[Delta, None]:
+        async with self._shelf.held(_name(request.model), scope) as model:
+            if isinstance(model, Encoder):
+                deltas = await _encoded(model, request, scope)
+            else:
+                writer: Any = model
+                chat = _chat(request, model.description)
+                async with aclosing(writer.generate(chat, scope)) as written:
+                    async for delta in written:
+                        yield delta
+                return
+        for delta in deltas:
+            yield delta
+
+
+def _name(model: str) -> str:
+    return model.partition("/")[2]
+
+
+async def _encoded(model: Encoder, request: Request, scope: Scope) -> tuple[Delta, ...]:
+    task = model.description.task
+    if isinstance(request, Embed) and task == "embed":
+        answer, used = await _vectors(model, request, scope)
+    elif isinstance(request, Rerank) and task == "rerank":
+        answer, used = await _scores(model, request, scope)
+    elif isinstance(request, Chat) and task == "classify" and request.choices:
+        answer, used = await _label(model, request, scope)
+    else:
+        raise _unable(request, model.description)
+    return Meta(model=_name(request.model)), answer, Usage(input=used, output=0), Finish("stop")
+
+
+def _unable(request: Request, found: Description) -> NodeFailure:
+    message = f"`{request.model}` {_DOES[found.task]}"
+    if isinstance(request, Chat) and found.task == "classify":
+        known = ", ".join(found.labels[:20])
+        message += ", and this call has no `choices`"
+        return NodeFailure("capability_mismatch", message, hint=f"choices: [{known}]")
+    asked = {Chat: "a chat", Embed: "vectors", Rerank: "a ranking"}[type(request)]
+    return NodeFailure("capability_mismatch", f"{message}, and {asked} was asked of it")
+
+
+def _chat(request: Request, found: Description) -> Chat:
+    if not isinstance(request, Chat):
+        raise _unable(request, found)
+    return request
+
+
+async def _vectors(model: Encoder, request: Embed, scope: Scope) -> tuple[Delta, int]:
+    rows, used = await model.embed(request.texts, model.wanted(request.extra), scope)
+    size, width = request.dimensions, rows.shape[1]
+    if size is None or size == width:
+        return Vectors(rows), used
+    if size > width:
+        message = f"`{request.model}` makes vectors of {width} numbers, and {size} were asked for"
+        raise NodeFailure("capability_mismatch", message, hint=f"dimensions: {width}")
+    return Vectors(model.shortened(rows, size, request.extra)), used
+
+
+async def _scores(model: Encoder, request: Rerank, scope: Scope) -> tuple[Delta, int]:
+    scores, used = await model.score(request.query, request.documents, scope)
+    order = sorted(range(len(scores)), key=lambda i: (-scores[i], i))[: request.k]
+    return Scores(order, [scores[i] for i in order]), used
+
+
+async def _label(model: Encoder, request: Chat, scope: Scope) -> tuple[Delta, int]:
+    shares, used = await model.classify(_asked(request), scope)
+    fitting = _fitting(request, shares)
+    return Text(max(fitting, key=lambda choice: fitting[choice])), used
+
+
+def _asked(request: Chat) -> str:
+    """The text of the last user message: what is to be classified."""
+    return next((message.text for message in reversed(request.messages) if message.role == "user"), "")
+
+
+def _fitting(request: Chat, shares: Mapping[str, float]) -> dict[str, float]:
+    """The share of each choice; every one has to be a label of the model."""
+    known = {_plain(label): share for label, share in shares.items()}
+    unknown = [choice for choice in request.choices if _plain(choice) not in known]
+    if unknown:
+        message = f"`{request.model}` knows no label {', '.join(unknown)}"
+        raise NodeFailure("capability_mismatch", message, hint=f"choices: [{', '.join(list(shares)[:20])}]")
+    return {choice: known[_plain(choice)] for choice in request.choices}
+
+
+def _plain(label: str) -> str:
+    """A label as it is compared: letters and digits alone, in lower case."""
+    return "".join(filter(str.isalnum, label.casefold())) or label

@@ -1,0 +1,174 @@
+"""A loaded encoder: texts to vectors, pairs to scores, a text to a label, through one batcher."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from flowllm.backends.local.batching import Batcher, Limits
+from flowllm.backends.local.layout import Description
+from flowllm.backends.local.pooling import POOLS, Floats, unit
+from flowllm.backends.local.sessions import Opened
+from flowllm.backends.local.tokenizing import Tokenizer, Tokens
+from flowllm.core.errors import NodeFailure
+from flowllm.core.record import record
+from flowllm.core.scope import Scope
+
+_LABELS = "labels"
+_IN_GRAPH = "graph"
+_EXTRA = {"pooling": f"one of {', '.join(POOLS)}", "normalize": "true or false", "prompt": "text before every text"}
+
+
+@record
+class Wanted:
+    """How vectors are made: a pooling by name (``graph``: made in there), of length 1 or not, after a prompt."""
+
+    pooling: str
+    normalize: bool
+    prompt: str = ""
+
+
+@record
+class _Input:
+    """A text as tokens, and what is to be made of it: a pooling, or the numbers of labels."""
+
+    tokens: Tokens
+    pooling: str
+
+
+class Encoder:
+    """A session with its tokenizer. Close it to end its thread and let go of its memory."""
+
+    def __init__(self, description: Description, opened: Opened, limits: Limits | None = None) -> None:
+        self.description = description
+        self.opened = opened
+        self.tokenizer = Tokenizer(description.folder, description.window)
+        padding = description.special.pad_id
+        token = description.special.pad
+        found = padding if padding is not None else self.tokenizer.id_of(token) if token else None
+        self._pad = found or 0
+        limits = limits or Limits()
+        if "attention_mask" not in opened.inputs:
+            limits = replace(limits, uniform=True)
+        self._batcher: Batcher[_Input, Any] = Batcher(self._run, lambda one: len(one.tokens.ids), limits)
+
+    @property
+    def provider(self) -> str:
+        """The execution provider that really runs it."""
+        return self.opened.provider
+
+    def close(self) -> None:
+        """End the worker thread."""
+        self._batcher.close()
+
+    def wanted(self, extra: Mapping[str, Any]) -> Wanted:
+        """How vectors are made here, by the model's files and by ``extra`` over them."""
+        unknown = next((word for word in extra if word not in _EXTRA), None)
+        if unknown is not None:
+            message = f"a local model reads no `{unknown}` in `extra`"
+            raise NodeFailure("node_failed", message, hint=f"known are {', '.join(_EXTRA)}")
+        found = self.description
+        pooling = _IN_GRAPH if found.pooled else extra.get("pooling", found.pooling)
+        if pooling != _IN_GRAPH and pooling not in POOLS:
+            message = f"the files of {found.folder.name} do not say how vectors of tokens become one"
+            raise NodeFailure("node_failed", message, hint=f"extra: {{pooling: mean}}, {_EXTRA['pooling']}")
+        normalize = extra.get("normalize", found.normalize)
+        return Wanted(pooling, bool(normalize), str(extra.get("prompt", found.prompt)))
+
+    async def embed(self, texts: Sequence[str], wanted: Wanted, scope: Scope) -> tuple[Floats, int]:
+        """Vectors (texts, dimensions), and the tokens that were read."""
+        import numpy as np
+
+        prefixed = [wanted.prompt + text for text in texts] if wanted.prompt else texts
+        found, used = await self._asked(lambda: self.tokenizer.encode(prefixed), wanted.pooling, scope)
+        rows = np.stack(found)
+        return (unit(rows) if wanted.normalize else rows), used
+
+    def shortened(self, rows: Floats, size: int, extra: Mapping[str, Any]) -> Floats:
+        """The first ``size`` numbers of each vector, of length 1 where the whole ones are."""
+        cut = rows[:, :size]
+        return unit(cut) if self.wanted(extra).normalize else cut
+
+    async def score(self, query: str, documents: Sequence[str], scope: Scope) -> tuple[list[float], int]:
+        """How well each document answers, by the model's own activation, and the tokens that were read."""
+        import numpy as np
+
+        found, used = await self._asked(lambda: self.tokenizer.encode_pairs(query, documents), _LABELS, scope)
+        numbers = np.stack(found)[:, 0].astype(np.float64)
+        scores = 1 / (1 + np.exp(-numbers)) if self.description.activation == "sigmoid" else numbers
+        return [float(score) for score in scores], used
+
+    async def classify(self, text: str, scope: Scope) -> tuple[dict[str, float], int]:
+        """The share of each label, and the tokens that were read."""
+        import numpy as np
+
+        found, used = await self._asked(lambda: self.tokenizer.encode([text]), _LABELS, scope)
+        powers = np.exp(found[0].astype(np.float64) - found[0].max())
+        shares = powers / powers.sum()
+        return {label: float(share) for label, share in zip(self.description.labels, shares, strict=True)}, used
+
+    async def _asked(self, encode: Any, pooling: str, scope: Scope) -> tuple[list[Any], int]:
+        """One result a text; tokenising and running are off the loop."""
+        with self._batcher.coming():
+            tokens: Any = await scope.run_in_thread(encode)
+            future = self._batcher.submit([_Input(one, pooling) for one in tokens])
+        return await asyncio.wrap_future(future), sum(len(one.ids) for one in tokens)
+
+    def _run(self, batch: Sequence[_Input]) -> list[Any]:
+        """One batch, on the worker thread."""
+        import numpy as np
+
+        feeds = self._feeds(batch)
+        name = "logits" if self.description.labels else self.description.pooled or self.description.tokens
+        try:
+            rows = np.asarray(self.opened.run(feeds, (name,))[0], dtype=np.float32)
+        except Exception as error:  # noqa: BLE001  the classes of ONNX Runtime have no common one
+            message = f"the model in {self.description.folder.name} failed: {str(error)[:300]}"
+            raise NodeFailure("node_failed", message) from None
+        found = rows if rows.ndim == 2 else self._pooled(rows, feeds, batch)  # noqa: PLR2004
+        if not np.isfinite(found).all():
+            message = f"the model in {self.description.folder.name} gave what is no number"
+            raise NodeFailure("node_failed", message, hint="precision: fp32 in the device's file")
+        return list(found)
+
+    def _pooled(self, hidden: Floats, feeds: Mapping[str, Any], batch: Sequence[_Input]) -> Floats:
+        import numpy as np
+
+        mask = self._mask(batch).astype(np.float32)
+        made = {pooling: POOLS[pooling](hidden, mask) for pooling in {one.pooling for one in batch}}
+        return np.stack([made[one.pooling][row] for row, one in enumerate(batch)])
+
+    def _mask(self, batch: Sequence[_Input]) -> Any:
+        import numpy as np
+
+        lengths = np.array([len(one.tokens.ids) for one in batch])
+        return (np.arange(lengths.max())[None, :] < lengths[:, None]).astype(np.int64)
+
+    def _feeds(self, batch: Sequence[_Input]) -> dict[str, Any]:
+        """Arrays for the inputs that the graph has, padded on the right."""
+        import numpy as np
+
+        mask = self._mask(batch)
+        places = np.cumsum(mask, axis=1) - 1
+        known = {
+            "input_ids": _padded([one.tokens.ids for one in batch], mask, self._pad),
+            "token_type_ids": _padded([one.tokens.types for one in batch], mask, 0),
+            "attention_mask": mask,
+            "position_ids": np.maximum(places, 0),
+        }
+        unknown = self.opened.inputs.keys() - known
+        if unknown:
+            raise NodeFailure("node_failed", f"the model asks for {', '.join(sorted(unknown))}, which no text gives")
+        return {
+            name: known[name].astype(np.int32 if kind == "tensor(int32)" else np.int64, copy=False)
+            for name, kind in self.opened.inputs.items()
+        }
+
+
+def _padded(rows: Sequence[Sequence[int]], mask: Any, pad: int) -> Any:
+    import numpy as np
+
+    made = np.full(mask.shape, pad, dtype=np.int64)
+    for at, row in enumerate(rows):
+        made[at, : len(row)] = row
+    return made

@@ -1,0 +1,80 @@
+"""Where models of this machine lie, and what a model's name means there.
+
+``local/NAME`` is a folder of that name in one of the shelf's folders: the project's ``models``, the one that the
+setting ``models`` names, and the user's own. ``local/./PATH`` is a folder of the project. Names have one or two
+steps: ``tiny``, ``acme/tiny``.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from flowllm.backends.local.safety import safe_name
+from flowllm.core.errors import SetupError
+from flowllm.core.nearest import did_you_mean
+from flowllm.core.record import record
+
+_STEPS = 2
+_MARKS = ("config.json", "genai_config.json")
+
+
+def own_folder() -> Path:
+    """Where the user's models are kept."""
+    import platformdirs
+
+    return Path(platformdirs.user_data_path("flowllm", appauthor=False)) / "models"
+
+
+@record
+class Places:
+    """``project`` is the folder that paths stay under, ``folders`` are looked through in their order."""
+
+    project: Path
+    folders: Sequence[Path]
+
+    def find(self, name: str) -> Path:
+        """The folder of a model; `SetupError` where there is none."""
+        if name.startswith(("./", "../", "/", "~")) or name == ".":
+            return self._path(name)
+        if not safe_name(name):
+            raise SetupError("missing_model_file", f"`{name}` is no name of a local model", hint="local/NAME")
+        found = next((place / name for place in self.folders if (place / name).is_dir()), None)
+        if found is None:
+            raise self._absent(name)
+        return found
+
+    def listed(self) -> Iterator[tuple[str, Path]]:
+        """Every model by its name; a name of an earlier folder hides one of a later."""
+        seen = set()
+        for place in self.folders:
+            for path in sorted(_models(place, _STEPS)):
+                name = path.relative_to(place).as_posix()
+                if name not in seen:
+                    seen.add(name)
+                    yield name, path
+
+    def _path(self, name: str) -> Path:
+        whole = (self.project / name).resolve()
+        if not name.startswith("./") or not whole.is_relative_to(self.project.resolve()):
+            message = f"the model `local/{name}` is not under the project {self.project}"
+            raise SetupError("missing_model_file", message, hint="FLOWLLM_MODELS=FOLDER, then local/NAME")
+        if not whole.is_dir():
+            raise SetupError("missing_model_file", f"there is no folder {whole}", hint="flowllm models list --local")
+        return whole
+
+    def _absent(self, name: str) -> SetupError:
+        known = dict(self.listed())
+        looked = " nor ".join(map(str, self.folders))
+        hint = did_you_mean(name, known, "local/") or "flowllm models list --local shows those that are there"
+        return SetupError("missing_model_file", f"there is no model `{name}` in {looked}", hint=hint)
+
+
+def _models(folder: Path, steps: int) -> Iterator[Path]:
+    if not folder.is_dir():
+        return
+    for path in folder.iterdir():
+        if not path.is_dir() or path.name.startswith("."):
+            continue
+        if any((path / mark).is_file() for mark in _MARKS):
+            yield path
+        elif steps > 1:
+            yield from _models(path, steps - 1)

@@ -1,0 +1,114 @@
+"""The settings of the provider ``local``, and the shelf that they make; one for all environments with the same ones."""
+
+import atexit
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from flowllm.backends.local.batching import BUDGET, WAIT, Limits
+from flowllm.backends.local.devices import PROVIDERS, Device, size
+from flowllm.backends.local.layout import Description
+from flowllm.backends.local.places import Places, own_folder
+from flowllm.backends.local.shelf import Loaded, Shelf
+from flowllm.core.durations import seconds
+from flowllm.core.errors import SetupError
+from flowllm.core.record import record
+
+MEMORY = 8 * 10**9
+_DEVICE_BUDGET = 16384
+"""Padded tokens of a batch on anything but a processor."""
+
+FindDevice = Callable[[str], Device]
+"""A device by the name of its file; `SetupError` where there is none."""
+
+
+@record
+class Settings:
+    """``memory`` in bytes, ``wait`` in seconds, ``budget`` in padded tokens of a batch, None: as the device has it."""
+
+    device: str = "auto"
+    folders: tuple[Path, ...] = ()
+    memory: int = MEMORY
+    wait: float = WAIT
+    budget: int | None = None
+
+
+_LOCK = threading.Lock()
+_MADE: dict[tuple[Path, Settings, str], Shelf] = {}
+
+
+def parse_settings(values: Mapping[str, str], project: Path) -> Settings:
+    """The settings of the provider's file; `SetupError` for what is no such value."""
+    own = values.get("models", "").strip()
+    folders = (project / "models", *([project / Path(own).expanduser()] if own else []), own_folder())
+    return Settings(
+        values.get("device", "").strip() or "auto",
+        tuple(dict.fromkeys(folders)),
+        _read(values, "memory", size, MEMORY),
+        _read(values, "wait", seconds, WAIT),
+        _read(values, "budget", _whole, None),
+    )
+
+
+def shared_shelf(project: Path, settings: Settings, find_device: FindDevice) -> Shelf:
+    """The shelf of a project with these settings, kept until the process ends."""
+    device = find_device(settings.device)
+    key = (project, settings, device.model_dump_json())
+    with _LOCK:
+        if key not in _MADE:
+            places = Places(project, settings.folders)
+            _MADE[key] = Shelf(places, _Loader(settings, device), settings.memory, device.precision)
+        return _MADE[key]
+
+
+@record
+class _Loader:
+    settings: Settings
+    device: Device
+
+    def __call__(self, found: Description) -> Loaded:
+        """Load what was described."""
+        if found.task == "chat":
+            return _writer(found, self.device)
+        from flowllm.backends.local.encoders import Encoder
+        from flowllm.backends.local.sessions import open_session
+
+        opened = open_session(found.file, self.device)
+        on_cpu = opened.provider == PROVIDERS["cpu"]
+        budget = self.settings.budget or (BUDGET if on_cpu else _DEVICE_BUDGET)
+        return Encoder(found, opened, Limits(budget, wait=self.settings.wait))
+
+
+def _writer(found: Description, device: Device) -> Loaded:
+    """A decoder, opened by the part that writes."""
+    from flowllm.backends.local import generation
+
+    make: Callable[[Description, Device], Loaded] | None = getattr(generation, "open_writer", None)
+    if make is None:
+        message = f"the model in {found.folder} writes, and this version runs local models for vectors and ranks alone"
+        raise SetupError("not_available_yet", message, hint="model=ollama/qwen3 asks a server on this machine")
+    return make(found, device)
+
+
+def _read(values: Mapping[str, str], word: str, read: Callable[[str], Any], otherwise: Any) -> Any:
+    text = values.get(word, "").strip()
+    try:
+        return read(text) if text else otherwise
+    except ValueError as error:
+        message = f"the setting `{word}` of the provider `local`: {error}"
+        raise SetupError("missing_setting", message, hint=f"FLOWLLM_MODEL_{word.upper()}=...") from None
+
+
+def _whole(text: str) -> int:
+    if not text.isdecimal() or not int(text):
+        message = f"`{text}` is no number of tokens"
+        raise ValueError(message)
+    return int(text)
+
+
+@atexit.register
+def _end() -> None:
+    """A thread inside of ONNX Runtime must not outlive the interpreter."""
+    for shelf in _MADE.values():
+        shelf.unload()

@@ -1,0 +1,207 @@
+"""The models of this process: loaded at first use, shared by all who use them, unloaded when memory is short.
+
+A model that is in use is never unloaded; of the others the one that was used longest ago goes first, so that all
+together stay under ``memory`` bytes of graphs and weights. While models are in use they may pass that limit.
+"""
+
+import asyncio
+import ctypes
+import gc
+import itertools
+import threading
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from flowllm.backends.local import libraries, manifest
+from flowllm.backends.local.layout import Description, describe, files_of
+from flowllm.backends.local.places import Places
+from flowllm.core.errors import SetupError
+from flowllm.core.record import record
+from flowllm.core.scope import Scope
+
+
+class Loaded(Protocol):
+    """A model in memory."""
+
+    @property
+    def description(self) -> Description:
+        """What was loaded."""
+        ...
+
+    @property
+    def provider(self) -> str:
+        """The execution provider that really runs it."""
+        ...
+
+    def close(self) -> None:
+        """End its thread and let go of its session."""
+        ...
+
+
+Open = Callable[[Description], Loaded]
+
+
+@record
+class Held:
+    """A model in memory, for lists: its size in bytes, and how many use it at this moment."""
+
+    name: str
+    size: int
+    provider: str
+    users: int
+
+
+@dataclass(slots=True, eq=False)
+class _Entry:
+    size: int = 0
+    users: int = 0
+    used: int = 0
+    model: Loaded | None = None
+    opening: threading.Lock = field(default_factory=threading.Lock)
+
+
+class Shelf:
+    """Models by name. Safe from many threads and event loops."""
+
+    def __init__(self, places: Places, load: Open, memory: int, precision: str = "") -> None:
+        self.places = places
+        self._load = load
+        self._memory = memory
+        self._precision = precision
+        self._entries: dict[str, _Entry] = {}
+        self._lock = threading.Lock()
+        self._ticks = itertools.count(1)
+
+    def describe(self, name: str) -> Description:
+        """What the model of that name is, read from its files."""
+        return describe(self.places.find(name), self._precision)
+
+    def identity(self, name: str) -> str:
+        """What tells this model from another of its name; empty where there is none."""
+        with suppress(SetupError):
+            found = self.describe(name)
+            return manifest.identity(found.folder, files_of(found))
+        return ""
+
+    def check(self, name: str) -> None:
+        """`SetupError` where the model cannot be loaded, as far as that shows without loading it."""
+        libraries.require()
+        self.describe(name)
+
+    @asynccontextmanager
+    async def held(self, name: str, scope: Scope) -> AsyncGenerator[Loaded, None]:
+        """The model, loaded where it is not, and kept as long as this is entered."""
+        model = self._ready(name) or await self._taken(name, scope)
+        try:
+            yield model
+        finally:
+            self._give_back(name)
+
+    def preload(self, *names: str) -> None:
+        """Load models now."""
+        for name in names:
+            self._take(name)
+            self._give_back(name)
+
+    def unload(self, name: str | None = None) -> list[str]:
+        """Give back the memory of a model, or of all; those in use stay. Returns the names of what went."""
+        with self._lock:
+            idle = [one for one, entry in self._entries.items() if name in (None, one) and self._is_idle(entry)]
+            gone = [self._entries.pop(one).model for one in idle]
+        _close(gone)
+        return idle
+
+    def loaded(self) -> list[Held]:
+        """What is in memory."""
+        with self._lock:
+            found = [(name, entry, entry.model) for name, entry in sorted(self._entries.items())]
+        return [Held(name, entry.size, model.provider, entry.users) for name, entry, model in found if model]
+
+    async def _taken(self, name: str, scope: Scope) -> Loaded:
+        taking: asyncio.Future[Any] = asyncio.ensure_future(scope.run_in_thread(lambda: self._take(name)))
+        try:
+            model: Loaded = await asyncio.shield(taking)
+        except asyncio.CancelledError:
+            # The thread goes on, and whoever it loads for is gone.
+            taking.add_done_callback(lambda done: self._forget(name, done))
+            raise
+        return model
+
+    def _forget(self, name: str, taking: "asyncio.Future[Any]") -> None:
+        if not taking.cancelled() and taking.exception() is None:
+            self._give_back(name)
+
+    def _ready(self, name: str) -> Loaded | None:
+        with self._lock:
+            entry = self._entries.get(name)
+            if entry is None or entry.model is None:
+                return None
+            entry.users += 1
+            entry.used = next(self._ticks)
+            return entry.model
+
+    def _take(self, name: str) -> Loaded:
+        with self._lock:
+            entry = self._entries.setdefault(name, _Entry())
+            entry.users += 1
+            entry.used = next(self._ticks)
+        try:
+            with entry.opening:
+                if entry.model is None:
+                    entry.model = self._opened(name, entry)
+                return entry.model
+        except BaseException:
+            self._give_back(name)
+            raise
+
+    def _opened(self, name: str, entry: _Entry) -> Loaded:
+        found = self.describe(name)
+        if found.size > self._memory:
+            message = f"`local/{name}` has {_gigabytes(found.size)}, and models may take {_gigabytes(self._memory)}"
+            raise SetupError("device_unavailable", message, hint=f"FLOWLLM_MODEL_MEMORY={found.size}")
+        manifest.check_manifest(found.folder, files_of(found))
+        entry.size = found.size
+        self._make_room()
+        return self._load(found)
+
+    def _give_back(self, name: str) -> None:
+        with self._lock:
+            entry = self._entries[name]
+            entry.users -= 1
+            if not entry.users and entry.model is None:
+                del self._entries[name]
+        self._make_room()
+
+    def _make_room(self) -> None:
+        """Unload what nobody uses, longest ago first, until the rest is under the limit."""
+        gone = []
+        with self._lock:
+            idle = sorted((e.used, n) for n, e in self._entries.items() if self._is_idle(e))
+            total = sum(entry.size for entry in self._entries.values())
+            while idle and total > self._memory:
+                entry = self._entries.pop(idle.pop(0)[1])
+                total -= entry.size
+                gone.append(entry.model)
+        _close(gone)
+
+    def _is_idle(self, entry: _Entry) -> bool:
+        return entry.model is not None and not entry.users
+
+
+def _close(models: list[Loaded | None]) -> None:
+    """End models and hand their memory back to the system."""
+    if not models:
+        return
+    for model in models:
+        if model is not None:
+            model.close()
+    models.clear()
+    gc.collect()
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+def _gigabytes(size: int) -> str:
+    return f"{size / 10**9:.1f} GB" if size >= 10**8 else f"{size / 10**6:.1f} MB"
