@@ -19,6 +19,8 @@ ZERO = Decimal(0)
 FREE = Cost(ZERO, (), "free")
 UNKNOWN = Cost(None)
 
+_MOST_KEPT = 10_000
+"""How many models' tables are kept: a pipeline may make names while it runs."""
 _TWINS = {"input_seconds": "output_seconds", "output_seconds": "input_seconds"}
 """Length of sound; some tables list one charge on both sides."""
 _TOLD_ALONE = frozenset({"requests", "queries", "searches", "maps_searches", "pages", "sessions"})
@@ -127,6 +129,8 @@ def pricing_of(catalog: Catalog, wall: Callable[[], float] | None = None) -> Cal
     def priced_by(model: str, usage: Usage | None) -> Cost:
         found = known.get(model)
         if found is None:
+            if len(known) >= _MOST_KEPT:
+                known.clear()
             found = known[model] = _priced_by(catalog, model)
         if isinstance(found, Cost):
             return found

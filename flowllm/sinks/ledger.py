@@ -117,8 +117,8 @@ class Summary:
         """What the providers say, where that is something else."""
         if not self.differs():
             return []
-        here = f" for what is ${_money(self.total.compared)} here" if self.total.compared else ""
-        return [f"the provider's own figure is ${_money(self.total.reported)}{here}"]
+        here = f" for what is ${self.total.compared:f} here" if self.total.compared else ""
+        return [f"the provider's own figure is ${self.total.reported:f}{here}"]
 
 
 def _count(number: int, word: str) -> str:

@@ -367,6 +367,14 @@ async def test_what_is_free_is_sent_without_money_too(world):
     assert len(script.requests) == 1
 
 
+@pytest.mark.parametrize(("source", "guessed"), [("", ["acme/m"]), ("prices of 2026-11-20", [])])
+async def test_a_model_of_no_known_price_is_asked_about_before_it_is_asked(world, source, guessed):
+    models = []
+    services = Services(price=lambda model, usage: Cost(None, source=source), may_guess=models.append)
+    await collect(Meter().wrap(world.script(GOOD), services), chat(), world.scope())
+    assert models == guessed
+
+
 async def test_spending_too_much_ends_the_run_after_the_answer(world):
     def refuse(amount):
         raise BudgetExceeded("over_budget", "no money")

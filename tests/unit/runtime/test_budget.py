@@ -4,7 +4,7 @@ from time import sleep
 
 import pytest
 
-from flowllm.core.errors import BudgetExceeded
+from flowllm.core.errors import BudgetExceeded, UsageError
 from flowllm.runtime.budget import Budget
 
 
@@ -37,6 +37,34 @@ def test_an_unknown_price_ends_a_run_with_a_limit():
     for further in (lambda: budget.spend(None), budget.may_spend):
         with pytest.raises(BudgetExceeded, match="not known"):
             further()
+
+
+def test_a_model_without_a_known_price_is_refused_under_a_limit_alone():
+    Budget().may_guess("acme/m")
+    with pytest.raises(BudgetExceeded, match="the price of acme/m is not known") as caught:
+        Budget(Decimal(1)).may_guess("acme/m")
+    assert "--unknown-price warn" in caught.value.hint
+
+
+@pytest.mark.parametrize(("rule", "said"), [("warn", 1), ("zero", 0)])
+def test_unknown_prices_may_count_for_nothing(rule, said, caplog):
+    budget = Budget(Decimal(1), rule)
+    for _ in range(3):
+        budget.may_guess("acme/m")
+        budget.may_spend()
+        budget.spend(None)
+    assert budget.spent == 0
+    assert [record.getMessage() for record in caplog.records] == said * [
+        "a price is not known: the limit of 1 USD is kept without it"
+    ]
+    budget.spend(Decimal(1))
+    with pytest.raises(BudgetExceeded, match="is reached"):
+        budget.may_spend()
+
+
+def test_another_rule_is_refused():
+    with pytest.raises(UsageError, match="one of fail, warn, zero, not `maybe`"):
+        Budget(Decimal(1), "maybe")
 
 
 class Handing(Decimal):

@@ -53,6 +53,12 @@ def finished(address="ask", model="acme/m", cost="0.002", usage=USAGE):
     return CallFinished(address, 2.0, model, usage, Cost(None if cost is None else Decimal(cost)), 1.5, 0.2, "stop")
 
 
+def told(cost, reported):
+    """An answer with which the provider said a cost."""
+    known = Cost(None if cost is None else Decimal(cost), version="table 7", reported=Decimal(reported))
+    return replace(finished(), cost=known)
+
+
 # ledger
 
 
@@ -107,6 +113,20 @@ def test_ledger_counts():
         ([finished(cost="12.345")], "1 call, 100 + 20 tokens, $12.34"),
         ([finished(cost="0.00001234")], "1 call, 100 + 20 tokens, $0.000012"),
         ([CacheHit("a", 0.0, "k")], "0 calls, 1 from the cache, $0.00"),
+        ([told("0.002", "0.00202")], "1 call, 100 + 20 tokens, $0.0020"),
+        (
+            [told("0.002", "0.00203")],
+            "1 call, 100 + 20 tokens, $0.0020, the provider's own figure is $0.00203 for what is $0.002 here",
+        ),
+        ([told("5.00", "5.01")], "1 call, 100 + 20 tokens, $5.00"),
+        (
+            [told("5.00", "5.02"), finished(cost="1")],
+            "2 calls, 200 + 40 tokens, $6.00, the provider's own figure is $5.02 for what is $5.00 here",
+        ),
+        (
+            [told(None, "0.5")],
+            "1 call, 100 + 20 tokens, the price of 1 call is not known, the provider's own figure is $0.5",
+        ),
     ],
 )
 def test_summary_text(seen, text):
@@ -114,6 +134,14 @@ def test_summary_text(seen, text):
     for event in seen:
         ledger(event)
     assert ledger.summary().text() == text
+
+
+def test_a_summary_says_which_prices_it_is_made_with():
+    ledger = Ledger()
+    for event in (told("1", "1"), told("2", "2"), finished()):
+        ledger(event)
+    cost = ledger.summary().to_data()["cost"]
+    assert (cost["reported"], cost["prices"]) == ("3", ["table 7"])
 
 
 # JSON lines
