@@ -1,0 +1,243 @@
+"""The loop of one model: answers that are written side by side, a token each in every run.
+
+One worker thread a model, alive while there is work. A request waits until a row is free; its prompt is read in
+chunks, between the steps of those who write already, and it joins them at once. What is written does not depend on
+who else writes. A request that is cancelled gives its row back before the next run; one that fails takes no other
+with it, a run of the model that fails takes all that are in work.
+"""
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from flowllm.backends.local.generation.detokenizing import Detokenizer
+from flowllm.backends.local.generation.kv import Cache
+from flowllm.backends.local.generation.sampling import Drawn, Sampler
+from flowllm.backends.local.generation.stopping import Stopper
+from flowllm.core.errors import FlowError, ProviderFacts, ProviderFailure
+from flowllm.core.record import record
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+SLOTS = 8
+"""Answers written side by side."""
+CHUNK = 256
+"""Tokens of a prompt that are read in one run."""
+
+
+class Grammar(Protocol):
+    """What may come next in an answer."""
+
+    def allowed(self) -> "NDArray[np.bool_] | None":
+        """One truth for each token; None where anything may come."""
+        ...
+
+    def take(self, token: int) -> bool:
+        """Go on by a token; whether the answer is whole, so that nothing may follow."""
+        ...
+
+
+@record
+class Piece:
+    """News of an answer: text that is certain, and what was drawn; ``ended`` is the reason, once."""
+
+    text: str = ""
+    drawn: Drawn | None = None
+    ended: str | None = None
+    failure: FlowError | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Writing:
+    """One answer in work. ``most`` tokens end it as ``length``, one of ``ends`` as ``stop``.
+
+    The consumer's side is ``pieces`` of the loop ``loop``; ``cancelled`` is all that it says to the worker.
+    """
+
+    prompt: Sequence[int]
+    sampler: Sampler
+    text: Detokenizer
+    stopper: Stopper
+    most: int
+    ends: frozenset[int]
+    grammar: Grammar | None = None
+    loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
+    pieces: "asyncio.Queue[Piece]" = field(default_factory=asyncio.Queue)
+    cancelled: bool = False
+    read: int = 0
+    last: int = -1
+    count: int = 0
+
+    def advance(self, logits: "NDArray[np.float32]", best: int | None = None) -> Piece:
+        """The next token. ``best`` is the place of the largest number, where it is known."""
+        drawn = self._drawn(logits, best)
+        self.last, self.count = drawn.token, self.count + 1
+        if drawn.token in self.ends:
+            return Piece(self._rest(), drawn, "stop")
+        shown = self.stopper.feed(self.text.feed(drawn.token))
+        whole = self.grammar is not None and self.grammar.take(drawn.token)
+        if self.stopper.found is not None:
+            return Piece(shown, drawn, "stop")
+        if whole or self.count >= self.most:
+            shown += self._rest()
+            ended = "stop" if whole or self.stopper.found is not None else "length"
+            return Piece(shown, drawn, ended)
+        return Piece(shown, drawn)
+
+    def _drawn(self, logits: "NDArray[np.float32]", best: int | None) -> Drawn:
+        if best is not None and self.grammar is None and self.sampler.how.plain and float("-inf") < logits[best]:
+            return Drawn(best)
+        allowed = None if self.grammar is None else self.grammar.allowed()
+        return self.sampler.draw(logits, allowed)
+
+    def _rest(self) -> str:
+        return self.stopper.feed(self.text.finish()) + self.stopper.finish()
+
+
+class Engine:
+    """Writes answers by a cache. ``describe`` makes an error of the model's run one of ours."""
+
+    def __init__(self, cache: Callable[[], Cache], *, slots: int = SLOTS, chunk: int = CHUNK, model: str = "") -> None:
+        self._make = cache
+        self._slots = slots
+        self._chunk = chunk
+        self._model = model
+        self._lock = threading.Lock()
+        self._waiting: deque[Writing] = deque()
+        self._thread: threading.Thread | None = None
+        self._closed = False
+        self._cache: Cache | None = None
+        self._rows: dict[int, Writing] = {}
+
+    def submit(self, writing: Writing) -> None:
+        """Let an answer be written; from any thread. `ProviderFailure` after `close`."""
+        with self._lock:
+            if self._closed:
+                raise self._failure("the model was unloaded")
+            self._waiting.append(writing)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._work, name=f"flowllm {self._model}")
+                self._thread.start()
+
+    def close(self) -> None:
+        """End what is in work with a failure, wait for the worker, and let the buffers go."""
+        with self._lock:
+            self._closed = True
+            thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join()
+        self._cache = None
+
+    @property
+    def busy(self) -> int:
+        """Answers in work or waiting."""
+        return len(self._rows) + len(self._waiting)
+
+    def _work(self) -> None:
+        while self._admit():
+            try:
+                self._turn()
+            except Exception as error:  # noqa: BLE001  the classes of ONNX Runtime have no common one
+                failure = self._failure(f"ONNX Runtime failed: {str(error)[:300]}")
+                self._end_all(failure)
+                self._cache = None
+
+    def _admit(self) -> bool:
+        """Give free rows to those who wait; False, and the worker ends, where there is nothing to do."""
+        with self._lock:
+            if self._closed:
+                self._end_all(self._failure("the model was unloaded"), *self._waiting)
+                self._waiting.clear()
+            self._leave()
+            for row in range(self._slots):
+                while row not in self._rows and self._waiting:
+                    writing = self._waiting.popleft()
+                    if not writing.cancelled:
+                        self._rows[row] = writing
+            if not self._rows:
+                self._thread = None
+            return bool(self._rows)
+
+    def _leave(self) -> None:
+        for row in [row for row, writing in self._rows.items() if writing.cancelled]:
+            self._drop(row)
+
+    def _turn(self) -> None:
+        """Read on in one prompt, then write one token of every answer that has begun."""
+        if self._cache is None:
+            self._cache = self._make()
+        told: list[tuple[Writing, Piece]] = []
+        writes = [row for row, writing in self._rows.items() if writing.last >= 0]
+        reads = next((row for row, writing in self._rows.items() if writing.last < 0), None)
+        if reads is not None:
+            self._read(reads, told)
+        if writes:
+            self._write(writes, told)
+        _tell(told)
+
+    def _read(self, row: int, told: list[tuple[Writing, Piece]]) -> None:
+        assert self._cache is not None
+        writing = self._rows[row]
+        tokens = writing.prompt[writing.read : writing.read + self._chunk]
+        logits = self._cache.read(row, tokens)
+        writing.read += len(tokens)
+        if writing.read == len(writing.prompt):
+            self._advance(row, logits, None, told)
+
+    def _write(self, rows: list[int], told: list[tuple[Writing, Piece]]) -> None:
+        assert self._cache is not None
+        found = self._cache.step({row: self._rows[row].last for row in rows})
+        for row, logits in found.items():
+            self._advance(row, logits, int(logits.argmax()), told)
+
+    def _advance(
+        self, row: int, logits: "NDArray[np.float32]", best: int | None, told: list[tuple[Writing, Piece]]
+    ) -> None:
+        writing = self._rows[row]
+        try:
+            piece = writing.advance(logits, best)
+        except FlowError as failure:
+            piece = Piece(ended="error", failure=failure)
+        except Exception as error:  # noqa: BLE001  one answer's fault is not the others'
+            piece = Piece(ended="error", failure=self._failure(f"{type(error).__name__}: {str(error)[:300]}"))
+        if piece.ended is not None:
+            self._drop(row)
+        if piece.text or piece.drawn is not None or piece.ended is not None:
+            told.append((writing, piece))
+
+    def _drop(self, row: int) -> None:
+        del self._rows[row]
+        if self._cache is not None:
+            self._cache.drop(row)
+
+    def _end_all(self, failure: FlowError, *others: Writing) -> None:
+        every = [*self._rows.values(), *others]
+        for row in list(self._rows):
+            self._drop(row)
+        _tell([(writing, Piece(ended="error", failure=failure)) for writing in every])
+
+    def _failure(self, message: str) -> ProviderFailure:
+        return ProviderFailure("server_error", message, facts=ProviderFacts("local", self._model))
+
+
+def _tell(told: Iterable[tuple[Writing, Piece]]) -> None:
+    """Hand pieces to their loops, in one go each; a loop that is closed reads no more."""
+    loops: dict[asyncio.AbstractEventLoop, list[tuple[Writing, Piece]]] = {}
+    for writing, piece in told:
+        loops.setdefault(writing.loop, []).append((writing, piece))
+    for loop, pieces in loops.items():
+        try:
+            loop.call_soon_threadsafe(_put, pieces)
+        except RuntimeError:
+            for writing, _ in pieces:
+                writing.cancelled = True
+
+
+def _put(pieces: list[tuple[Writing, Piece]]) -> None:
+    for writing, piece in pieces:
+        writing.pieces.put_nowait(piece)

@@ -1,0 +1,248 @@
+import asyncio
+import threading
+from functools import partial
+
+import numpy as np
+import pytest
+
+from flowllm.backends.local.generation.sampling import Drawing
+from flowllm.core.errors import ProviderFailure
+from tests.unit.backends.local.generation.decoders_made import LLAMA, SHAPES, greedy
+from tests.unit.backends.local.generation.engine_made import WAYS, decoder, engine, pieces_of, writing, written
+
+PROMPT = [1, 5, 9, 3, 7, 7, 2]
+
+
+@pytest.fixture(params=WAYS)
+def start(request, tmp_path):
+    """Starts an engine, in each of the ways."""
+    return partial(engine, decoder(tmp_path, LLAMA, request.param), request.param)
+
+
+@pytest.fixture
+def shared(tmp_path):
+    return decoder(tmp_path, LLAMA, "shared")
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("name", SHAPES)
+async def test_greedy_tokens_are_those_of_the_reference(tmp_path, name, way):
+    running, _ = engine(decoder(tmp_path, SHAPES[name], way), way)
+    assert await written(running, writing(PROMPT, 24)) == greedy(SHAPES[name], PROMPT, 24)
+
+
+@pytest.mark.parametrize("chunk", [1, 3, 7, 8])
+async def test_a_prompt_in_chunks_is_the_same_prompt(start, chunk):
+    running, watched = start(chunk=chunk)
+    assert await written(running, writing(PROMPT, 6)) == greedy(LLAMA, PROMPT, 6)
+    assert [kind for kind, _ in watched.runs].count("read") == -(-len(PROMPT) // chunk)
+
+
+PROMPTS = [[1, 5, 9, 3, 7, 7, 2], [4], [8, 8, 1, 60, 2], list(range(30)), [63, 0]]
+COUNTS = [20, 30, 8, 12, 25]
+
+
+@pytest.mark.parametrize("slots", [1, 2, 5])
+async def test_many_at_once_write_what_each_writes_alone(start, slots):
+    running, _ = start(slots=slots, chunk=8)
+    every = [writing(prompt, count) for prompt, count in zip(PROMPTS, COUNTS, strict=True)]
+    found = await asyncio.gather(*(written(running, made) for made in every))
+    assert found == [greedy(LLAMA, prompt, count) for prompt, count in zip(PROMPTS, COUNTS, strict=True)]
+
+
+async def test_joins_in_mid_flight_write_what_each_writes_alone(start):
+    running, watched = start(chunk=4)
+    every = [writing(prompt, count) for prompt, count in zip(PROMPTS, COUNTS, strict=True)]
+    later = iter(every[1:])
+
+    def join(cache):
+        if len([kind for kind, _ in cache.runs if kind == "step"]) in (3, 6, 9, 12) and cache.runs[-1][0] == "step":
+            running.submit(next(later))
+
+    watched.before.append(join)
+    running.submit(every[0])
+    found = [[piece.drawn.token async for piece in pieces_of(made)] for made in every]
+    assert found == [greedy(LLAMA, prompt, count) for prompt, count in zip(PROMPTS, COUNTS, strict=True)]
+    assert max(len(rows) for kind, rows in watched.runs if kind == "step") >= 3  # they did write side by side
+
+
+async def test_draws_of_one_seed_do_not_depend_on_the_others(start):
+    how = Drawing(1.0, top_k=8, seed=11)
+    running, _ = start()
+    alone = await written(running, writing(PROMPT, 20, how))
+    others = [writing([number], 15, Drawing(1.0, seed=number)) for number in range(4)]
+    together = await asyncio.gather(written(running, writing(PROMPT, 20, how)), *(written(running, o) for o in others))
+    assert together[0] == alone != greedy(LLAMA, PROMPT, 20)
+
+
+async def test_a_prompt_that_is_read_holds_nobody_up(shared):
+    running, watched = engine(shared, chunk=4)
+    first, second = writing([1], 30), writing(list(range(40)), 3)
+    watched.before.append(lambda cache: len(cache.runs) == 4 and running.submit(second))
+    assert await written(running, first) == greedy(LLAMA, [1], 30)
+    assert [piece.drawn.token async for piece in pieces_of(second)] == greedy(LLAMA, list(range(40)), 3)
+    kinds = [kind for kind, _ in watched.runs]
+    begun = kinds.index("read", 1)
+    assert kinds[begun : begun + 8] == ["read", "step"] * 4
+
+
+async def test_a_buffer_that_grows_forgets_nothing(start, monkeypatch):
+    monkeypatch.setattr("flowllm.backends.local.generation.kv._ROOM", 4)
+    running, _ = start()
+    every = [writing(prompt, 20) for prompt in PROMPTS]
+    found = await asyncio.gather(*(written(running, made) for made in every))
+    assert found == [greedy(LLAMA, prompt, 20) for prompt in PROMPTS]
+
+
+async def test_rows_are_used_again_and_the_last_one_moves_up(start):
+    running, watched = start(slots=3)
+    every = [writing([number, 3, 5], count) for number, count in enumerate([4, 18, 9, 12, 3, 7])]
+    found = await asyncio.gather(*(written(running, made) for made in every))
+    assert found == [greedy(LLAMA, made.prompt, made.most) for made in every]
+    assert {row for kind, rows in watched.runs for row in rows} == {0, 1, 2}
+
+
+@pytest.mark.parametrize(
+    ("more", "ended", "text", "count"),
+    [
+        ({}, "length", "<58><16><56><2><28>", 5),
+        ({"ends": frozenset({56})}, "stop", "<58><16>", 3),
+        ({"stops": ("<56>",)}, "stop", "<58><16>", 3),
+        ({"stops": ("><5",)}, "stop", "<58><16", 3),
+        ({"stops": ("6><2><9",)}, "length", "<58><16><56><2><28>", 5),  # held back, then let go
+        ({"stops": ("28>",)}, "stop", "<58><16><56><2><", 5),
+        ({"ends": frozenset({58})}, "stop", "", 1),
+    ],
+)
+async def test_how_an_answer_ends(shared, more, ended, text, count):
+    running, _ = engine(shared)
+    made = writing(PROMPT, 5, **more)
+    running.submit(made)
+    found = [piece async for piece in pieces_of(made)]
+    assert found[-1].ended == ended
+    assert "".join(piece.text for piece in found) == text
+    assert made.count == len([piece for piece in found if piece.drawn]) == count
+
+
+async def test_who_is_cancelled_leaves_before_the_next_run(shared):
+    running, watched = engine(shared, slots=1)
+    first, second = writing(PROMPT, 10_000), writing([4], 5)
+
+    def cancel(cache):
+        if len(cache.runs) == 5:
+            first.cancelled = True
+
+    watched.before.append(cancel)
+    running.submit(first)
+    assert await written(running, second) == greedy(LLAMA, [4], 5)
+    assert [kind for kind, _ in watched.runs[:7]] == ["read", "step", "step", "step", "step", "drop", "read"]
+
+
+async def test_who_is_cancelled_while_it_waits_is_never_read(shared):
+    running, watched = engine(shared, slots=1)
+    first, second, third = writing(PROMPT, 8), writing([4], 5), writing([9], 2)
+    second.cancelled = True
+    await asyncio.gather(written(running, first), _submitted(running, second), written(running, third))
+    assert [kind for kind, _ in watched.runs].count("read") == 2
+
+
+async def _submitted(running, made):
+    running.submit(made)
+
+
+async def test_a_run_that_fails_fails_all_in_work_and_none_after(shared):
+    running, watched = engine(shared)
+
+    def fail(cache):
+        if len(cache.runs) == 6:
+            raise RuntimeError("out of memory")
+
+    watched.before.append(fail)
+    both = await asyncio.gather(*(written(running, writing([n], 30)) for n in (1, 2)), return_exceptions=True)
+    assert [(type(one), one.code) for one in both] == [(ProviderFailure, "server_error")] * 2
+    assert "out of memory" in str(both[0])
+    assert await written(running, writing(PROMPT, 5)) == greedy(LLAMA, PROMPT, 5)
+
+
+class Broken:
+    def allowed(self):
+        raise ZeroDivisionError("grammar")
+
+    def take(self, token):
+        return False
+
+
+async def test_an_answer_that_fails_takes_no_other_with_it(shared):
+    running, _ = engine(shared)
+    bad, good = writing([1], 9, grammar=Broken()), writing(PROMPT, 9)
+    found = await asyncio.gather(written(running, bad), written(running, good), return_exceptions=True)
+    assert isinstance(found[0], ProviderFailure)
+    assert "ZeroDivisionError" in str(found[0])
+    assert found[1] == greedy(LLAMA, PROMPT, 9)
+
+
+class Only:
+    """Lets one token come, for a while."""
+
+    def __init__(self, token: int, count: int) -> None:
+        self.token, self.left = token, count
+
+    def allowed(self):
+        return np.arange(LLAMA.vocabulary) == self.token
+
+    def take(self, token):
+        self.left -= 1
+        return self.left == 0
+
+
+async def test_a_grammar_says_what_comes_and_when_it_is_whole(shared):
+    running, _ = engine(shared)
+    made = writing(PROMPT, 50, grammar=Only(42, 3))
+    assert await written(running, made) == [42, 42, 42]
+
+
+async def test_one_worker_while_there_is_work_and_none_after(shared):
+    running, watched = engine(shared)
+    seen: set[str] = set()
+    watched.before.append(lambda cache: seen.add(threading.current_thread().name))
+    await asyncio.gather(*(written(running, writing([n], 5)) for n in range(3)))
+    worker = running._thread
+    if worker is not None:
+        worker.join(10)
+    assert running._thread is None
+    assert len(seen) == 1
+    assert running.busy == 0
+
+
+async def test_a_closed_engine_ends_what_is_in_work(shared):
+    running, watched = engine(shared, slots=1)
+    begun = threading.Event()
+    watched.before.append(lambda cache: begun.set())
+    first, waiting = writing(PROMPT, 100_000), writing([4], 5)
+    running.submit(first)
+    running.submit(waiting)
+    await asyncio.to_thread(begun.wait, 10)
+    await asyncio.to_thread(running.close)
+    for made in (first, waiting):
+        with pytest.raises(ProviderFailure, match="unloaded"):
+            [piece async for piece in pieces_of(made)]
+    with pytest.raises(ProviderFailure, match="unloaded"):
+        running.submit(writing([1], 1))
+
+
+def test_a_reader_whose_loop_is_gone_gives_its_row_back(shared):
+    running, watched = engine(shared)
+    begun, closed = threading.Event(), threading.Event()
+    watched.before.append(lambda cache: (begun.set(), closed.wait(10)))
+
+    async def leave():
+        running.submit(writing(PROMPT, 1_000_000))
+        await asyncio.to_thread(begun.wait, 10)
+
+    asyncio.run(leave())
+    closed.set()
+    worker = running._thread
+    if worker is not None:
+        worker.join(10)
+    assert running.busy == 0
+    assert len(watched.runs) < 10
