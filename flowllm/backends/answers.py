@@ -131,8 +131,9 @@ class AnswerDecoder(ABC):
 
     def _say(self, text: Any, deltas: list[Delta]) -> None:
         if text:
-            self._text.append(str(text))
-            deltas.append(Text(str(text)))
+            text = str(text)
+            self._text.append(text)
+            deltas.append(Text(text))
 
     def _name(self, model: Any, deltas: list[Delta]) -> None:
         """The model that answers, the first time that it is named."""

@@ -108,16 +108,15 @@ def _anthropic() -> Format:
 
 
 def _contents() -> list[Data]:
-    counts = {"promptTokenCount": 9, "candidatesTokenCount": 12, "totalTokenCount": 99}
-    counts |= {"promptTokensDetails": [{"modality": "TEXT", "tokenCount": 9}], "thoughtsTokenCount": 78}
+    counts = {"promptTokensDetails": [{"modality": "TEXT", "tokenCount": 9}], "thoughtsTokenCount": 78}
     told: list[Data] = [
         {
             "candidates": [{"content": {"parts": [{"text": word}], "role": "model"}, "index": 0}],
-            "usageMetadata": counts,
+            "usageMetadata": {"promptTokenCount": 9, "candidatesTokenCount": i, "totalTokenCount": 87 + i, **counts},
             "modelVersion": "gemini-2.5-flash",
             "responseId": "_vr4aYiWEJnYodAPkujX0QM",
         }
-        for word in WORDS
+        for i, word in enumerate(WORDS, 1)
     ]
     told[-1]["candidates"][0]["finishReason"] = "STOP"
     return told
@@ -158,9 +157,13 @@ def _watsonx_chat() -> Format:
 
 def _watsonx_generation() -> Format:
     base = {"model_id": "ibm/granite-13b", "created_at": "2025-01-01T00:00:00.000Z"}
-    counts = {"generated_token_count": 1, "input_token_count": 0, "stop_reason": "not_finished"}
-    told = [{**base, "results": [{"generated_text": word, **counts}]} for word in WORDS]
-    told.append({**base, "results": [{"generated_text": "", **counts, "stop_reason": "eos_token"}]})
+    counts = {"input_token_count": 0, "stop_reason": "not_finished"}
+    told = [
+        {**base, "results": [{"generated_text": word, "generated_token_count": i, **counts}]}
+        for i, word in enumerate(WORDS, 1)
+    ]
+    last = {"generated_text": "", "generated_token_count": CHUNKS, "input_token_count": 5, "stop_reason": "eos_token"}
+    told.append({**base, "results": [last]})
     return Format("watsonx", _numbered(told), quirks={"api": "generation"})
 
 
@@ -235,9 +238,11 @@ def _nova() -> list[Data]:
 
 
 def _llama() -> list[Data]:
-    counts = {"prompt_token_count": None, "generation_token_count": 3, "stop_reason": None}
-    told = [{"generation": word, **counts} for word in WORDS]
-    return [*told, {"generation": "", **counts, "stop_reason": "stop"}]
+    told = [
+        {"generation": word, "prompt_token_count": None, "generation_token_count": i, "stop_reason": None}
+        for i, word in enumerate(WORDS, 1)
+    ]
+    return [*told, {**told[-1], "generation": "", "stop_reason": "stop"}]
 
 
 FORMATS: Mapping[str, Format] = {

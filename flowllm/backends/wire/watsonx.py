@@ -149,11 +149,15 @@ class GenerationDecoder(AnswerDecoder):
         self.complete = self.complete or frame.whole
 
     def _count(self, result: dict[str, Any], deltas: list[Delta]) -> None:
-        read, written = count_of(result.get("input_token_count")), count_of(result.get("generated_token_count"))
-        self._read_tokens = max((n for n in (self._read_tokens, read) if n is not None), default=None)
-        self._written = max((n for n in (self._written, written) if n is not None), default=None)
-        if read is not None or written is not None:
+        before = self._read_tokens, self._written
+        self._read_tokens = _larger(before[0], count_of(result.get("input_token_count")))
+        self._written = _larger(before[1], count_of(result.get("generated_token_count")))
+        if (self._read_tokens, self._written) != before:
             deltas.append(Usage(input=self._read_tokens, output=self._written))
+
+
+def _larger(known: int | None, told: int | None) -> int | None:
+    return known if told is None or (known is not None and known > told) else told
 
 
 class _Ranks(RanksDecoder):
