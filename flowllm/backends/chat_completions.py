@@ -25,6 +25,7 @@ from flowllm.backends.content import (
 )
 from flowllm.backends.failures import failure_inside
 from flowllm.backends.framing import Frame
+from flowllm.backends.reasoning_details import FIELD, Rows, rows_of
 from flowllm.backends.usage import usage_of
 from flowllm.core.delta import Delta, Meta, Reasoning, Text, ToolCall
 from flowllm.core.request import Chat, Image, Message, Part, Tool
@@ -39,7 +40,8 @@ class Dialect(BaseModel):
     ``stream_usage: ask`` sets ``stream_options.include_usage``. ``structured`` is what is understood of JSON
     answers. ``tool_id: nine`` replaces ids of other providers by nine letters and digits. ``prompt_cache``
     is the word by which parts of messages are marked. ``thoughts`` are those that go back in
-    ``reasoning_field``: ``calls`` of turns that called tools since the user spoke, ``all`` of every turn.
+    ``reasoning_field``: ``calls`` of turns that called tools since the user spoke, ``all`` of every turn;
+    ``details`` are those of every turn as they came, in ``reasoning_details``.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
@@ -50,7 +52,7 @@ class Dialect(BaseModel):
     tool_id: Literal["any", "nine"] = "any"
     prompt_cache: PromptCache = "none"
     reasoning_field: str = ""
-    thoughts: Literal["none", "calls", "all"] = "none"
+    thoughts: Literal["none", "calls", "all", "details"] = "none"
 
 
 def body_of(request: Chat, dialect: Dialect) -> dict[str, Any]:
@@ -83,6 +85,8 @@ def _choice(choice: str | None) -> Any:
 
 def _messages(messages: tuple[Message, ...], dialect: Dialect) -> list[dict[str, Any]]:
     told = [_message(message, dialect) for message in messages]
+    if dialect.thoughts == "details":
+        return [row | rows_of(message) for row, message in zip(told, messages, strict=True)]
     if dialect.thoughts != "none":
         last = max((i for i, message in enumerate(messages) if message.role == "user"), default=-1)
         for place, message in enumerate(messages):
@@ -231,7 +235,26 @@ class CompletionDecoder(AnswerDecoder):
         for name in self._reasoning_fields:
             if value := message.get(name):
                 return _joined(value)
-        return _joined(message.get("reasoning_details") or "")
+        return _joined(message.get(FIELD) or "")
+
+
+class DetailsDecoder(CompletionDecoder):
+    """The same where thoughts go back as they came; with ``kept`` False they do not."""
+
+    __slots__ = ("_kept", "_rows")
+
+    def __init__(self, reasoning_field: str = "", *, kept: bool = True) -> None:
+        super().__init__(reasoning_field)
+        self._kept = kept
+        self._rows = Rows()
+
+    def _rest(self, message: dict[str, Any], deltas: list[Delta]) -> None:
+        super()._rest(message, deltas)
+        if self._kept:
+            self._rows.add(message.get(FIELD))
+
+    def _held(self) -> Iterable[Delta]:
+        return self._rows.sealed()
 
 
 def require_known(chunk: dict[str, Any], frame: Frame, kind: str) -> None:

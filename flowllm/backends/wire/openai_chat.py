@@ -10,7 +10,7 @@ from urllib.parse import quote
 import orjson
 
 from flowllm.backends.answers import json_of
-from flowllm.backends.chat_completions import CompletionDecoder, Dialect, body_of
+from flowllm.backends.chat_completions import CompletionDecoder, DetailsDecoder, Dialect, body_of
 from flowllm.backends.content import QuirksByModel, finished_body, merged
 from flowllm.backends.failures import failure_of
 from flowllm.backends.framing import Frame
@@ -29,9 +29,9 @@ class Quirks(Dialect):
     ``stream_options.include_usage``. ``structured`` is what it understands of JSON answers.
     ``tool_id: nine`` replaces ids of other providers by nine letters and digits. ``prompt_cache`` is the
     word by which parts of messages are marked. ``thoughts`` are those that go back in ``reasoning_field``:
-    ``calls`` of turns that called tools since the user spoke, ``all`` of every turn. ``end_mark: none`` is
-    for streams that just end; ``finish`` says what the provider's own words for an end mean; ``usage`` and
-    ``errors`` say where counts and errors stand.
+    ``calls`` of turns that called tools since the user spoke, ``all`` of every turn; ``details`` are those of every
+    turn as they came, in ``reasoning_details``. ``end_mark: none`` is for streams that just end; ``finish`` says
+    what the provider's own words for an end mean; ``usage`` and ``errors`` say where counts and errors stand.
     """
 
     path: str = "/chat/completions"
@@ -68,7 +68,7 @@ class Wire:
         quirks = self._quirks.of(request.model)
         if quirks.end_mark == "none" or quirks.finish or quirks.usage or quirks.errors:
             return OwnDecoder(quirks)
-        return CompletionDecoder(quirks.reasoning_field)
+        return (DetailsDecoder if quirks.thoughts == "details" else CompletionDecoder)(quirks.reasoning_field)
 
     def decode_error(self, status: int, headers: Mapping[str, str], body: bytes) -> ProviderFailure:
         """What an error status means."""
@@ -76,13 +76,13 @@ class Wire:
         return shape.failure(status, headers, body) if shape else failure_of(status, headers, body)
 
 
-class OwnDecoder(CompletionDecoder):
+class OwnDecoder(DetailsDecoder):
     """Frames of an answer whose end, counts or errors are not where others have them."""
 
     __slots__ = ("_quirks",)
 
     def __init__(self, quirks: Quirks) -> None:
-        super().__init__(quirks.reasoning_field)
+        super().__init__(quirks.reasoning_field, kept=quirks.thoughts == "details")
         self._quirks = quirks
 
     def finish(self) -> list[Delta]:
