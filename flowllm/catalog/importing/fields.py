@@ -112,8 +112,9 @@ def is_price(value: Any, item: str) -> bool:
 def searches(told: Any) -> Iterator[tuple[str, Any]]:
     """The variants of a search and what each costs; one without a variant where all cost the same."""
     sizes = {str(key).removeprefix("search_context_size_"): value for key, value in told.items()}
-    if len(set(sizes.values())) == 1:
-        yield "", next(iter(sizes.values()))
+    first = next(iter(sizes.values()))
+    if all(value == first for value in sizes.values()):
+        yield "", first
     else:
         yield from sizes.items()
 
@@ -157,6 +158,8 @@ def _split(first: int, last: int, border: int) -> Iterator[tuple[int, int, int]]
 
 def _minutes(text: str) -> int:
     hour, _, minute = text.partition(":")
+    if not (0 <= int(hour) <= 24 and 0 <= int(minute) < 60):  # noqa: PLR2004  a clock
+        raise ValueError(text)
     return int(hour) * 60 + int(minute)
 
 
