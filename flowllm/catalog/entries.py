@@ -271,7 +271,8 @@ class ProviderEntry(_Strict):
     """One provider file. ``base_url_env`` names a variable whose value replaces the server.
 
     ``{name}`` in ``base_url``, ``headers``, ``query``, ``origins`` and ``endpoints`` is the setting ``name``;
-    ``origins`` are further servers of the provider that its key may go to. ``features`` tells of each task
+    ``origins`` are further servers of the provider that its key may go to, but not where a project or a variable
+    names another server: then only those given with it. ``features`` tells of each task
     what is supported (true) and what is not (false); what is not written is unknown. ``endpoints`` are paths
     below the address, ``../`` for one above, or whole addresses: ``models`` and ``count_tokens`` are asked,
     others are told; an empty one says that there is none. ``versions`` holds what is otherwise where the
