@@ -1,0 +1,270 @@
+"""How families of models write calls of tools and thoughts: a table of marks, and a reader of text that holds them.
+
+A family is known by the marks in its chat template. What looks like a call and is none stays text, to the letter: the
+text, the thoughts, the calls and the marks around them are together what the model wrote.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from json import JSONDecodeError, JSONDecoder
+from typing import Any, Literal
+
+from flowllm.core.delta import Delta, Reasoning, Text, ToolCall
+from flowllm.core.record import record
+from flowllm.text.strict_json import InvalidJson, loads
+from flowllm.text.writing import as_json
+
+Way = Literal["object", "several", "named", "functions"]
+
+
+@record
+class Calls:
+    """How calls stand in the text: from ``open`` to ``close`` (empty: to the end of the answer).
+
+    ``object``: one JSON object with a name and arguments. ``several``: a list of them, or some with semicolons
+    between. ``named``: a name, ``mark`` and arguments, again and again. ``functions``: ``<function=NAME>`` around
+    JSON. ``first``: without ``open``, an answer that begins with a brace may be one whole call.
+    """
+
+    name: str
+    open: str
+    close: str = ""
+    way: Way = "object"
+    mark: str = ""
+    first: bool = False
+
+
+@record
+class Thinking:
+    """What stands around thoughts."""
+
+    open: str
+    close: str
+
+
+CALLS: tuple[tuple[str, Calls], ...] = (
+    ("[TOOL_CALLS]", Calls("mistral", "[TOOL_CALLS]", way="several", mark="[ARGS]")),
+    ("<|tool_call|>", Calls("granite", "<|tool_call|>", way="several")),
+    ("<tool_call>", Calls("hermes", "<tool_call>", "</tool_call>")),
+    ("<function=", Calls("functions", "<function=", "</function>", way="functions")),
+    ("<|python_tag|>", Calls("llama3", "<|python_tag|>", way="several", first=True)),
+    ('"parameters": dictionary', Calls("llama3", "<|python_tag|>", way="several", first=True)),
+    ("<|start_header_id|>ipython", Calls("llama3", "<|python_tag|>", way="several", first=True)),
+    ("functools[", Calls("phi", "functools", way="several")),
+)
+"""What is looked for in a chat template, in this order, and what it says of the model's calls."""
+
+THINKING: tuple[tuple[str, Thinking], ...] = (
+    ("</think>", Thinking("<think>", "</think>")),
+    ("</thinking>", Thinking("<thinking>", "</thinking>")),
+    ("[/THINK]", Thinking("[THINK]", "[/THINK]")),
+    ("</reasoning>", Thinking("<reasoning>", "</reasoning>")),
+)
+
+
+@record
+class Family:
+    """What a model's text may hold besides words."""
+
+    calls: Calls | None = None
+    thinking: Thinking | None = None
+
+    @property
+    def marks(self) -> frozenset[str]:
+        """Tokens that have to stay in the text though they may be special ones."""
+        calls, thinking = self.calls, self.thinking
+        told = [calls.open, calls.close, calls.mark] if calls else []
+        told += [thinking.open, thinking.close] if thinking else []
+        return frozenset(filter(None, told))
+
+    def thinks_after(self, prompt: str) -> bool:
+        """Whether the prompt leaves a thought open, so that the answer begins inside of it."""
+        thinking = self.thinking
+        return thinking is not None and prompt.rstrip().endswith(thinking.open)
+
+
+def family_of(template: str) -> Family:
+    """The family that a chat template was written for."""
+    calls = next((calls for mark, calls in CALLS if mark in template), None)
+    thinking = next((marks for mark, marks in THINKING if mark in template), None)
+    return Family(calls, thinking)
+
+
+@dataclass(slots=True)
+class Reader:
+    """Text of one answer, in pieces, to deltas. ``calls`` is what to look for; None where no tool was offered."""
+
+    family: Family
+    calls: Calls | None
+    inside: bool = False
+    """Whether a thought is open."""
+    _held: str = ""
+    _blank: bool = True
+    _open: bool = False
+    _after: bool = False
+    """A thought was closed: blanks that follow belong to its mark."""
+    _count: int = 0
+
+    def feed(self, text: str) -> list[Delta]:
+        """What is certain after more text."""
+        self._held += text
+        return list(self._read(last=False))
+
+    def finish(self) -> list[Delta]:
+        """What was held back."""
+        return list(self._read(last=True))
+
+    @property
+    def called(self) -> bool:
+        """Whether a call came."""
+        return self._count > 0
+
+    def _read(self, *, last: bool) -> Iterator[Delta]:
+        before = None
+        while before != (self._held, self.inside, self._open):
+            before = (self._held, self.inside, self._open)
+            if self.inside:
+                yield from self._thought(last=last)
+            elif self._open:
+                yield from self._call(last=last)
+            else:
+                yield from self._words(last=last)
+
+    def _thought(self, *, last: bool) -> Iterator[Delta]:
+        assert self.family.thinking is not None
+        shown, found = self._until((self.family.thinking.close,), last=last)
+        if shown:
+            yield Reasoning(shown)
+        if found:
+            self._held = self._held[len(found) :]
+            self.inside, self._after = False, True
+
+    def _words(self, *, last: bool) -> Iterator[Delta]:
+        """Words up to a thought, which opens before any word alone, or up to a call."""
+        calls, thinking = self.calls, self.family.thinking
+        begun = self._held.lstrip()
+        blanks = self._held[: len(self._held) - len(begun)]
+        if self._blank and blanks:
+            self._held = begun
+            if not self._after:
+                yield Text(blanks)
+        if self._blank and thinking and begun.startswith(thinking.open):
+            self._held, self.inside = begun[len(thinking.open) :], True
+        elif self._blank and calls and calls.first and begun[:1] == "{":
+            self._open = True
+        elif not (self._blank and thinking and begun and thinking.open.startswith(begun) and not last):
+            shown, found = self._until((calls.open,) if calls else (), last=last)
+            if shown:
+                self._blank = False
+                yield Text(shown)
+            self._open = bool(found)
+
+    def _until(self, marks: Sequence[str], *, last: bool) -> tuple[str, str]:
+        """What comes before the first of ``marks``, taken off, and the mark, which stays."""
+        held = self._held
+        places = [(place, mark) for mark in marks if (place := held.find(mark)) >= 0]
+        if places:
+            place, mark = min(places)
+            self._held = held[place:]
+            return held[:place], mark
+        kept = 0 if last else max((_begun(held, mark) for mark in marks), default=0)
+        self._held = held[len(held) - kept :]
+        return held[: len(held) - kept], ""
+
+    def _call(self, *, last: bool) -> Iterator[Delta]:
+        """What stands from the opening mark on: calls, or text where it is none."""
+        calls = self.calls
+        assert calls is not None
+        marked = self._held.startswith(calls.open)
+        start = len(calls.open) if marked else 0
+        end = self._held.find(calls.close, start) if calls.close else -1
+        if end < 0 and not last:
+            return
+        stop = end if end >= 0 else len(self._held)
+        found = _calls(calls, self._held[start:stop])
+        whole = stop + len(calls.close) if end >= 0 else stop
+        if not found:
+            # The mark alone is text; another call may stand behind it.
+            kept = len(calls.open) if marked else whole
+            yield Text(self._held[:kept])
+        else:
+            kept = whole
+            for name, arguments in found:
+                yield ToolCall(self._count, f"call_{self._count}", name, arguments)
+                self._count += 1
+        self._held, self._open, self._blank = self._held[kept:], False, False
+
+
+def _begun(text: str, mark: str) -> int:
+    longest = min(len(mark) - 1, len(text))
+    return next((length for length in range(longest, 0, -1) if text.endswith(mark[:length])), 0)
+
+
+def _calls(calls: Calls, text: str) -> list[tuple[str, str]] | None:
+    """Names and arguments in ``text``, or None where it is not wholly that."""
+    try:
+        if calls.way == "functions":
+            name, _, arguments = text.partition(">")
+            return [_named(name, loads(arguments))]
+        if calls.mark and not text.lstrip().startswith(("[", "{")):
+            return list(_by_name(text, calls.mark))
+        if calls.way == "object":
+            return [_one(loads(text))]
+        return [_one(value) for value in _values(text)]
+    except (InvalidJson, JSONDecodeError, ValueError, RecursionError):
+        return None
+
+
+def _values(text: str) -> list[Any]:
+    """A list of objects, or objects with semicolons or commas between."""
+    if text.lstrip().startswith("["):
+        found = loads(text)
+        if not isinstance(found, list) or not found:
+            raise ValueError("no calls")
+        return found
+    values, at = [], 0
+    while True:
+        value, at = _decoded(text, at)
+        values.append(value)
+        rest = text[at:].lstrip(" \n\t")
+        if not rest:
+            return values
+        if rest[0] not in ";,":
+            raise ValueError("more than calls")
+        at = len(text) - len(rest) + 1
+
+
+def _decoded(text: str, at: int) -> tuple[Any, int]:
+    """The JSON value at ``at``, strict, and where it ends."""
+    at += len(text[at:]) - len(text[at:].lstrip())
+    _, end = JSONDecoder().raw_decode(text, at)
+    return loads(text[at:end]), end
+
+
+def _by_name(text: str, mark: str) -> Iterator[tuple[str, str]]:
+    """``name[ARGS]{...}`` again and again; the mark may be missing before the brace."""
+    at = 0
+    while text[at:].strip():
+        brace = text.find("{", at)
+        if brace < 0:
+            raise ValueError("no arguments")
+        name = text[at:brace].strip()
+        arguments, at = _decoded(text, brace)
+        yield _named(name.removesuffix(mark).partition("[CALL_ID]")[0], arguments)
+
+
+def _one(value: Any) -> tuple[str, str]:
+    """A call as an object: ``{name, arguments}`` or ``{name, parameters}``, also inside of ``function``."""
+    if isinstance(value, dict) and isinstance(value.get("function"), dict):
+        value = value["function"]
+    if not isinstance(value, dict) or not {"arguments", "parameters"} & value.keys():
+        raise ValueError("no call")
+    return _named(value.get("name"), value["arguments"] if "arguments" in value else value["parameters"])
+
+
+def _named(name: Any, arguments: Any) -> tuple[str, str]:
+    if isinstance(arguments, str):
+        arguments = loads(arguments)
+    if not isinstance(name, str) or not name.strip() or not isinstance(arguments, dict):
+        raise ValueError("no call")
+    return name.strip(), as_json(arguments)
