@@ -8,10 +8,7 @@ from pydantic import Field, model_validator
 from flowllm.core.node import Node
 from flowllm.core.scope import Scope
 from flowllm.text.split import By, sentences_of_prose, split
-from flowllm.text.tokens import counter_for
-
-LARGE = 256 * 1024
-"""Characters from which the work is done in a thread."""
+from flowllm.text.tokens import LARGE, counter_for
 
 
 class SplitPorts(TypedDict):

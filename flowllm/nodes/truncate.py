@@ -10,11 +10,8 @@ from flowllm.core.errors import NodeFailure
 from flowllm.core.node import Node
 from flowllm.core.scope import Scope
 from flowllm.core.spec import Schema
-from flowllm.text.tokens import counter_for
+from flowllm.text.tokens import LARGE, counter_for
 from flowllm.text.truncation import Keep, TooLong, truncate_messages, truncate_text
-
-LARGE = 256 * 1024
-"""Characters from which the work is done in a thread."""
 
 Messages = list[dict[str, Any]]
 
@@ -74,7 +71,7 @@ class Truncate(Node):
             if text is not None:
                 cut = truncate_text(text, limit, self.keep, mark=self.mark, counter=counter)
                 return {"text": cut.text, "tokens": cut.tokens, "dropped": cut.dropped}
-            kept = truncate_messages(messages or [], limit, self.keep, counter=counter)
+            kept = truncate_messages(messages or [], limit, self.keep, counter=counter, model=self.counted_for or "")
         except TooLong as error:
             what = "the last user message needs" if text is None else "one character needs"
             message = f"{what} {error.needed} tokens, and {limit} are allowed"

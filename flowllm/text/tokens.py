@@ -1,60 +1,56 @@
-"""How many tokens a text or a conversation is: an estimate, or an exact count where a tokenizer is registered.
+"""How many tokens a text or a conversation is: exact where a tokenizer is at hand, else an estimate.
 
-A `Counter` counts texts; messages are counted from it by fixed overheads (`count_message`). The
-estimate needs no model file: a quarter of a token for an ASCII letter or blank, a half for other ASCII,
-Latin, Greek and Cyrillic letters, one for CJK and most other scripts, two for signs outside the basic
-plane; rounded up. English prose comes to about 3.9 characters a token. It grows with the text, and
-``count(a + b)`` is ``count(a) + count(b)`` or one less. Linear: 10 MB take a tenth of a second.
+`count_tokens` counts a text or messages for a model. A `Counter` counts texts alone: that of a tokenizer
+(`token_files`) where one is registered or given, else the estimate of the model's family (`token_estimate`,
+`token_families`); messages are counted from it with what the family adds to them, and images by their maker's rule
+(`image_tokens`). `count` and `ESTIMATE` are the estimate for no model in particular: linear, it grows with the text,
+and ``count(a + b)`` is ``count(a) + count(b)``, or one or two less.
 """
 
-from collections.abc import Mapping
-from typing import Any, Protocol
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, NamedTuple, Protocol
 
 from flowllm.core.request import Chat, Embed, Request, Rerank
+from flowllm.text.image_tokens import UNKNOWN as IMAGE
+from flowllm.text.image_tokens import image_tokens
+from flowllm.text.token_estimate import Estimate, estimate_for
+from flowllm.text.token_families import GENERAL, Family, family_of
 
-MESSAGE = 4
+__all__ = [
+    "ESTIMATE", "IMAGE", "LARGE", "MESSAGE", "REPLY", "Count", "Counter", "Estimate", "count", "count_message",
+    "count_request", "count_tokens", "counter_for", "register",
+]  # fmt: skip
+
+MESSAGE: Final = GENERAL.message
 """Tokens that a message costs beside its content: its role and its marks."""
-REPLY = 3
+REPLY: Final = GENERAL.request
 """Tokens that open the answer, once a conversation."""
-IMAGE = 800
-"""Tokens of an image whose size is not known."""
+LARGE: Final = 32 * 1024
+"""Characters from which counting is work for a thread."""
+
+
+class Count(NamedTuple):
+    """Tokens, and whether they are what the model's own tokenizer says; messages never are, for no template is."""
+
+    n: int
+    exact: bool
 
 
 class Counter(Protocol):
     """Counts tokens. ``exact`` says whether it is the tokenizer of the model that will read the text."""
 
-    exact: bool
+    @property
+    def exact(self) -> bool:
+        """Whether it is the model's own tokenizer."""
+        ...
 
     def count(self, text: str) -> int:
         """The tokens of a text, 0 for an empty one."""
         ...
 
 
-class Estimate:
-    """The counter that needs no tokenizer."""
-
-    exact = False
-
-    def count(self, text: str) -> int:
-        """The estimated tokens of a text."""
-        if not text:
-            return 0
-        data = text.encode("utf-8", "surrogatepass")
-        quarters = len(data) + _held(data, _DENSE)
-        if len(data) > len(text):
-            quarters += _held(data, _THREE_BYTES) + 4 * _held(data, _FOUR_BYTES)
-        return -(-quarters // 4)
-
-
-_DENSE = bytes(i for i in range(128) if not (chr(i).isalpha() or i == ord(" ")))
-_THREE_BYTES, _FOUR_BYTES = bytes(range(0xE0, 0xF0)), bytes(range(0xF0, 0xF8))
-
-
-def _held(data: bytes, wanted: bytes) -> int:
-    return len(data) - len(data.translate(None, wanted))
-
-
-ESTIMATE = Estimate()
+ESTIMATE: Final = estimate_for(GENERAL.vocabulary, GENERAL.factor)
 _counters: dict[str, Counter] = {}
 
 
@@ -64,16 +60,39 @@ def register(model: str, counter: Counter) -> None:
 
 
 def counter_for(model: str | None) -> Counter:
-    """The counter registered for the model, else for its provider, else the estimate."""
+    """The counter registered for the model, else for its provider, else the estimate of its family."""
     if not model:
         return ESTIMATE
     provider = model.partition("/")[0] + "/"
-    return _counters.get(model) or _counters.get(provider) or ESTIMATE
+    found = _counters.get(model) or _counters.get(provider)
+    if found is not None:
+        return found
+    family = family_of(model)
+    return estimate_for(family.vocabulary, family.factor)
 
 
 def count(text: str) -> int:
     """The estimated tokens of a text."""
     return ESTIMATE.count(text)
+
+
+def count_tokens(
+    content: str | Sequence[Mapping[str, Any]],
+    model: str | None = None,
+    *,
+    tools: Iterable[Mapping[str, Any]] = (),
+    counter: Counter | None = None,
+) -> Count:
+    """The tokens of a text, or of messages as they stand in ports with the tools that are offered."""
+    used = counter or counter_for(model)
+    if isinstance(content, str):
+        return Count(used.count(content), used.exact)
+    family = family_of(model) if model else GENERAL
+    found = family.request + sum(count_message(message, used, family, model or "") for message in content)
+    schemas = [json.dumps(tool, separators=(",", ":"), ensure_ascii=False) for tool in tools]
+    if schemas:
+        found += family.tools + sum(map(used.count, schemas)) * family.schema // 100
+    return Count(found, exact=False)
 
 
 def count_request(request: Request) -> int:
@@ -87,12 +106,15 @@ def count_request(request: Request) -> int:
             return sum(map(count, (query, *documents)))
 
 
-def count_message(message: Mapping[str, Any], counter: Counter = ESTIMATE) -> int:
-    """The tokens of one message as it stands in ports: content, tool calls and overhead."""
+def count_message(
+    message: Mapping[str, Any], counter: Counter = ESTIMATE, family: Family = GENERAL, model: str = ""
+) -> int:
+    """The tokens of one message as it stands in ports: content, tool calls and what the family adds."""
     content = message.get("content") or ""
-    parts = [{"text": content}] if isinstance(content, str) else content
+    parts: Sequence[Any] = [{"text": content}] if isinstance(content, str) else content
     calls = message.get("tool_calls") or ()
     words = [str(part["text"]) for part in parts if "text" in part]
     words += [f"{call.get('name', '')} {call.get('arguments', '')}" for call in calls]
-    images = sum("text" not in part for part in parts)
-    return MESSAGE + sum(map(counter.count, words)) + IMAGE * images
+    images: list[Mapping[str, Any]] = [part.get("image") or {} for part in parts if "text" not in part]
+    seen = sum(image_tokens(image, family.images, model)[0] for image in images)
+    return family.message + sum(map(counter.count, words)) + seen

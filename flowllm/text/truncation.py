@@ -21,7 +21,8 @@ from itertools import zip_longest
 from typing import Any, Literal
 
 from flowllm.core.record import record
-from flowllm.text.tokens import ESTIMATE, REPLY, Counter, count_message
+from flowllm.text.token_families import GENERAL, family_of
+from flowllm.text.tokens import ESTIMATE, Counter, count_message
 
 Keep = Literal["head", "tail", "middle", "sliding_window", "smart"]
 Message = Mapping[str, Any]
@@ -154,17 +155,18 @@ def _sentence_start(text: str, index: int) -> int:
 
 
 def truncate_messages(
-    messages: Sequence[Message], limit: int, keep: Keep, *, counter: Counter = ESTIMATE
+    messages: Sequence[Message], limit: int, keep: Keep, *, counter: Counter = ESTIMATE, model: str = ""
 ) -> CutMessages:
-    """The messages that stay within ``limit`` tokens; raises `TooLong` if the last user message does not."""
-    sizes = [count_message(message, counter) for message in messages]
-    if REPLY + sum(sizes) <= limit:
-        return CutMessages(list(messages), REPLY + sum(sizes), 0)
-    kept = _Kept(sizes, limit)
+    """The messages that stay within ``limit`` tokens of the model; raises `TooLong` if the last user's does not."""
+    family = family_of(model) if model else GENERAL
+    sizes, opening = [count_message(message, counter, family, model) for message in messages], family.request
+    if opening + sum(sizes) <= limit:
+        return CutMessages(list(messages), opening + sum(sizes), 0)
+    kept = _Kept(sizes, limit, opening)
     units = _units(messages)
     last = _last_user(messages, units)
     if not kept.add(last):
-        raise TooLong(REPLY + sum(sizes[i] for i in last), limit)
+        raise TooLong(opening + sum(sizes[i] for i in last), limit)
     for unit in units:
         if messages[unit[0]]["role"] == "system":
             kept.add(unit)
@@ -181,9 +183,9 @@ Unit = tuple[int, ...]
 class _Kept:
     """What stays so far, and its tokens."""
 
-    def __init__(self, sizes: Sequence[int], limit: int) -> None:
+    def __init__(self, sizes: Sequence[int], limit: int, opening: int) -> None:
         self.indexes: set[int] = set()
-        self.tokens = REPLY
+        self.tokens = opening
         self._sizes = sizes
         self._limit = limit
 

@@ -300,13 +300,13 @@ async def test_an_answer_that_came_whole_instead_of_as_a_stream(world):
     [
         ([failing()], [], None),
         ([Meta("m"), failing()], [Decimal(1)], Usage(1, 0, estimated=True)),
-        ([Text("word " * 40), failing()], [Decimal(51)], Usage(1, 50, estimated=True)),
+        ([Text("word " * 40), failing()], [Decimal(42)], Usage(1, 41, estimated=True)),
         (
             [Reasoning("word " * 40), ToolCall(0, arguments="word " * 40), failing()],
-            [Decimal(101)],
-            Usage(1, 100, estimated=True),
+            [Decimal(82)],
+            Usage(1, 81, estimated=True),
         ),
-        ([Usage(7, 1), Text("word " * 40), failing()], [Decimal(57)], Usage(7, 50, estimated=True)),
+        ([Usage(7, 1), Text("word " * 40), failing()], [Decimal(48)], Usage(7, 41, estimated=True)),
         ([Text("word " * 40), Usage(7, 70, 3), failing()], [Decimal(77)], Usage(7, 70, 3)),
     ],
 )
