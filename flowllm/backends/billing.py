@@ -78,12 +78,13 @@ def inside(told: Mapping[str, Any], name: str, word: str) -> Any:
 def reported_by(usage: Mapping[str, Any]) -> Decimal | None:
     """What the provider itself says that the answer costs, in US dollars; None where it says nothing.
 
-    OpenRouter tells apart what another provider takes where the key is that one's own.
+    OpenRouter tells apart what another provider takes where the key is that one's own. Models of xAI that others
+    host say 0 ticks, which is nothing said.
     """
     told = usage.get("cost")
     if told is None:
         ticks = amount_of(usage.get("cost_in_usd_ticks"))
-        return None if ticks is None else ticks.scaleb(_TICKS, context=EXACT)
+        return ticks.scaleb(_TICKS, context=EXACT) if ticks else None
     cost = amount_of(told.get("total_cost") if isinstance(told, dict) else told)
     upstream = amount_of(_told(usage.get("cost_details")).get("upstream_inference_cost"))
     if cost is None or not usage.get("is_byok") or upstream is None:

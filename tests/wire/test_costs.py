@@ -1,8 +1,10 @@
 """What recorded answers cost by the registry: every one is priced or said to be unknown, and none twice."""
 
 import os
+import re
 from collections import Counter
 from decimal import Decimal
+from urllib.parse import unquote
 
 import pytest
 
@@ -15,6 +17,7 @@ from tests.wire.replay import BODIES, body_of, covered, replay
 
 CORPUS = os.environ.get("FLOWLLM_WIRE_CORPUS", "")
 CASES = [case for case in (cases(CORPUS) if CORPUS else ()) if covered(case) and case["expected"]["kind"] not in BODIES]
+IN_PATH = re.compile(r"/models?/([^/:?]+(?::\d+)?)")
 PRICE = pricing_of(Environment().catalog)
 
 
@@ -24,7 +27,9 @@ def answered(case):
         reply = replay(case, [body_of(case)])
     except ProviderFailure:
         return None
-    asked = (case.get("request", {}).get("json") or {}).get("model") or reply.model
+    sent = case.get("request") or {}
+    place = IN_PATH.search(unquote(sent.get("url") or ""))
+    asked = (sent.get("json") or {}).get("model") or (place and place[1]) or reply.model
     return reply.usage and (f"{case['provider']}/{asked}", reply.usage)
 
 

@@ -4,10 +4,14 @@ from decimal import Decimal
 
 import pytest
 
+from flowllm.api import Environment
 from flowllm.core.delta import Usage
+from flowllm.core.event import Cost
 from flowllm.core.prices import Hours, Multiplier, Prices, Rate
-from flowllm.pricing.cost import priced
+from flowllm.pricing.cost import priced, pricing_of
 from flowllm.pricing.rates import Table
+
+PRICE = pricing_of(Environment().catalog)
 
 
 def rates(*rows):
@@ -77,6 +81,30 @@ def test_known_bills(prices, usage, read, written):
     cost = bill(prices, usage)
     assert sides(cost) == (Decimal(read), Decimal(written))
     assert cost.total == Decimal(read) + Decimal(written)
+
+
+@pytest.mark.parametrize(
+    ("model", "usage", "read", "written"),
+    [
+        ("openai/gpt-5.4", Usage(300_000, 1_000), "1.5", "0.0225"),
+        ("openai/gpt-5.4", Usage(272_000, 1_000), "0.68", "0.015"),
+        ("anthropic/claude-sonnet-4-5", Usage(10_000, 100, cached_input=9_000), "0.0057", "0.0015"),
+        ("vertex/gemini-2.5-pro", Usage(262_960, 1_744, cached_input=257_955), "0.07700125", "0.02616"),
+        ("openai/o3", Usage(1_000, 5_000, reasoning=4_000), "0.002", "0.04"),
+        ("openai/o3", Usage(1_000, 1_000, service="flex"), "0.001", "0.004"),
+        ("openai/whisper-1", Usage(units={"input_seconds": 60}), "0", "0.006"),
+        ("openai/a-model-of-tomorrow", Usage(1_000, 1_000), None, None),
+        ("nobody/m", Usage(1_000, 1_000), None, None),
+    ],
+)
+def test_known_bills_by_the_registry(model, usage, read, written):
+    cost = PRICE(model, usage)
+    if read is None:
+        assert cost == Cost(None)
+    else:
+        assert sides(cost) == (Decimal(read), Decimal(written))
+        assert cost.total == Decimal(read) + Decimal(written)
+        assert cost.version
 
 
 @pytest.mark.parametrize(
