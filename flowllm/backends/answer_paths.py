@@ -23,11 +23,23 @@ def _path(text: Any) -> Path:
 AnswerPath = Annotated[Path, BeforeValidator(_path), WithJsonSchema({"type": "string"})]
 
 
-def found_at(path: Path | None, answer: Any) -> Any:
-    """What stands at the path, None where it leads nowhere."""
+def found_at(path: Path | None, answer: Any, missing: Any = None) -> Any:
+    """What stands at the path in an answer of JSON, ``missing`` where it leads nowhere."""
     if path is None:
-        return None
+        return missing
+    value = answer
+    for step in path.steps:
+        # Keys of objects are most of what streams are asked for, and most of their events lack some.
+        if not isinstance(step, str):
+            return _followed(path, answer, missing)
+        if not isinstance(value, dict) or step not in value:
+            return missing
+        value = value[step]
+    return value
+
+
+def _followed(path: Path, answer: Any, missing: Any) -> Any:
     try:
         return follow(path, {ROOT: answer})
     except NodeFailure:
-        return None
+        return missing
