@@ -7,7 +7,18 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from tests.bench import caching, compiling, decoding, encoding, graphs, memory, starting, streams, summary_quality
+from tests.bench import (
+    caching,
+    compiling,
+    decoding,
+    encoding,
+    graphs,
+    memory,
+    registry,
+    starting,
+    streams,
+    summary_quality,
+)
 from tests.bench.processes import ROOT
 from tests.bench.row import FULL, SMOKE, Row, Size, pin
 
@@ -20,6 +31,7 @@ MODULES = {
     "P7": starting,
     "P9": caching,
     "P10": memory,
+    "P11": registry,
 }
 """P8 is measured with P7."""
 BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"

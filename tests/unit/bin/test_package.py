@@ -13,6 +13,8 @@ INSIDE = [
     "flowllm/_data/conf/",
     "flowllm/_data/pipelines/summarize.yaml",
     "flowllm/_data/providers/openai.yaml",
+    "flowllm/_data/providers/models/openai.json",
+    "flowllm/_data/providers/models/NOTICE",
 ]
 
 
