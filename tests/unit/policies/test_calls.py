@@ -303,8 +303,8 @@ async def test_an_answer_that_came_whole_instead_of_as_a_stream(world):
         ([Text("word " * 40), failing()], [Decimal(42)], Usage(1, 41, estimated=True)),
         (
             [Reasoning("word " * 40), ToolCall(0, arguments="word " * 40), failing()],
-            [Decimal(82)],
-            Usage(1, 81, estimated=True),
+            [Decimal(83)],
+            Usage(1, 82, estimated=True),
         ),
         ([Usage(7, 1), Text("word " * 40), failing()], [Decimal(48)], Usage(7, 41, estimated=True)),
         ([Text("word " * 40), Usage(7, 70, 3), failing()], [Decimal(77)], Usage(7, 70, 3)),
