@@ -1,1 +1,22 @@
-"""Text from models of this machine: a prompt in, deltas out, many requests sharing one model."""
+"""Text from models of this machine: chats in, deltas out, many requests sharing one model.
+
+``writer`` is the model as its callers see it. ``chat_templates`` makes its prompts, ``engine`` runs the loop over a
+``kv`` cache that fits its ``graph``; ``sampling``, ``constraining``, ``detokenizing`` and ``stopping`` say which token
+comes, what text it is and when it is enough; ``families`` finds thoughts and calls in the text.
+"""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from flowllm.backends.local.devices import Device
+    from flowllm.backends.local.generation.writer import Writer
+    from flowllm.backends.local.layout import Description
+
+
+def open_writer(description: "Description", device: "Device") -> "Writer":
+    """Load a model that writes; `SetupError` where it cannot run here."""
+    from flowllm.backends.local.generation.writer import Writer
+    from flowllm.backends.local.sessions import open_session
+    from flowllm.backends.local.tokenizing import Tokenizer
+
+    return Writer(description, open_session(description.file, device), Tokenizer(description.folder))
