@@ -3,6 +3,7 @@
 import hashlib
 import re
 import zipfile
+import zlib
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -102,7 +103,7 @@ def _table_of(path: Path) -> tuple[bytes, str, str]:
                 raise NotATable(f"the wheel holds no {TABLE}")
             with wheel.open(member) as file:
                 data = file.read(LIMIT + 1)
-    except (OSError, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
+    except (OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         raise NotATable(f"it is no wheel that can be read: {error}") from None
     if len(data) > LIMIT:
         raise NotATable(TOO_LARGE)

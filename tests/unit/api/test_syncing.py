@@ -172,6 +172,7 @@ def test_a_file_without_a_version_has_that_of_its_bytes(tmp_path):
         (lambda folder: wheel(folder, text="{"), "no JSON"),
         (lambda folder: wheel(folder, text=" " * (11 * 1024 * 1024)), "larger than 10 MiB"),
         (lambda folder: written(folder / "a.whl", b"no zip"), "no wheel that can be read"),
+        (lambda folder: written(folder / "a.whl", damaged(wheel(folder).read_bytes())), "no wheel that can be read"),
         (lambda folder: written(folder / "a.json", b"[]"), "maps the names of models"),
         (lambda folder: written(folder / "a.json", b"{\n x}"), "line 2, column 2"),
         (lambda folder: written(folder / "a.yaml", b"models: {}"), "it needs `provider"),
@@ -181,6 +182,12 @@ def test_a_file_that_is_no_table(tmp_path, make, told):
     with pytest.raises(UsageError, match=told) as caught:
         sync_models(Source(path=make(tmp_path)), tmp_path / "models")
     assert (caught.value.code, (tmp_path / "models").exists()) == ("file_refused", False)
+
+
+def damaged(data: bytes) -> bytes:
+    """A wheel whose one member is broken in its middle."""
+    middle = data.index(TABLE.encode()) + len(TABLE)
+    return data[:middle] + b"\xff" * 9 + data[middle + 9 :]
 
 
 def written(path: Path, data: bytes) -> Path:
