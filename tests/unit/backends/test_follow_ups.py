@@ -260,6 +260,17 @@ async def test_a_cancel_that_fails_changes_no_outcome(answer):
     assert server.canceled == 1
 
 
+async def test_a_cancel_that_is_not_heard_holds_nobody_up():
+    server = running()
+    server.on(CANCEL, lambda: server.clock.sleep(100))
+    async with aclosing(server.call(stream=True)) as deltas:
+        await anext(deltas)
+        began = server.clock.now()
+        while not isinstance(await anext(deltas), Text):
+            pass
+    assert (server.canceled, server.clock.now() - began) == (1, 1.0)
+
+
 @pytest.mark.parametrize("last", [prediction("succeeded", output="a"), prediction("failed"), prediction("canceled")])
 async def test_a_prediction_at_its_end_is_not_canceled(last):
     server = Server().on(PREDICTIONS, prediction("starting")).on(f"{API}/predictions/p", last)
