@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -62,6 +63,7 @@ _EXAMPLES = {
     "cached_input": "0.30",
     "cache_write": "1.50",
     "tasks": "[chat]",
+    "tokenizer": "tokenizers/acme-large.json",
     "registry": "openai",
 }
 
@@ -166,7 +168,7 @@ def _card(entry: ProviderEntry, name: str, origin: Origin, settings: Settings) -
         headers={key: filled(text, values) for key, text in entry.headers.items()},
         query={key: filled(text, values) for key, text in entry.query.items()},
         quirks=dict(entry.quirks),
-        models={id_: _model(id_, model or ModelEntry(), free=entry.free) for id_, model in entry.models.items()},
+        models={id_: _model(id_, model or ModelEntry(), entry, origin) for id_, model in entry.models.items()},
         docs=entry.docs,
         local=entry.local,
         free=entry.free,
@@ -188,18 +190,19 @@ def _card(entry: ProviderEntry, name: str, origin: Origin, settings: Settings) -
     )
 
 
-def _model(name: str, entry: ModelEntry, *, free: bool) -> ModelCard:
+def _model(name: str, entry: ModelEntry, provider: ProviderEntry, origin: Origin) -> ModelCard:
     checked = str(entry.checked or "")
     return ModelCard(
         id=name,
         context=entry.context,
         output=entry.output,
         supports=entry.supports,
-        prices=prices_of(entry, checked) or (FREE if free else None),
+        prices=prices_of(entry, checked) or (FREE if provider.free else None),
         tasks=frozenset(entry.tasks) if "tasks" in entry.model_fields_set else CHAT,
         checked=checked,
         quirks=dict(entry.quirks),
         source=entry.source,
+        tokenizer=str(Path(origin.file or "").parent / entry.tokenizer) if entry.tokenizer else "",
     )
 
 

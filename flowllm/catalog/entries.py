@@ -183,7 +183,7 @@ class PricesEntry(_Strict):
 
 
 class ModelEntry(_Strict):
-    """One model of a provider file."""
+    """One model of a provider file. ``tokenizer`` is a file that counts its tokens, beside the provider file."""
 
     context: int | None = Field(None, gt=0)
     output: int | None = Field(None, gt=0)
@@ -193,6 +193,7 @@ class ModelEntry(_Strict):
     tasks: frozenset[Task] = frozenset({"chat"})
     checked: Any = None
     source: str = ""
+    tokenizer: str = ""
     quirks: Mapping[str, Any] = {}
 
 

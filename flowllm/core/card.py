@@ -46,7 +46,7 @@ class ModelCard:
     ``quirks`` are words of the wire's vocabulary that hold for this model over the provider's. ``mode`` is what it is
     made for (chat, embed, rerank, image, ...), ``modalities`` what it reads and ``output_modalities`` what it writes,
     empty where that is unknown. ``released`` and ``deprecated`` are days (YYYY-MM-DD), ``source`` a page,
-    ``checked`` the day when somebody last looked.
+    ``checked`` the day when somebody last looked. ``tokenizer`` is a file that counts its tokens.
     """
 
     id: str
@@ -65,6 +65,7 @@ class ModelCard:
     released: str = ""
     deprecated: str = ""
     source: str = ""
+    tokenizer: str = ""
 
     def can(self, capability: str) -> bool | None:
         """Whether the model is known to do something, or not to; None is unknown."""

@@ -18,6 +18,7 @@ import threading
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
+from stat import S_ISREG
 from typing import Any, Final
 
 from flowllm.core.errors import SetupError
@@ -53,6 +54,8 @@ def open_tokenizer(path: Path, family: str = "") -> Callable[[str], int]:
         stat = path.stat()
     except OSError as error:
         raise _bad(path, f"cannot be read: {error.strerror}") from None
+    if not S_ISREG(stat.st_mode):
+        raise _bad(path, "is no plain file")
     if stat.st_size > LIMIT:
         raise _bad(path, f"is larger than {LIMIT // 2**20} MiB")
     return _opened(path, family, stat.st_mtime_ns, stat.st_size)
