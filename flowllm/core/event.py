@@ -158,7 +158,8 @@ class Cost:
     """What a call cost in US dollars; ``total`` is None when the price of a part is not known.
 
     ``items`` sum exactly to the total. ``source`` says from when the prices are and how sure the counts,
-    ``version`` names the table that the prices are from, else their day (YYYY-MM-DD), ``reported`` is what the provider says that it costs.
+    ``version`` names the table that the prices are from, else their day (YYYY-MM-DD), ``reported`` is what the
+    provider says that it costs.
     """
 
     total: Decimal | None

@@ -35,8 +35,9 @@ class Services:
     """What policies share within one engine. ``flights`` are the calls under way, by key.
 
     ``spend`` is called with the cost of every answer and raises `BudgetExceeded` when that is too
-    much; ``may_spend`` before every request, and ``may_guess`` before one to a model without a known price. ``local_identity`` is what a provider of this process says
-    of itself: another text where its answers are others (the rules of the mock), else empty.
+    much; ``may_spend`` before every request, and ``may_guess`` before one to a model without a known
+    price. ``local_identity`` is what a provider of this process says of itself: another text where its
+    answers are others (the rules of the mock), else empty.
     """
 
     store: Store = field(default_factory=MemoryStore)

@@ -26,8 +26,8 @@ class Row:
 
     ``calls`` are complete answers, ``failed`` requests that gave none; ``saved`` is what answers
     from the cache had cost; ``seconds`` is the time spent in steps, summed; ``simulated`` calls were
-    asked for as streams and came whole. ``reported`` is what providers say that their answers cost, and
-    ``compared`` what the same answers are part of ``cost`` with.
+    asked for as streams and came whole. ``told`` are answers with which the provider said a cost,
+    ``reported`` is the sum of these, and ``compared`` what the same answers are part of ``cost`` with.
     """
 
     calls: int = 0
@@ -46,6 +46,7 @@ class Row:
     steps: int = 0
     seconds: float = 0.0
     simulated: int = 0
+    told: int = 0
     reported: Decimal = Decimal(0)
     compared: Decimal = Decimal(0)
 
@@ -89,7 +90,7 @@ class Summary:
         return {
             "usage": {**usage, "reasoning": total.reasoning, "retries": total.retries, "failed": total.failed},
             "cost": {"total": self.cost(), "known": f"{total.cost:f}", "unpriced_calls": total.unpriced}
-            | {"reported": f"{total.reported:f}", "prices": list(self.prices)},
+            | {"reported": f"{total.reported:f}" if total.told else None, "prices": list(self.prices)},
             "nodes": {name: row.to_data() for name, row in self.nodes.items()},
             "cache": {"hits": total.cache_hits, "misses": total.cache_misses, "saved": f"{total.saved:f}"},
         }
@@ -192,6 +193,7 @@ def _used(usage: Usage | None, cost: Cost | None) -> Row:
         cost=total or Decimal(0),
         unpriced=int(total is None),
         estimated=int(known.estimated),
+        told=int(reported is not None),
         reported=reported or Decimal(0),
         compared=(total or Decimal(0)) if reported is not None else Decimal(0),
     )

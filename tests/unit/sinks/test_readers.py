@@ -95,7 +95,7 @@ def test_ledger_counts():
     assert summary.models["acme/m"].calls == 2
     assert summary.total.calls == 3
     assert summary.cost() is None
-    cost = {"total": None, "known": "0.005", "unpriced_calls": 1, "reported": "0", "prices": []}
+    cost = {"total": None, "known": "0.005", "unpriced_calls": 1, "reported": None, "prices": []}
     assert json.loads(json.dumps(summary.to_data()))["cost"] == cost
     assert summary.text() == (
         "3 calls, 2 failed requests, 1 retry, 207 + 41 tokens, 1 from the cache (saved $0.0040), "
