@@ -1,7 +1,8 @@
 """Declarative LLM pipelines.
 
-`Flow` loads, checks and runs a pipeline, `node` makes a kind from a function, `FlowError` is the root of
-every error. They are imported at first use, so that `import flowllm` costs nothing.
+`Flow` loads, checks and runs a pipeline, `node` makes a kind from a function, `count_tokens` says how long a text
+is for a model, `FlowError` is the root of every error. They are imported at first use, so that `import flowllm`
+costs nothing.
 """
 
 from __future__ import annotations
@@ -11,19 +12,26 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from flowllm.api import Flow, node
+    from flowllm.api.counting import count as count_tokens
     from flowllm.core.errors import FlowError
 
 __version__ = "0.1.0"
-__all__ = ["Flow", "FlowError", "__version__", "node"]
+__all__ = ["Flow", "FlowError", "__version__", "count_tokens", "node"]
 
-_HOMES = {"Flow": "flowllm.api", "node": "flowllm.api", "FlowError": "flowllm.core.errors"}
+_HOMES = {
+    "Flow": ("flowllm.api", "Flow"),
+    "FlowError": ("flowllm.core.errors", "FlowError"),
+    "count_tokens": ("flowllm.api.counting", "count"),
+    "node": ("flowllm.api", "node"),
+}
 
 
 def __getattr__(name: str) -> object:
     """Import a public name from its home at first use."""
     if name not in _HOMES:
         raise AttributeError(f"module 'flowllm' has no attribute '{name}'")
-    return getattr(import_module(_HOMES[name]), name)
+    home, there = _HOMES[name]
+    return getattr(import_module(home), there)
 
 
 def __dir__() -> list[str]:

@@ -121,8 +121,10 @@ class Flow:
     @cached_property
     def frame(self) -> "BoundFrame":
         """The plan bound to its kinds, once for all runs, threads and event loops."""
+        from flowllm.api.counting import register_tokenizers
         from flowllm.runtime import bind_frame
 
+        register_tokenizers(self.plan, self.environment.catalog)
         return bind_frame(self.plan, self.environment.kinds)
 
     def check(self, given: Inputs | None = None, *, strict: bool = False) -> tuple[Problem, ...]:

@@ -58,7 +58,8 @@ class Split(Node):
     async def run(self, scope: Scope, text: str) -> SplitPorts:
         """Split the text."""
         work = partial(self._split, text)
-        return cast("SplitPorts", await scope.run_in_thread(work)) if len(text) > LARGE else work()
+        large = len(text) > LARGE or counter_for(self.counted_for).exact
+        return cast("SplitPorts", await scope.run_in_thread(work)) if large else work()
 
     def _split(self, text: str) -> SplitPorts:
         if self.prose:

@@ -61,7 +61,7 @@ class Truncate(Node):
         if most is None or (text is None) == (messages is None):
             raise NodeFailure("node_failed", "give text or messages, and max_tokens or limit", hint="max_tokens: 4000")
         work = partial(self._cut, text, messages, most)
-        if messages is not None or len(text or "") > LARGE:
+        if messages is not None or len(text or "") > LARGE or counter_for(self.counted_for).exact:
             return cast("Truncated", await scope.run_in_thread(work))
         return work()
 

@@ -1,0 +1,73 @@
+"""How many tokens a text or a conversation is for a model, without asking anybody.
+
+Exact where the model's entry in its provider file names a tokenizer (``tokenizer: FILE``), else an estimate by the
+model's family. `flowllm.api.probing.count_tokens` asks the provider instead.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from flowllm.api.environment import Environment
+from flowllm.core.card import Catalog
+from flowllm.core.plan import Plan
+from flowllm.text.tokens import LARGE, Count, Counter, count_tokens, register
+
+Content = str | Sequence[Mapping[str, Any]]
+"""A text, or messages as they stand in ports."""
+
+
+def count(
+    content: Content,
+    model: str | None = None,
+    *,
+    tools: Iterable[Mapping[str, Any]] = (),
+    environment: Environment | None = None,
+) -> Count:
+    """The tokens, and whether they are exact, of what a model named ``provider/name`` would read.
+
+    Messages and tools are never exact: what a provider writes around them is not known. Raises `SetupError` for a
+    tokenizer that cannot be used, `PipelineInvalid` for a broken provider file.
+    """
+    counter = counter_of((environment or Environment()).catalog, model) if model else None
+    return count_tokens(content, model, tools=tools, counter=counter)
+
+
+async def acount(
+    content: Content,
+    model: str | None = None,
+    *,
+    tools: Iterable[Mapping[str, Any]] = (),
+    environment: Environment | None = None,
+) -> Count:
+    """The same, in a thread where there is much to count or a tokenizer to open."""
+    import asyncio
+
+    environment = environment or Environment()
+    counter = counter_of(environment.catalog, model) if model else None
+    work = partial(count_tokens, content, model, tools=tools, counter=counter)
+    small = isinstance(content, str) and len(content) <= LARGE and counter is None
+    return work() if small else await asyncio.to_thread(work)
+
+
+def counter_of(catalog: Catalog, model: str) -> Counter | None:
+    """What counts by the tokenizer that a model's entry names; None where it names none."""
+    provider, _, name = model.partition("/")
+    card = catalog.providers[provider].models.get(name) if provider in catalog.providers else None
+    if card is None or not card.tokenizer:
+        return None
+    from flowllm.text.token_families import family_of
+    from flowllm.text.token_files import FileCounter
+
+    return FileCounter(Path(card.tokenizer), family_of(model).vocabulary)
+
+
+def register_tokenizers(plan: Plan, catalog: Catalog) -> None:
+    """Have the steps that count ``for`` a model count by the tokenizer of its entry."""
+    for step in plan.steps:
+        model = step.params.get("for")
+        if isinstance(model, str) and (counter := counter_of(catalog, model)):
+            register(model, counter)
+        if step.body is not None:
+            register_tokenizers(step.body, catalog)
