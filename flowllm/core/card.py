@@ -86,6 +86,8 @@ class ModelCard:
         told = {name: getattr(self, name) for name in _MODEL_FACTS if getattr(self, name) != getattr(empty, name)}
         if self.tasks is not CHAT:
             told["tasks"] = self.tasks
+        if self.prices and known.prices and {*self.prices.rates} <= {*known.prices.rates}:
+            del told["prices"]  # They agree, and the other tells more: prices of batches, of long prompts.
         if self.supports is not None:
             told["supports"] = self.supports | ((known.supports or frozenset()) - self._lacks())
             told["lacks"] = self._lacks() | ((known.lacks or frozenset()) - self.supports)

@@ -67,6 +67,7 @@ ROW = {
         ({"context": 20}, "output", 5),
         ({}, "prices", "the registry's"),
         ({"prices": per_million({"input": Decimal(7)})}, "prices", per_million({"input": Decimal(7)})),
+        ({"prices": per_million({"input": Decimal("1.00")})}, "prices", "the registry's"),
         ({"quirks": {"a": 1}}, "quirks", {"a": 1}),
         ({}, "tasks", {"embed"}),
         ({"tasks": frozenset({"chat"})}, "tasks", {"chat"}),
