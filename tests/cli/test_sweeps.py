@@ -64,6 +64,23 @@ def test_a_cost_limit_is_one_for_the_sweep(flowllm, echo, limit, status, reached
     assert len(paid) >= 10
 
 
+@pytest.mark.usefixtures("priced")
+@pytest.mark.parametrize(
+    ("rule", "status", "said"),
+    [
+        ((), 6, "error[over_budget]: the price of acme/other is not known"),
+        (("--unknown-price", "warn"), 0, "warning: a price is not known"),
+        (("--unknown-price", "zero"), 0, "the price of 1 call is not known"),
+        (("--unknown-price", "maybe"), 2, "none of fail, warn, zero"),
+    ],
+)
+def test_a_price_that_is_not_known_is_refused_under_a_limit_unless_told_otherwise(flowllm, echo, rule, status, said):
+    outcome = flowllm("run", echo, "model=acme/other", "-i", "text=x", "--max-cost", "1", *rule)
+    assert outcome.status == status
+    assert said in " ".join(outcome.err.split())
+    assert ("a price is not known:" in outcome.err) == ("warn" in rule)
+
+
 def test_a_sweep_has_one_store(flowllm, folder, monkeypatch):
     made, make = [], DiskStore.__init__
     monkeypatch.setattr(DiskStore, "__init__", lambda self, *a, **b: made.append(self) or make(self, *a, **b))

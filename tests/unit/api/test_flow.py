@@ -295,6 +295,7 @@ def test_a_stream_that_is_not_begun_starts_nothing():
         (lambda flow: Flow.load("summarize", [3]), "overrides are a list of texts, not `[3]`", "Flow.load(FILE, ["),
         (lambda flow: Environment(mock=["x"]), "in `mock` of an Environment is a mapping, not `'x'`", "mock=[{"),
         (lambda flow: RunOptions(max_cost="x"), "`max_cost` is an amount of dollars, not `'x'`", "max_cost=Decimal("),
+        (lambda flow: Budget(Decimal(1), "maybe"), "`unknown_price` is one of fail, warn, zero", 'unknown_price="w'),
         (lambda flow: RunOptions(max_cost=-1), "`max_cost` is an amount of dollars, not `-1`", "max_cost=Decimal("),
         (lambda flow: RunOptions(max_cost=True), "`max_cost` is an amount of dollars, not `True`", "max_cost=Decimal("),
         (lambda flow: Budget(Decimal("NaN")), "`limit` is an amount of dollars, not", "limit=Decimal("),

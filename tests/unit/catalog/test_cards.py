@@ -10,7 +10,7 @@ from flowllm.catalog import card_of, load_catalog, packaged_providers
 from flowllm.core.delta import Usage
 from flowllm.core.errors import PipelineInvalid, SetupError
 from flowllm.core.origin import Origin
-from flowllm.core.prices import in_millions
+from flowllm.core.prices import Hours, Multiplier, Prices, Rate, in_millions
 from flowllm.core.request import Chat, Message, Text
 from flowllm.pricing.cost import pricing_of
 
@@ -39,9 +39,38 @@ def test_every_shipped_provider_loads():
             assert provider.free or model.prices is None or model.checked
 
 
+HOURS = "acme.models.m.prices.hours[0].start"
+
+
+def priced(**prices):
+    return {"models": {"m": {"prices": prices}}}
+
+
 def test_prices_are_exact():
     model = card({"models": {"m": {"price": {"input": 0.1, "output": "0.30", "cached_input": 0}}}}).models["m"]
     assert in_millions(model.prices) == {"input": Decimal("0.1"), "output": Decimal("0.30"), "cached_input": Decimal(0)}
+
+
+def test_prices_with_conditions():
+    told = {
+        "rates": [{"item": "input", "above": 200000, "amount": 0.000004}, {"item": "searches", "amount": "0.01"}],
+        "multipliers": [{"factor": 1.1, "region": "us"}],
+        "hours": [{"start": "16:30", "end": "00:30", "rates": [{"item": "input", "amount": 0}], "weekdays": [5, 6]}],
+        "reached": True,
+    }
+    entry = {"price": {"input": 2}, "prices": told, "checked": "2026-11-20", "source": "https://acme.example/pricing"}
+    assert card({"models": {"m": entry}}).models["m"].prices == Prices(
+        (
+            Rate("input", Decimal("0.000002")),
+            Rate("input", Decimal("0.000004"), above=200_000),
+            Rate("searches", Decimal("0.01")),
+        ),
+        (Multiplier(Decimal("1.1"), region="us"),),
+        (Hours("16:30", "00:30", (Rate("input", Decimal(0)),), (5, 6)),),
+        reached=True,
+        source="https://acme.example/pricing",
+        as_of="2026-11-20",
+    )
 
 
 @pytest.mark.parametrize("env", ["ACME_KEY", ["ACME_KEY"], {"env": "ACME_KEY"}])
@@ -82,6 +111,11 @@ def test_a_secret_is_the_name_of_a_variable(env):
         ({"wire": {"chat": "openai_chatt"}}, "bad_value", "acme.wire.chat"),
         ({"wire": {"chatt": "openai_chat"}}, "unknown_field", "acme.wire.chatt"),
         ({"models": {"m": {"price": {"input": "1..2"}}}}, "bad_value", "acme.models.m.price.input"),
+        (priced(rates=[{"item": "inputs", "amount": 1}]), "bad_value", "acme.models.m.prices.rates[0].item"),
+        (priced(rates=[{"item": "input", "amount": -1}]), "bad_value", "acme.models.m.prices.rates[0].amount"),
+        (priced(rates=[{"item": "input", "amount": 1, "at": 2}]), "unknown_field", "acme.models.m.prices.rates[0].at"),
+        (priced(multipliers=[{"factor": 2}]), "bad_value", "acme.models.m.prices.multipliers[0]"),
+        (priced(hours=[{"start": "1:00", "end": "02:00", "rates": []}]), "bad_value", HOURS),
         ({"name": "other"}, "bad_value", "name"),
         ({"docs": "docs.acme.example"}, "bad_value", "acme.docs"),
         ({"checked": "soon"}, "bad_value", "acme.checked"),

@@ -25,10 +25,11 @@ RICH = (
     Text("text"),
     ToolCall(0, "id0", "search", '{"q": ', "seal3"),
     ToolCall(0, "", "", "1}"),
-    Usage(10, 5, cached_input=2, reasoning=1),
+    Usage(10, 5, cached_input=2, reasoning=1, classes={"input_audio": 3}, written={"1h": 2}, units={"searches": 1},
+          service="flex", region="us", speed="fast", variant="low", reported=Decimal("0.0013")),
     Finish("tool_calls", "tools"),
     Meta("m", "r", 3),
-)
+)  # fmt: skip
 
 
 class Puts(MemoryStore):
