@@ -205,14 +205,13 @@ def meaning_of(raw: str | None, *, called: bool) -> str | None:
     return "tool_calls" if called and meaning in (None, "stop") else meaning
 
 
-def count_of(*values: Any) -> int | None:
+def count_of(value: Any, *others: Any) -> int | None:
     """The first that can be a count; a negative number, a broken one or text is none."""
-    for value in values:
-        if type(value) is int and value >= 0:
-            return value
-        if type(value) is float and value >= 0 and value.is_integer():
-            return int(value)
-    return None
+    if type(value) is int and value >= 0:
+        return value
+    if type(value) is float and value >= 0 and value.is_integer():
+        return int(value)
+    return count_of(*others) if others else None
 
 
 def json_of(frame: Frame) -> Any:

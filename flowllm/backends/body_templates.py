@@ -29,8 +29,8 @@ def filled_body(template: Any, values: Mapping[str, Any]) -> Any:
         names = placeholders(template)
         if names and template == f"{{{names[0]}}}":
             return values.get(names[0])
-        said = {name: str(value) for name, value in values.items() if value is not None}
-        return filled(template, said) if all(name in said for name in names) else None
+        said = {name: str(values[name]) for name in names if values.get(name) is not None}
+        return filled(template, said) if len(said) == len({*names}) else None
     if isinstance(template, Mapping):
         pairs = ((name, filled_body(part, values)) for name, part in template.items())
         return {name: value for name, value in pairs if value is not None}
@@ -42,11 +42,12 @@ def filled_body(template: Any, values: Mapping[str, Any]) -> Any:
 
 def filled_path(template: str, values: Mapping[str, Any]) -> str:
     """The path with the values in their slots; `ProviderFailure` ``bad_request`` where one of them is not said."""
-    for name in placeholders(template):
+    names = placeholders(template)
+    for name in names:
         if values.get(name) is None:
             message = f"the path of this provider's requests needs `{name}`, and it is not said"
             raise ProviderFailure("bad_request", message, hint=f"{name}: ...")
-    return filled(template, {name: quote(str(value), safe="/") for name, value in values.items()})
+    return filled(template, {name: quote(str(values[name]), safe="/") for name in names})
 
 
 def slot_misfits(path: str, body: Any, known: Collection[str], steps: Steps) -> Iterator[Misfit]:

@@ -10,12 +10,12 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 import orjson
-from pydantic import BaseModel, ConfigDict
 
 from flowllm.backends.answers import AnswerDecoder, invalid, object_of
 from flowllm.backends.calling import WORDS, choice_of
 from flowllm.backends.content import (
     PromptCache,
+    Vocabulary,
     content_of,
     image_url,
     is_strict,
@@ -34,7 +34,7 @@ REASONING = "reasoning_content"
 _NINE = re.compile(r"[A-Za-z0-9]{9}")
 
 
-class Dialect(BaseModel):
+class Dialect(Vocabulary):
     """What those who tell chats so do differently.
 
     ``stream_usage: ask`` sets ``stream_options.include_usage``. ``structured`` is what is understood of JSON
@@ -43,8 +43,6 @@ class Dialect(BaseModel):
     ``reasoning_field``: ``calls`` of turns that called tools since the user spoke, ``all`` of every turn;
     ``details`` are those of every turn as they came, in ``reasoning_details``.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     stream_usage: Literal["ask", "always"] = "ask"
     structured: Literal["json_schema", "json_object", "none"] = "json_schema"

@@ -11,13 +11,13 @@ from typing import Any, Literal
 from urllib.parse import quote
 
 import orjson
-from pydantic import BaseModel, ConfigDict
 
 from flowllm.backends.answers import AnswerDecoder, count_of
 from flowllm.backends.billing import lifetimes_of, searches_of, word_of
 from flowllm.backends.calling import WORDS, choice_of, only_one
 from flowllm.backends.content import (
-    QuirksByModel,
+    Spoken,
+    Vocabulary,
     arguments_of,
     finished_body,
     has_data,
@@ -32,13 +32,10 @@ from flowllm.backends.content import (
     wanted_shape,
     with_ids,
 )
-from flowllm.backends.failures import failure_of
 from flowllm.backends.framing import Frame
 from flowllm.backends.thinking import ROOM, Sampled, budget_of, length_of, require_unsampled, sampled
 from flowllm.backends.wire import HttpParts, Listing, model_of
-from flowllm.core.card import ProviderCard
 from flowllm.core.delta import Delta, Reasoning, ToolCall, Usage
-from flowllm.core.errors import ProviderFailure
 from flowllm.core.request import Chat, Image, Message, Part, Request, Text, Thought, Tool
 
 _FORMAT = "anthropic_messages"
@@ -49,7 +46,7 @@ _MARKED: Literal["cache_control"] = "cache_control"
 _MARK = mark_of("5m", _MARKED)
 
 
-class Quirks(BaseModel):
+class Quirks(Vocabulary):
     """What a host or a model of this format does differently; words of a model override the provider's.
 
     ``path`` and ``stream_path`` may hold ``{model}``; ``add`` goes into every body. ``max_tokens`` is
@@ -59,8 +56,6 @@ class Quirks(BaseModel):
     models that never take them. ``structured: none`` asks for JSON in words. ``cache: prefix`` marks what stays
     the same from turn to turn, where a request has no marks of its own.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     path: str = "/messages"
     stream_path: str = ""
@@ -75,14 +70,11 @@ class Quirks(BaseModel):
     cache: Literal["none", "prefix"] = "none"
 
 
-class Wire:
+class Wire(Spoken[Quirks]):
     """The format as one provider speaks it."""
 
+    vocabulary = Quirks
     models = Listing("/models?limit=1000", "data")
-
-    def __init__(self, card: ProviderCard) -> None:
-        self._card = card
-        self._quirks = QuirksByModel(Quirks, card)
 
     def encode(self, request: Request) -> HttpParts:
         """A chat as a POST of JSON."""
@@ -114,10 +106,6 @@ class Wire:
     def counted(self, answer: Any) -> int | None:
         """The tokens of the input."""
         return count_of(answer.get("input_tokens"))
-
-    def decode_error(self, status: int, headers: Mapping[str, str], body: bytes) -> ProviderFailure:
-        """What an error status means."""
-        return failure_of(status, headers, body)
 
 
 def _body(request: Chat, quirks: Quirks, most: int) -> dict[str, Any]:
@@ -182,12 +170,11 @@ def _blocks(message: Message) -> list[dict[str, Any]]:
         content = _parts(message.parts)
         told = ({"content": content} if content else {}) | ({"is_error": True} if message.failed else {})
         return [result | told]
-    blocks = [_thought(thought) for thought in sealed_for(message, _FORMAT)]
+    blocks = [_thought(thought) for thought in sealed_for(message, _FORMAT)] if message.thoughts else []
     blocks += _parts(message.parts)
-    blocks += [
-        {"type": "tool_use", "id": _identity(call.id), "name": call.name, "input": arguments_of(call)}
-        for call in message.tool_calls
-    ]
+    for call in message.tool_calls:
+        named = {"id": _identity(call.id), "name": call.name}
+        blocks.append({"type": "tool_use", **named, "input": arguments_of(call)})
     return blocks
 
 
@@ -199,15 +186,12 @@ def _thought(thought: Thought) -> dict[str, Any]:
 
 def _parts(parts: tuple[Part, ...]) -> list[dict[str, Any]]:
     """Blocks; empty ones would be refused."""
-    return [_part(part) | mark_of(part.prompt_cache, _MARKED) for part in parts if _says(part)]
-
-
-def _part(part: Part) -> dict[str, Any]:
-    return _image(part) if isinstance(part, Image) else {"type": "text", "text": part.text}
-
-
-def _says(part: Part) -> bool:
-    return isinstance(part, Image) or bool(part.text)
+    blocks: list[dict[str, Any]] = []
+    for part in parts:
+        if isinstance(part, Image) or part.text:
+            block = _image(part) if isinstance(part, Image) else {"type": "text", "text": part.text}
+            blocks.append(block | mark_of(part.prompt_cache, _MARKED) if part.prompt_cache else block)
+    return blocks
 
 
 def _image(image: Image) -> dict[str, Any]:

@@ -13,13 +13,13 @@ from typing import Any, Literal
 from urllib.parse import quote
 
 import orjson
-from pydantic import BaseModel, ConfigDict
 
 from flowllm.backends.answers import AnswerDecoder, count_of
 from flowllm.backends.billing import inside, lifetimes_in, word_of
 from flowllm.backends.calling import WORDS, choice_of, refuse, require_parallel
 from flowllm.backends.content import (
-    QuirksByModel,
+    Spoken,
+    Vocabulary,
     arguments_of,
     finished_body,
     has_marks,
@@ -32,14 +32,11 @@ from flowllm.backends.content import (
     wanted_shape,
     with_ids,
 )
-from flowllm.backends.failures import failure_of
 from flowllm.backends.framing import Frame
 from flowllm.backends.hosted import family_of
 from flowllm.backends.thinking import ROOM, Sampled, fields_of, length_of, require_unsampled, sampled
 from flowllm.backends.wire import HttpParts, Listing, model_of
-from flowllm.core.card import ProviderCard
 from flowllm.core.delta import Delta, Finish, Reasoning, ToolCall, Usage
-from flowllm.core.errors import ProviderFailure
 from flowllm.core.request import Chat, Image, Lifetime, Message, Part, Request, Text, Thought, Tool
 
 _FORMAT = "bedrock_converse"
@@ -53,7 +50,7 @@ _THINKING = {"anthropic": "adaptive", "nova": "nova", "openai": "reasoning_effor
 _STRUCTURED = {"nova": "tool", "titan": "none", "llama": "none", "cohere": "none", "ai21": "none"}
 
 
-class Quirks(BaseModel):
+class Quirks(Vocabulary):
     """What a model or a host of this format does differently; words of a model override the provider's.
 
     ``converse_path`` and ``converse_stream_path`` may hold ``{model}``; ``add`` goes into every body, ``drop``
@@ -63,8 +60,6 @@ class Quirks(BaseModel):
     ``unsampled`` are those of the messages format. ``cache: prefix`` marks what stays the same from turn to turn,
     where a request has no marks of its own.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     converse_path: str = "/model/{model}/converse"
     converse_stream_path: str = "/model/{model}/converse-stream"
@@ -78,14 +73,11 @@ class Quirks(BaseModel):
     cache: Literal["none", "prefix"] = "none"
 
 
-class Wire:
+class Wire(Spoken[Quirks]):
     """The format as one provider speaks it."""
 
+    vocabulary = Quirks
     models = Listing("", "modelSummaries", ("modelId",))
-
-    def __init__(self, card: ProviderCard) -> None:
-        self._card = card
-        self._quirks = QuirksByModel(Quirks, card)
 
     def encode(self, request: Request) -> HttpParts:
         """A chat as a POST of JSON."""
@@ -116,10 +108,6 @@ class Wire:
     def counted(self, answer: Any) -> int | None:
         """The tokens of the input."""
         return count_of(answer.get("inputTokens"))
-
-    def decode_error(self, status: int, headers: Mapping[str, str], body: bytes) -> ProviderFailure:
-        """What an error status means."""
-        return failure_of(status, headers, body)
 
 
 def _body(request: Chat, quirks: Quirks, family: str, longest: int | None) -> dict[str, Any]:
@@ -219,24 +207,28 @@ def _blocks(message: Message) -> list[dict[str, Any]]:
         }
         kept = message.parts[-1].prompt_cache if message.parts else ""
         return [{"toolResult": result | ({"status": "error"} if message.failed else {})}, *_point(kept)]
-    blocks = [{"reasoningContent": _thought(thought)} for thought in sealed_for(message, _FORMAT)]
+    blocks = [_thought(thought) for thought in sealed_for(message, _FORMAT)] if message.thoughts else []
     blocks += _parts(message.parts)
-    blocks += [
-        {"toolUse": {"toolUseId": _identity(call.id), "name": call.name, "input": arguments_of(call)}}
-        for call in message.tool_calls
-    ]
+    for call in message.tool_calls:
+        named = {"toolUseId": _identity(call.id), "name": call.name}
+        blocks.append({"toolUse": {**named, "input": arguments_of(call)}})
     return blocks
 
 
 def _thought(thought: Thought) -> dict[str, Any]:
     if thought.sealed:
-        return {"redactedContent": thought.signature}
-    return {"reasoningText": {"text": thought.text, "signature": thought.signature}}
+        return {"reasoningContent": {"redactedContent": thought.signature}}
+    return {"reasoningContent": {"reasoningText": {"text": thought.text, "signature": thought.signature}}}
 
 
 def _parts(parts: tuple[Part, ...]) -> list[dict[str, Any]]:
     """Blocks; blank ones would be refused. A mark stands behind its block."""
-    return [block for part in parts if _says(part) for block in (_part(part), *_point(part.prompt_cache))]
+    blocks: list[dict[str, Any]] = []
+    for part in parts:
+        if _says(part):
+            blocks.append(_part(part))
+            blocks += _point(part.prompt_cache)
+    return blocks
 
 
 def _part(part: Part) -> dict[str, Any]:

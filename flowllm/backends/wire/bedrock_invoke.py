@@ -7,17 +7,15 @@ comes as pieces wrapped in the binary event stream. Titan embeds one text a requ
 """
 
 import base64
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any, Literal
 from urllib.parse import quote
 
 import orjson
-from pydantic import BaseModel, ConfigDict
 
 from flowllm.backends.answers import invalid, object_of, with_text
-from flowllm.backends.content import QuirksByModel, merged
-from flowllm.backends.failures import failure_of
+from flowllm.backends.content import Spoken, Vocabulary, merged
 from flowllm.backends.framing import Frame
 from flowllm.backends.hosted import family_of
 from flowllm.backends.hosted_text import BODIES, TOLD, Tell
@@ -39,15 +37,13 @@ _CHUNK = "chunk"
 _MESSAGES = {"max_tokens", "thinking", "sampling", "unsampled", "structured", "cache"}
 
 
-class Quirks(BaseModel):
+class Quirks(Vocabulary):
     """What a model of this format does differently; words of a model override the provider's.
 
     ``family`` says whose body a model takes where its name does not. ``max_tokens``, ``thinking``, ``sampling``,
     ``unsampled``, ``structured`` and ``cache`` are those of the messages format and of Converse. ``input_type`` is
     said of texts to embed where ``extra`` says nothing.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     family: Literal["", "anthropic", "nova", "titan", "llama", "cohere", "ai21", "mistral", "openai"] = ""
     max_tokens: int = ROOM
@@ -59,12 +55,13 @@ class Quirks(BaseModel):
     input_type: str = "search_document"
 
 
-class Wire:
+class Wire(Spoken[Quirks]):
     """The format as one provider speaks it."""
 
+    vocabulary = Quirks
+
     def __init__(self, card: ProviderCard) -> None:
-        self._card = card
-        self._quirks = QuirksByModel(Quirks, card)
+        super().__init__(card)
         self._wires: dict[str, AnyWire] = {}
 
     def encode(self, request: Request) -> HttpParts:
@@ -88,10 +85,6 @@ class Wire:
             return OneByOne(VectorsDecoder(_vectors, 1), after_first(self.encode, request))
         inner = self._wire(request.model, family).decoder(request)
         return Unwrapped(inner, TOLD.get(family), f"an answer of the family {family}")
-
-    def decode_error(self, status: int, headers: Mapping[str, str], body: bytes) -> ProviderFailure:
-        """What an error status means."""
-        return failure_of(status, headers, body)
 
     def _of(self, model: str) -> tuple[str, str]:
         """The provider's name of a model, and its family."""

@@ -1,37 +1,32 @@
 """Ranking at Amazon Bedrock, on a server of its own: a query and documents to scores."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import orjson
-from pydantic import BaseModel, ConfigDict
 
-from flowllm.backends.content import QuirksByModel, merged, set_in
-from flowllm.backends.failures import failure_of
+from flowllm.backends.content import Spoken, Vocabulary, merged, set_in
 from flowllm.backends.wire import Decoder, HttpParts, find_wire, model_of
 from flowllm.core.card import ProviderCard
-from flowllm.core.errors import ProviderFailure
 from flowllm.core.request import Request, Rerank
 
 
-class Quirks(BaseModel):
+class Quirks(Vocabulary):
     """What a host of this format does differently; on a model they override the provider's.
 
     ``model_arn`` is what names a model: ``{model}`` in it is the model's name, other names in braces are
     settings. A name that is an ARN already stays as it is.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
     model_arn: str = "{model}"
 
 
-class Wire:
+class Wire(Spoken[Quirks]):
     """The format as one provider speaks it."""
 
+    vocabulary = Quirks
+
     def __init__(self, card: ProviderCard) -> None:
-        self._card = card
-        self._quirks = QuirksByModel(Quirks, card)
+        super().__init__(card)
         self._ranking = find_wire("rerank", ProviderCard(card.name))
 
     def encode(self, request: Request) -> HttpParts:
@@ -54,10 +49,6 @@ class Wire:
     def decoder(self, request: Request) -> Decoder:
         """A decoder of one answer; its indexes must be those of documents."""
         return self._ranking.decoder(request)
-
-    def decode_error(self, status: int, headers: Mapping[str, str], body: bytes) -> ProviderFailure:
-        """What an error status means."""
-        return failure_of(status, headers, body)
 
 
 def _source(text: str) -> dict[str, Any]:

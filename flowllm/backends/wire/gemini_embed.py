@@ -1,39 +1,30 @@
 """The embeddings format of Gemini: texts in, one vector each out, in one batch."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import orjson
-from pydantic import BaseModel, ConfigDict
 
 from flowllm.backends.answers import count_of
-from flowllm.backends.content import QuirksByModel, merged, path_of
-from flowllm.backends.failures import failure_of
+from flowllm.backends.content import Spoken, Vocabulary, merged, path_of
 from flowllm.backends.vectors import VectorsDecoder
 from flowllm.backends.wire import HttpParts, model_of
-from flowllm.core.card import ProviderCard
 from flowllm.core.delta import Usage
-from flowllm.core.errors import ProviderFailure
 from flowllm.core.request import Embed, Request
 
 
-class Quirks(BaseModel):
+class Quirks(Vocabulary):
     """What a provider of this format does differently; on a model they override the provider's.
 
     ``task_type`` is said of every text.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
     task_type: str = ""
 
 
-class Wire:
+class Wire(Spoken[Quirks]):
     """The format as one provider speaks it."""
 
-    def __init__(self, card: ProviderCard) -> None:
-        self._card = card
-        self._quirks = QuirksByModel(Quirks, card)
+    vocabulary = Quirks
 
     def encode(self, request: Request) -> HttpParts:
         """Texts as a POST of JSON; ``extra`` is said of every text."""
@@ -51,10 +42,6 @@ class Wire:
     def decoder(self, request: Request) -> VectorsDecoder:
         """A decoder of one answer; it must hold a vector for every text."""
         return VectorsDecoder(_read, len(request.texts) if isinstance(request, Embed) else None)
-
-    def decode_error(self, status: int, headers: Mapping[str, str], body: bytes) -> ProviderFailure:
-        """What an error status means."""
-        return failure_of(status, headers, body)
 
 
 def _read(body: dict[str, Any]) -> tuple[list[Any], Usage | None]:

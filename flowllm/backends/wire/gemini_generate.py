@@ -9,13 +9,13 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 import orjson
-from pydantic import BaseModel, ConfigDict
 
 from flowllm.backends.answers import AnswerDecoder, count_of, json_of
 from flowllm.backends.billing import modalities_of, word_of
 from flowllm.backends.calling import WORDS, choice_of, require_parallel
 from flowllm.backends.content import (
-    QuirksByModel,
+    Spoken,
+    Vocabulary,
     arguments_of,
     finished_body,
     has_data,
@@ -25,29 +25,26 @@ from flowllm.backends.content import (
     sealed_for,
     wanted_shape,
 )
-from flowllm.backends.failures import failure_inside, failure_of
+from flowllm.backends.failures import failure_inside
 from flowllm.backends.framing import Frame
 from flowllm.backends.partial_arguments import PartialArguments
 from flowllm.backends.wire import HttpParts, Listing, model_of
-from flowllm.core.card import ProviderCard
 from flowllm.core.delta import Delta, Reasoning, ToolCall, Usage
-from flowllm.core.errors import ProviderFailure
-from flowllm.core.request import Chat, Image, Message, Part, Request, Tool, ToolUse
+from flowllm.core.request import Chat, Image, Message, Part, Request, Thought, Tool, ToolUse
 
 _FORMAT = "gemini_generate"
 _BUDGET = {"none": 0, "minimal": 512, "low": 2048, "medium": 8192, "high": 24576}
 _OF_TEXT = "text"
+_DETAILS = (("input", "promptTokensDetails"), ("cached", "cacheTokensDetails"), ("output", "candidatesTokensDetails"))
 
 
-class Quirks(BaseModel):
+class Quirks(Vocabulary):
     """What a host or a model of this format does differently; words of a model override the provider's.
 
     ``rename`` and ``drop`` work on the names of ``generationConfig``. ``stream: array`` asks for one
     growing JSON array instead of events. ``thinking`` is how a model is told how much to think. ``count: flat``
     asks for the tokens of a chat as for its answer.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     rename: Mapping[str, str] = {}
     drop: tuple[str, ...] = ()
@@ -57,14 +54,11 @@ class Quirks(BaseModel):
     count: Literal["inside", "flat"] = "inside"
 
 
-class Wire:
+class Wire(Spoken[Quirks]):
     """The format as one provider speaks it."""
 
+    vocabulary = Quirks
     models = Listing("/models?pageSize=1000", "models", ("name",), "models/")
-
-    def __init__(self, card: ProviderCard) -> None:
-        self._card = card
-        self._quirks = QuirksByModel(Quirks, card)
 
     def encode(self, request: Request) -> HttpParts:
         """A chat as a POST of JSON."""
@@ -93,10 +87,6 @@ class Wire:
     def counted(self, answer: Any) -> int | None:
         """All tokens."""
         return count_of(answer.get("totalTokens"))
-
-    def decode_error(self, status: int, headers: Mapping[str, str], body: bytes) -> ProviderFailure:
-        """What an error status means."""
-        return failure_of(status, headers, body)
 
 
 def _body(request: Chat, quirks: Quirks) -> dict[str, Any]:
@@ -193,17 +183,24 @@ def _response(message: Message) -> dict[str, Any]:
 
 
 def _turn(message: Message) -> list[dict[str, Any]]:
-    thoughts = sealed_for(message, _FORMAT)
+    parts = _parts(message.parts)
+    if message.thoughts:
+        parts = _with_thoughts(parts, sealed_for(message, _FORMAT))
+    parts += map(_call, message.tool_calls)
+    return parts
+
+
+def _with_thoughts(said: list[dict[str, Any]], thoughts: list[Thought]) -> list[dict[str, Any]]:
     parts: list[dict[str, Any]] = [
         {"text": t.text, "thought": True, "thoughtSignature": t.signature} for t in thoughts if t.id != _OF_TEXT
     ]
-    parts += _parts(message.parts)
+    parts += said
     for thought in thoughts:
         if thought.id == _OF_TEXT:
             if not parts or "text" not in parts[-1]:
                 parts.append({"text": ""})
             parts[-1] = {**parts[-1], "thoughtSignature": thought.signature}
-    return parts + [_call(call) for call in message.tool_calls]
+    return parts
 
 
 def _call(call: ToolUse) -> dict[str, Any]:
@@ -249,7 +246,8 @@ class Decoder(AnswerDecoder):
     def _chunk(self, chunk: dict[str, Any], deltas: list[Delta]) -> None:
         if "candidates" not in chunk and "usageMetadata" not in chunk and "promptFeedback" not in chunk:
             raise KeyError
-        self._name(chunk.get("modelVersion"), deltas)
+        if not self._named:
+            self._name(chunk.get("modelVersion"), deltas)
         for candidate in (chunk.get("candidates") or ())[:1]:
             if not candidate.get("index"):
                 self._candidate(candidate, deltas)
@@ -263,10 +261,11 @@ class Decoder(AnswerDecoder):
             self._part(part, deltas)
         if cited := candidate.get("citationMetadata"):
             self._citations += len(cited.get("citationSources") or cited.get("citations") or ())
-        self._end(candidate.get("finishReason"))
+        if raw := candidate.get("finishReason"):
+            self._end(raw)
 
     def _part(self, part: dict[str, Any], deltas: list[Delta]) -> None:
-        seal, text = str(part.get("thoughtSignature") or ""), part.get("text")
+        text, seal = part.get("text"), str(part.get("thoughtSignature") or "")
         if "functionCall" in part:
             self._call(part["functionCall"], seal, deltas)
         elif part.get("thought"):
@@ -308,14 +307,19 @@ def usage_of(usage: Mapping[str, Any]) -> Usage:
     read = count_of(usage.get("promptTokenCount"))
     written, thought = count_of(usage.get("candidatesTokenCount")), count_of(usage.get("thoughtsTokenCount"))
     return Usage(
-        input=None if read is None else read + (count_of(usage.get("toolUsePromptTokenCount")) or 0),
-        output=None if written is None and thought is None else (written or 0) + (thought or 0),
+        None if read is None else read + (count_of(usage.get("toolUsePromptTokenCount")) or 0),
+        None if written is None and thought is None else (written or 0) + (thought or 0),
         cached_input=count_of(usage.get("cachedContentTokenCount")),
         reasoning=thought,
-        classes={
-            **modalities_of("input", usage.get("promptTokensDetails")),
-            **modalities_of("cached", usage.get("cacheTokensDetails")),
-            **modalities_of("output", usage.get("candidatesTokensDetails")),
-        },
+        classes=_classes(usage),
         service=word_of(usage.get("serviceTier") or usage.get("trafficType")),
     )
+
+
+def _classes(usage: Mapping[str, Any]) -> dict[str, int]:
+    """Those that are no plain text; a loop, as every piece of a stream counts anew."""
+    found: dict[str, int] = {}
+    for side, word in _DETAILS:
+        if word in usage:
+            found |= modalities_of(side, usage[word])
+    return found

@@ -7,31 +7,30 @@ images and tools that it has no place for are refused.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any, Literal
 
 import orjson
 from pydantic import BaseModel, ConfigDict
 
-from flowllm.backends.answer_paths import ROOT, AnswerPath, found_at
+from flowllm.backends.answer_paths import AnswerPath, found_at
 from flowllm.backends.answers import AnswerDecoder, count_of, invalid, json_of
 from flowllm.backends.body_templates import filled_body, filled_path, slot_misfits, slots_of
 from flowllm.backends.calling import choice_of, only_one, refuse
 from flowllm.backends.chat_completions import Dialect, body_of
-from flowllm.backends.content import QuirksByModel, merged, prompt_of, require_text
+from flowllm.backends.content import Spoken, merged, prompt_of, require_text
 from flowllm.backends.failures import failure_inside, failure_of
 from flowllm.backends.framing import Frame
 from flowllm.backends.ranks import RanksDecoder
 from flowllm.backends.vectors import OneByOne, VectorsDecoder, after_first, first_alone
 from flowllm.backends.wire import HttpParts, model_of
-from flowllm.core.card import ProviderCard
 from flowllm.core.delta import Delta, Usage
-from flowllm.core.errors import NodeFailure, ProviderFailure, SetupError
+from flowllm.core.errors import ProviderFailure, SetupError
 from flowllm.core.placeholders import placeholders
 from flowllm.core.request import Chat, Embed, Request, Rerank
 from flowllm.core.slot import Path
 from flowllm.text.misfits import Misfit
-from flowllm.text.paths import follow
 
 _CHAT = Dialect(stream_usage="always")
 _SLOTS = {
@@ -40,6 +39,7 @@ _SLOTS = {
     "embed": ("model", "text", "texts", "dimensions"),
     "rerank": ("model", "query", "document", "documents", "k"),
 }  # fmt: skip
+_NOWHERE = object()
 _WITHOUT_TOOLS = "this provider's format has no place for tools"
 
 
@@ -126,12 +126,10 @@ class Quirks(_Data):
                 yield from slot_misfits(stream.path, stream.body, {*slots, *named}, (*way, "stream"))
 
 
-class Wire:
+class Wire(Spoken[Quirks]):
     """The format as one provider speaks it."""
 
-    def __init__(self, card: ProviderCard) -> None:
-        self._card = card
-        self._quirks = QuirksByModel(Quirks, card)
+    vocabulary = Quirks
 
     def encode(self, request: Request) -> HttpParts:
         """The template of the task, filled, as a POST of JSON."""
@@ -208,7 +206,8 @@ def _chat(request: Chat, used: set[str], *, stream: bool) -> dict[str, Any]:
     if only_one(request) and "parallel_tool_calls" not in used:
         refuse("parallel_tool_calls: false")
     prompt = prompt_of(request) if "prompt" in used else None
-    return {**body_of(request, _CHAT), "prompt": prompt, "stream": stream}
+    told = request if "messages" in used else replace(request, messages=())
+    return {**body_of(told, _CHAT), "prompt": prompt, "stream": stream}
 
 
 def _fields(request: Embed | Rerank) -> dict[str, Any]:
@@ -220,13 +219,15 @@ def _fields(request: Embed | Rerank) -> dict[str, Any]:
 def _total(path: Path | None, data: Any) -> int | None:
     """A count, or the sum of a list of them."""
     found = found_at(path, data)
+    if found is None:
+        return None
     counts = [count_of(value) for value in (found if isinstance(found, list) else [found])]
     known = [count for count in counts if count is not None]
     return sum(known) if known and len(known) == len(counts) else None
 
 
 def _usage(template: Any, data: Any) -> Usage | None:
-    read, written = (_total(getattr(template, name, None), data) for name in ("input_tokens", "output_tokens"))
+    read, written = _total(template.input_tokens, data), _total(getattr(template, "output_tokens", None), data)
     return None if read is None and written is None else Usage(input=read, output=written)
 
 
@@ -278,9 +279,8 @@ class _Answer(AnswerDecoder):
         """The text of a body, or of an event, which may be without one as long as another has one."""
         if not isinstance(template, StreamTemplate):
             return _text(_required(template, data, frame))
-        try:
-            found = follow(template.text, {ROOT: data})
-        except NodeFailure:
+        found = found_at(template.text, data, _NOWHERE)
+        if found is _NOWHERE:
             self._missing = None if self._seen else frame
             return ""
         self._seen, self._missing = True, None
@@ -288,10 +288,10 @@ class _Answer(AnswerDecoder):
 
 
 def _required(template: ChatTemplate | StreamTemplate, data: Any, frame: Frame) -> Any:
-    try:
-        return follow(template.text, {ROOT: data})
-    except NodeFailure:
-        raise invalid(frame, f"has no `{template.text}`") from None
+    found = found_at(template.text, data, _NOWHERE)
+    if found is _NOWHERE:
+        raise invalid(frame, f"has no `{template.text}`")
+    return found
 
 
 class _Vectors(VectorsDecoder):

@@ -11,12 +11,11 @@ import orjson
 
 from flowllm.backends.answers import json_of
 from flowllm.backends.chat_completions import CompletionDecoder, DetailsDecoder, Dialect, body_of
-from flowllm.backends.content import QuirksByModel, finished_body, merged
+from flowllm.backends.content import Spoken, finished_body, merged
 from flowllm.backends.failures import failure_of
 from flowllm.backends.framing import Frame
 from flowllm.backends.own_shapes import ErrorShape, UsagePaths
 from flowllm.backends.wire import HttpParts, Listing, model_of
-from flowllm.core.card import ProviderCard
 from flowllm.core.delta import Delta, Finish
 from flowllm.core.errors import ProviderFailure
 from flowllm.core.request import Chat, Request
@@ -43,14 +42,11 @@ class Quirks(Dialect):
     errors: ErrorShape | None = None
 
 
-class Wire:
+class Wire(Spoken[Quirks]):
     """The format as one provider speaks it."""
 
+    vocabulary = Quirks
     models = Listing("/models", "data")
-
-    def __init__(self, card: ProviderCard) -> None:
-        self._card = card
-        self._quirks = QuirksByModel(Quirks, card)
 
     def encode(self, request: Request) -> HttpParts:
         """A chat as a POST of JSON."""

@@ -13,14 +13,12 @@ from typing import Any
 from urllib.parse import quote
 
 import orjson
-from pydantic import BaseModel, ConfigDict
 
 from flowllm.backends.answers import AnswerDecoder, count_of, json_of, object_of
-from flowllm.backends.content import QuirksByModel, finished_body, image_url, merged, prompt_of
+from flowllm.backends.content import Spoken, Vocabulary, finished_body, image_url, merged, prompt_of
 from flowllm.backends.failures import LONGEST, failure_inside, failure_of
 from flowllm.backends.framing import Frame
 from flowllm.backends.wire import HttpParts, Listing, model_of
-from flowllm.core.card import ProviderCard
 from flowllm.core.delta import Delta, Usage
 from flowllm.core.errors import ProviderFailure
 from flowllm.core.request import Chat, Image, Request
@@ -38,14 +36,12 @@ _STATUSES = {
 }
 
 
-class Quirks(BaseModel):
+class Quirks(Vocabulary):
     """What a model takes and names differently; words of a model override the provider's.
 
     ``rename`` and ``drop`` work on the names of its ``input``, ``add`` goes into it. ``wait``: seconds that
     the server may hold the answer back until the prediction is at its end, 60 at most.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     rename: Mapping[str, str] = {}
     drop: tuple[str, ...] = ()
@@ -53,14 +49,11 @@ class Quirks(BaseModel):
     wait: int = 60
 
 
-class Wire:
+class Wire(Spoken[Quirks]):
     """The format as one provider speaks it."""
 
+    vocabulary = Quirks
     models = Listing("/models", "results", ("owner", "name"))
-
-    def __init__(self, card: ProviderCard) -> None:
-        self._card = card
-        self._quirks = QuirksByModel(Quirks, card)
 
     def encode(self, request: Request) -> HttpParts:
         """A conversation as a POST of JSON that makes a prediction."""
