@@ -70,8 +70,9 @@ class Registry:
 
 
 def _regional(found: ModelCard, everywhere: ModelCard | None, model: str) -> ModelCard:
-    """The entry of a region with what is known of the model everywhere; its prices are the region's own."""
-    return replace(found.over(everywhere), id=model, prices=found.prices)
+    """The entry of a region with what is known of the model everywhere; of prices only where the two agree."""
+    whole = found.over(everywhere)
+    return replace(whole, id=model, prices=whole.prices if found.prices else None)
 
 
 def _forms(model: str) -> Iterator[str]:

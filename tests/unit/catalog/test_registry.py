@@ -136,6 +136,16 @@ def test_a_region_with_an_entry_has_its_own_price(tmp_path, settings, amount):
     assert (known.id, known.context, str(known.prices.rates[0].amount)) == ("m", 9, amount)
 
 
+@pytest.mark.parametrize(("price", "rates"), [("1", 2), ("3", 1)])
+def test_further_prices_hold_in_a_region_that_agrees(tmp_path, price, rates):
+    rows = {
+        "m": {"prices": [["input", "1"], ["input", "0.5", {"service": "batch"}]]},
+        "eu/m": {"prices": [["input", price]]},
+    }
+    known = catalog(tmp_path, rows, settings={"region": "eu"}).model("acme/m")
+    assert len(known.prices.rates) == rates
+
+
 def test_a_region_without_a_price_has_none(tmp_path):
     rows = {"m": {"prices": INPUT}, "eu/m": {"context": 1}}
     assert catalog(tmp_path, rows, settings={"region": "eu"}).model("acme/m").prices is None

@@ -223,6 +223,11 @@ def test_factors(row, multipliers):
     assert row_of(only({"input_cost_per_token": 1e-6, **row})).get("multipliers") == multipliers
 
 
+@pytest.mark.parametrize(("provider", "reached"), [("xai", True), ("openai", False)])
+def test_a_step_of_xai_begins_at_its_number(provider, reached):
+    assert only({"input_cost_per_token": 1e-6}, litellm_provider=provider).prices.reached is reached
+
+
 WEEK = {
     "windows": [
         {"hours_utc": ["00:00-01:00", "10:00-00:00"], "weekdays": [1, 5]},
