@@ -92,12 +92,10 @@ class Batcher(Generic[Item, Result]):
         run: Callable[[Sequence[Item]], Sequence[Result]],
         length: Callable[[Item], int],
         limits: Limits | None = None,
-        now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._run = run
         self._length = length
         self._limits = limits or Limits()
-        self._now = now
         self._queue: deque[_Waiting[Item]] = deque()
         self._tokens = 0
         self._coming = 0
@@ -164,9 +162,9 @@ class Batcher(Generic[Item, Result]):
         """What waits, shortest first, no more than a window; empty at the end."""
         with self._changed:
             self._changed.wait_for(lambda: self._queue or self._closed)
-            until = self._now() + self._limits.wait
+            until = time.monotonic() + self._limits.wait
             while self._coming and self._tokens < self._limits.budget and not self._closed:
-                left = until - self._now()
+                left = until - time.monotonic()
                 if left <= 0 or not self._changed.wait(left):
                     break
             if self._closed:

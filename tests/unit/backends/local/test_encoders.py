@@ -1,0 +1,222 @@
+import asyncio
+
+import numpy as np
+import onnx
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from flowllm.backends.local.batching import Limits
+from flowllm.backends.local.devices import Device
+from flowllm.backends.local.encoders import Encoder as Loaded
+from flowllm.backends.local.layout import describe
+from flowllm.backends.local.pooling import POOLS
+from flowllm.backends.local.sessions import open_session
+from flowllm.core.errors import NodeFailure
+from flowllm.core.scope import Scope
+from tests.local_models.encoders import (
+    SENTENCES,
+    WORDS,
+    Encoder,
+    embedding,
+    ids_of,
+    write_classifier,
+    write_embedder,
+    write_folder,
+)
+
+ENCODER = Encoder()
+TEXTS = ["the cat", "", "a red fox jumps over the lazy dog .", "birds " * 60, "unheard words", "fish", "the cat"]
+CPU = Device(provider="cpu", threads=1)
+
+
+def loaded(folder, limits=None):
+    found = describe(folder)
+    return Loaded(found, open_session(found.file, CPU), limits)
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    model = loaded(write_embedder(tmp_path_factory.mktemp("tiny"), ENCODER))
+    yield model
+    model.close()
+
+
+async def rows_of(model, texts, **extra):
+    rows, _ = await model.embed(texts, model.wanted(extra), Scope())
+    return rows
+
+
+async def test_vectors_are_those_of_the_reference_whatever_shares_their_batch(tiny):
+    rows = await rows_of(tiny, TEXTS)
+    expected = np.stack([embedding(ENCODER, text) for text in TEXTS])
+    assert rows.dtype == np.float32
+    assert (rows * expected).sum(1).min() > 1 - 1e-6
+    assert np.abs(rows - expected).max() < 1e-5
+
+
+async def test_the_fixed_padding_and_truncation_of_the_tokenizer_are_ignored(tiny):
+    rows, used = await tiny.embed(["cat", "birds " * 60], tiny.wanted({}), Scope())
+    assert used == 3 + 32
+    assert not np.allclose(rows[1], embedding(ENCODER, "birds " * 60, window=8), atol=1e-3)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    texts=st.lists(st.lists(st.sampled_from(WORDS), max_size=40).map(" ".join), min_size=1, max_size=20),
+    budget=st.sampled_from([1, 16, 64, 4096]),
+)
+def test_any_texts_under_any_budget(tiny, texts, budget):
+    model = Loaded(tiny.description, tiny.opened, Limits(budget))
+    try:
+        rows = asyncio.run(rows_of(model, texts))
+    finally:
+        model.close()
+    assert np.abs(rows - np.stack([embedding(ENCODER, text) for text in texts])).max() < 1e-5
+
+
+def reference(pooling, text):
+    hidden = ENCODER.hidden(ids_of(text, window=32)[0])
+    weights = np.arange(1, len(hidden) + 1)[:, None]
+    return {
+        "mean": lambda: hidden.mean(0),
+        "cls": lambda: hidden[0],
+        "last": lambda: hidden[-1],
+        "max": lambda: hidden.max(0),
+        "mean_sqrt_len": lambda: hidden.sum(0) / np.sqrt(len(hidden)),
+        "weighted_mean": lambda: (hidden * weights).sum(0) / weights.sum(),
+    }[pooling]()
+
+
+@pytest.mark.parametrize("pooling", POOLS)
+async def test_every_pooling_on_padded_batches(tiny, pooling):
+    rows = await rows_of(tiny, TEXTS, pooling=pooling, normalize=False)
+    assert np.abs(rows - np.stack([reference(pooling, text) for text in TEXTS])).max() < 1e-5
+
+
+async def test_callers_with_other_poolings_share_batches(tiny):
+    both = await asyncio.gather(rows_of(tiny, TEXTS, pooling="cls"), rows_of(tiny, TEXTS, pooling="max"))
+    for rows, pooling in zip(both, ("cls", "max"), strict=True):
+        vector = reference(pooling, TEXTS[2])
+        assert np.allclose(rows[2], vector / np.linalg.norm(vector), atol=1e-5)
+
+
+async def test_pooling_in_the_graph(tmp_path):
+    model = loaded(write_folder(tmp_path, ENCODER, pooled=True, files={"sentence_bert_config.json": {}}))
+    rows = await rows_of(model, TEXTS[:3], normalize=True)
+    model.close()
+    assert np.abs(rows - np.stack([embedding(ENCODER, text) for text in TEXTS[:3]])).max() < 1e-5
+
+
+async def test_a_prompt_stands_before_every_text(tmp_path):
+    prompts = {"prompts": {"document": "the bird "}, "default_prompt_name": "document"}
+    files = {**SENTENCES, "config_sentence_transformers.json": prompts}
+    model = loaded(write_embedder(tmp_path, ENCODER, files=files))
+    rows, plain = await rows_of(model, ["sings"]), await rows_of(model, ["sings"], prompt="")
+    model.close()
+    assert np.allclose(rows[0], embedding(ENCODER, "the bird sings"), atol=1e-5)
+    assert np.allclose(plain[0], embedding(ENCODER, "sings"), atol=1e-5)
+
+
+def without_mask(model):
+    """A graph that cannot tell padding from text."""
+    names = [node.name for node in model.graph.input]
+    index = names.index("attention_mask")
+    del model.graph.input[index]
+    shape = next(node for node in model.graph.node if node.op_type == "Cast" and node.input[0] == "attention_mask")
+    shape.input[0] = "ones"
+    value = onnx.helper.make_tensor("value", onnx.TensorProto.INT64, [1], [1])
+    filled = onnx.helper.make_node("ConstantOfShape", ["shape"], ["ones"], value=value)
+    model.graph.node.insert(1, filled)
+    return model
+
+
+async def test_a_model_without_a_mask_gets_texts_of_one_length_together(tmp_path):
+    folder = write_embedder(tmp_path, ENCODER)
+    onnx.save(without_mask(onnx.load(folder / "model.onnx")), folder / "model.onnx")
+    model = loaded(folder)
+    rows = await rows_of(model, TEXTS)
+    model.close()
+    assert np.abs(rows - np.stack([embedding(ENCODER, text) for text in TEXTS])).max() < 1e-5
+
+
+async def test_half_precision_stays_near(tmp_path):
+    model = loaded(write_embedder(tmp_path, ENCODER, half=True))
+    rows = await rows_of(model, TEXTS)
+    model.close()
+    assert (rows * np.stack([embedding(ENCODER, text) for text in TEXTS])).sum(1).min() > 0.9999
+
+
+@pytest.mark.parametrize("activation", ["sigmoid", "identity"])
+async def test_scores_of_pairs_are_those_of_the_reference(tmp_path, activation):
+    encoder = Encoder(labels=1)
+    said = {"sentence_transformers": {"activation_fn": "torch.nn.Identity"}} if activation == "identity" else {}
+    model = loaded(write_folder(tmp_path, encoder, config={"num_labels": 1, **said}))
+    documents = [text for text in TEXTS if len(text) < 60]
+    scores, used = await model.score("the bird sings", documents, Scope())
+    model.close()
+    logits = np.array([encoder.logits(*ids_of("the bird sings", text))[0] for text in documents])
+    expected = 1 / (1 + np.exp(-logits)) if activation == "sigmoid" else logits
+    assert np.abs(np.array(scores) - expected).max() < 1e-5
+    assert used == sum(len(ids_of("the bird sings", text)[0]) for text in documents)
+
+
+async def test_shares_of_labels_are_those_of_the_reference(tmp_path):
+    encoder = Encoder(labels=3)
+    model = loaded(write_classifier(tmp_path, encoder, ["good", "bad", "neither"]))
+    shares, _ = await model.classify(TEXTS[2], Scope())
+    model.close()
+    powers = np.exp(encoder.logits(*ids_of(TEXTS[2])))
+    assert list(shares) == ["good", "bad", "neither"]
+    assert np.allclose(list(shares.values()), powers / powers.sum(), atol=1e-6)
+
+
+REFUSED = [
+    ({"poling": "mean"}, "reads no `poling`"),
+    ({"pooling": "median"}, "do not say how vectors of tokens become one"),
+]
+
+
+@pytest.mark.parametrize(("extra", "words"), REFUSED)
+def test_words_that_no_model_reads(tiny, extra, words):
+    with pytest.raises(NodeFailure) as caught:
+        tiny.wanted(extra)
+    assert words in caught.value.message
+
+
+def test_a_pooling_that_no_file_says_is_asked_for(tmp_path):
+    model = loaded(write_folder(tmp_path, ENCODER))
+    with pytest.raises(NodeFailure) as caught:
+        model.wanted({})
+    assert "extra: {pooling: mean}" in caught.value.hint
+    assert model.wanted({"pooling": "cls"}).pooling == "cls"
+
+
+def spoiled(model, value):
+    weight = next(one for one in model.graph.initializer if one.name == "shift2")
+    weight.raw_data = np.full(16, value, np.float32).tobytes()
+    return model
+
+
+async def test_numbers_that_are_none_fail_the_call_and_not_the_next_one(tmp_path):
+    folder = write_embedder(tmp_path, ENCODER)
+    onnx.save(spoiled(onnx.load(folder / "model.onnx"), np.nan), folder / "model.onnx")
+    model = loaded(folder)
+    for _ in range(2):
+        with pytest.raises(NodeFailure) as caught:
+            await rows_of(model, ["cat"])
+        assert "gave what is no number" in caught.value.message
+    model.close()
+
+
+async def test_a_failing_graph_fails_the_batch_alone(tmp_path):
+    # The positions end at 64; the window says more than the graph can.
+    folder = write_embedder(tmp_path, ENCODER, files={**SENTENCES, "sentence_bert_config.json": {"max_seq_length": 99}})
+    model = loaded(folder, Limits(budget=8))
+    long = asyncio.ensure_future(rows_of(model, ["bird " * 98]))
+    short = await rows_of(model, ["cat"])
+    with pytest.raises(NodeFailure) as caught:
+        await long
+    model.close()
+    assert np.allclose(short[0], embedding(ENCODER, "cat"), atol=1e-5)
+    assert "failed" in caught.value.message

@@ -1,0 +1,193 @@
+import json
+import os
+
+import onnx
+import pytest
+
+from flowllm.backends.local.layout import describe
+from flowllm.core.errors import SetupError
+from tests.local_models.encoders import SENTENCES, Encoder, write_classifier, write_embedder, write_folder
+
+TWO = Encoder(labels=2)
+
+
+def test_a_folder_of_sentence_transformers(tmp_path):
+    found = describe(write_embedder(tmp_path / "tiny"))
+    assert (found.task, found.layout, found.precision, found.window) == ("embed", "optimum", "fp32", 32)
+    assert (found.pooling, found.normalize, found.tokens) == ("mean", True, "last_hidden_state")
+    assert found.input_names == {"input_ids", "attention_mask", "token_type_ids"}
+    assert found.size == found.file.stat().st_size
+    assert found.special.pad == "[PAD]"
+
+
+TASKS = [
+    (Encoder(), {}, "embed"),
+    (Encoder(labels=1), {"id2label": {"0": "LABEL_0"}}, "rerank"),
+    (Encoder(labels=1), {"num_labels": 1}, "rerank"),
+    (TWO, {"id2label": {"0": "good", "1": "bad"}}, "classify"),
+    (TWO, {}, "classify"),
+]
+
+
+@pytest.mark.parametrize(("encoder", "config", "task"), TASKS)
+def test_the_task_is_what_the_graph_gives(tmp_path, encoder, config, task):
+    assert describe(write_folder(tmp_path / "m", encoder, config=config)).task == task
+
+
+def test_labels_are_in_the_order_of_their_numbers(tmp_path):
+    labels = {str(number): f"l{number}" for number in (10, 2, 1)}
+    assert describe(write_folder(tmp_path / "m", TWO, config={"id2label": labels})).labels == ("l1", "l2", "l10")
+
+
+def test_onnx_community_keeps_its_files_apart(tmp_path):
+    folder = write_folder(tmp_path / "m", Encoder(), onnx_at="onnx/model.onnx")
+    onnx.save(Encoder().graph(half=True), folder / "onnx/model_fp16.onnx")
+    plain, half = describe(folder), describe(folder, "fp16")
+    assert (plain.layout, plain.file.name, plain.precision) == ("onnx-community", "model.onnx", "fp32")
+    assert (half.file.name, half.precision) == ("model_fp16.onnx", "fp16")
+
+
+def test_a_precision_that_no_file_has(tmp_path):
+    with pytest.raises(SetupError) as caught:
+        describe(write_embedder(tmp_path / "m"), "int8")
+    assert caught.value.code == "missing_model_file"
+    assert "no file of precision int8" in caught.value.message
+    assert "fp32" in caught.value.hint
+
+
+def test_the_plain_file_may_be_of_any_precision(tmp_path):
+    assert describe(write_embedder(tmp_path / "m", half=True), "fp16").precision == "fp16"
+
+
+def test_several_files_and_none_that_is_plain(tmp_path):
+    folder = write_embedder(tmp_path / "m", onnx_at="model_q4.onnx")
+    onnx.save(Encoder().graph(), folder / "model_fp16.onnx")
+    with pytest.raises(SetupError) as caught:
+        describe(folder)
+    assert "precision: one of fp16, int4" in caught.value.hint
+
+
+POOLINGS = [
+    ({"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False}, "cls"),
+    ({"pooling_mode_lasttoken": True}, "last"),
+    ({"pooling_mode": "weightedmean"}, "weighted_mean"),
+    ({"pooling_mode": "mean"}, "mean"),
+    ({"pooling_mode": "what is this"}, None),
+    ({}, None),
+]
+
+
+@pytest.mark.parametrize(("config", "pooling"), POOLINGS)
+def test_pooling_as_it_is_written(tmp_path, config, pooling):
+    folder = write_embedder(tmp_path / "m", files={**SENTENCES, "1_Pooling/config.json": config})
+    assert describe(folder).pooling == pooling
+
+
+def test_nothing_is_said_of_pooling(tmp_path):
+    found = describe(write_folder(tmp_path / "m", Encoder()))
+    assert (found.pooling, found.normalize) == (None, None)
+
+
+def test_pooling_in_the_graph(tmp_path):
+    dense = [*SENTENCES["modules.json"], {"path": "3_Dense", "type": "sentence_transformers.models.Dense"}]
+    found = describe(write_embedder(tmp_path / "m", pooled=True, files={"modules.json": dense}))
+    assert (found.pooled, found.pooling) == ("sentence_embedding", None)
+
+
+WINDOWS = [
+    ({"max_position_embeddings": 512}, {}, {}, 512),
+    ({"max_position_embeddings": 514, "model_type": "xlm-roberta"}, {}, {}, 512),
+    ({"max_position_embeddings": 512}, {"model_max_length": 128}, {}, 128),
+    ({"max_position_embeddings": 512}, {"model_max_length": 10**30}, {}, 512),
+    ({"max_position_embeddings": 512}, {"model_max_length": 128}, {"max_seq_length": 256}, 256),
+    ({"max_position_embeddings": None}, {}, {}, None),
+]
+
+
+@pytest.mark.parametrize(("config", "tokenizer", "sentences", "window"), WINDOWS)
+def test_the_window(tmp_path, config, tokenizer, sentences, window):
+    files = {"tokenizer_config.json": tokenizer, "sentence_bert_config.json": sentences}
+    assert describe(write_folder(tmp_path / "m", Encoder(), config=config, files=files)).window == window
+
+
+ACTIVATIONS = [
+    ({}, "sigmoid"),
+    ({"sbert_ce_default_activation_function": "torch.nn.modules.linear.Identity"}, "identity"),
+    ({"sentence_transformers": {"activation_fn": "torch.nn.modules.linear.Identity"}}, "identity"),
+    ({"sentence_transformers": {"activation_fn": "torch.nn.modules.activation.Sigmoid"}}, "sigmoid"),
+]
+
+
+@pytest.mark.parametrize(("config", "activation"), ACTIVATIONS)
+def test_the_activation_of_a_cross_encoder(tmp_path, config, activation):
+    folder = write_folder(tmp_path / "m", Encoder(labels=1), config={"num_labels": 1, **config})
+    assert describe(folder).activation == activation
+
+
+def broken(folder, name, text):
+    (folder / name).write_text(text)
+
+
+def linked(folder):
+    (folder / "other.onnx").write_bytes((folder / "model.onnx").read_bytes())
+    (folder / "model.onnx").unlink()
+    (folder / "model.onnx").symlink_to(folder / "other.onnx")
+
+
+def module(folder, kind):
+    broken(folder, "modules.json", json.dumps([{"path": "1_X", "type": f"sentence_transformers.models.{kind}"}]))
+
+
+REFUSED = [
+    (lambda folder: (folder / "config.json").unlink(), "missing_model_file", "holds neither a config.json nor"),
+    (lambda folder: (folder / "model.onnx").unlink(), "missing_model_file", "holds no model.onnx"),
+    (lambda folder: broken(folder, "config.json", "{"), "bad_model_file", "is no JSON"),
+    (lambda folder: broken(folder, "config.json", "[]"), "bad_model_file", "holds no JSON object"),
+    (lambda folder: broken(folder, "model.onnx", "x"), "bad_model_file", "is no ONNX model"),
+    (lambda folder: broken(folder, "genai_config.json", '{"model": {}}'), "bad_model_file", "names no file"),
+    (linked, "bad_model_file", "is a symbolic link"),
+    (lambda folder: os.link(folder / "model.onnx", folder / "two"), "bad_model_file", "a hard link"),
+    (lambda folder: module(folder, "Dense"), "capability_mismatch", "a module `Dense`"),
+    (lambda folder: module(folder, "Pooling"), None, ""),
+    (lambda folder: broken(folder, "modules.json", "{}"), "bad_model_file", "holds no list of modules"),
+    (
+        lambda folder: broken(folder, "modules.json", '[{"type": "Pooling", "path": "../../x"}]'),
+        "bad_model_file",
+        "a folder that is not its own",
+    ),
+]
+
+
+@pytest.mark.parametrize(("spoil", "code", "words"), REFUSED)
+def test_folders_that_cannot_be_used(tmp_path, spoil, code, words):
+    folder = write_embedder(tmp_path / "m")
+    spoil(folder)
+    if code is None:
+        assert describe(folder).pooling is None
+        return
+    with pytest.raises(SetupError) as caught:
+        describe(folder)
+    assert caught.value.code == code
+    assert words in caught.value.message
+
+
+def test_weights_for_pytorch_are_to_be_exported(tmp_path):
+    folder = write_embedder(tmp_path / "m")
+    (folder / "model.onnx").rename(folder / "model.safetensors")
+    with pytest.raises(SetupError) as caught:
+        describe(folder)
+    assert caught.value.hint == f"flowllm export {folder}"
+
+
+def test_a_graph_without_a_known_task(tmp_path):
+    folder = write_embedder(tmp_path / "m")
+    model = onnx.load(folder / "model.onnx")
+    model.graph.node[-1].output[0] = model.graph.output[0].name = "pixels"
+    onnx.save(model, folder / "model.onnx")
+    with pytest.raises(SetupError) as caught:
+        describe(folder)
+    assert (caught.value.code, "pixels" in caught.value.message) == ("capability_mismatch", True)
+
+
+def test_a_classifier(tmp_path):
+    assert describe(write_classifier(tmp_path / "m", TWO, ["no", "yes"])).labels == ("no", "yes")
