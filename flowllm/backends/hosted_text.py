@@ -1,16 +1,18 @@
 """Bodies of the text models on Amazon Bedrock that have formats of their own: Titan, Llama, Cohere, AI21, Mistral.
 
 `BODIES` makes the body of a chat, one function a family; the models take text alone. `TOLD` tells an
-answer, or a piece of one, as a chat completion: each family names the same few facts otherwise. Claude
-alone tells messages.
+answer, or a piece of one, as a chat completion, and `TextDecoder` reads it: each family names the same few
+facts otherwise. Claude alone tells messages.
 """
 
 from collections.abc import Callable, Mapping
 from itertools import pairwise
 from typing import Any
 
-from flowllm.backends.answers import count_of
+from flowllm.backends.answers import count_of, invalid, object_of
+from flowllm.backends.chat_completions import CompletionDecoder, require_known
 from flowllm.backends.content import prompt_of, require_text, wanted_shape
+from flowllm.backends.framing import Frame
 from flowllm.core.request import Chat
 
 Body = dict[str, Any]
@@ -30,61 +32,34 @@ def metrics_of(told: Mapping[str, Any]) -> Body | None:
 
 
 def _titan(name: str, request: Chat) -> Body:
-    sampling = request.sampling
-    drawn = {
-        "maxTokenCount": sampling.max_output_tokens,
-        "temperature": sampling.temperature,
-        "topP": sampling.top_p,
-        "stopSequences": list(sampling.stop) or None,
-    }
-    return {"inputText": prompt_of(request), "textGenerationConfig": _said(drawn)}
+    drawn = _drawn(request, "maxTokenCount", "temperature", "topP", "stopSequences")
+    return {"inputText": prompt_of(request), "textGenerationConfig": drawn}
 
 
 def _llama(name: str, request: Chat) -> Body:
-    sampling = request.sampling
     prompt = _llama_2(request) if "llama2" in name else _llama_3(request)
-    drawn = {"max_gen_len": sampling.max_output_tokens, "temperature": sampling.temperature, "top_p": sampling.top_p}
-    return {"prompt": prompt, **_said(drawn)}
+    return {"prompt": prompt, **_drawn(request, "max_gen_len", "temperature", "top_p")}
 
 
 def _cohere(name: str, request: Chat) -> Body:
-    sampling = request.sampling
-    drawn = {
-        "max_tokens": sampling.max_output_tokens,
-        "temperature": sampling.temperature,
-        "p": sampling.top_p,
-        "stop_sequences": list(sampling.stop) or None,
-    }
+    drawn = _drawn(request, "max_tokens", "temperature", "p", "stop_sequences")
     if "command-r" not in name:
-        return {"prompt": prompt_of(request), **_said(drawn)}
+        return {"prompt": prompt_of(request), **drawn}
     turns = _turns(request)
     system = "\n\n".join(text for role, text in turns if role == "system")
     said = [(role, text) for role, text in turns if role != "system"]
     history = [{"role": "USER" if role == "user" else "CHATBOT", "message": text} for role, text in said[:-1]]
     chat = {"message": said[-1][1] if said else "", "chat_history": history or None, "preamble": system or None}
-    return _said({**chat, **drawn, "seed": sampling.seed})
+    return _said({**chat, **drawn, "seed": request.sampling.seed})
 
 
 def _ai21(name: str, request: Chat) -> Body:
-    sampling = request.sampling
-    drawn = {
-        "maxTokens": sampling.max_output_tokens,
-        "temperature": sampling.temperature,
-        "topP": sampling.top_p,
-        "stopSequences": list(sampling.stop) or None,
-    }
-    return {"prompt": prompt_of(request), **_said(drawn)}
+    return {"prompt": prompt_of(request), **_drawn(request, "maxTokens", "temperature", "topP", "stopSequences")}
 
 
 def _mistral(name: str, request: Chat) -> Body:
-    sampling = request.sampling
-    drawn = {
-        "max_tokens": sampling.max_output_tokens,
-        "temperature": sampling.temperature,
-        "top_p": sampling.top_p,
-        "stop": list(sampling.stop) or None,
-    }
-    return {"prompt": _instructed(_turns(request), "{}\n\n"), **_said(drawn)}
+    prompt = _instructed(_turns(request), "{}\n\n")
+    return {"prompt": prompt, **_drawn(request, "max_tokens", "temperature", "top_p", "stop")}
 
 
 BODIES: Mapping[str, Callable[[str, Chat], Body]] = {
@@ -95,6 +70,13 @@ BODIES: Mapping[str, Callable[[str, Chat], Body]] = {
     "mistral": _mistral,
 }
 """The model's name and a chat to the body, by family."""
+
+
+def _drawn(request: Chat, *names: str) -> Body:
+    """How the answer is drawn, under a family's words for length, temperature, top p and ends; some know no ends."""
+    sampling = request.sampling
+    values = (sampling.max_output_tokens, sampling.temperature, sampling.top_p, list(sampling.stop) or None)
+    return _said(dict(zip(names, values, strict=False)))
 
 
 def _said(body: Body) -> Body:
@@ -181,7 +163,7 @@ def _mistral_told(told: Body) -> Body:
     return _completion(first["text"], first.get("stop_reason"), None)
 
 
-def _claude_told(told: Body) -> Body:
+def claude_told(told: Body) -> Body:
     """Messages as they are; the completions that Claude gave before messages as the beginning of one."""
     if "completion" not in told:
         return told
@@ -190,6 +172,26 @@ def _claude_told(told: Body) -> Body:
     content = [{"type": "text", "text": told["completion"]}]
     message = {"content": content, "stop_reason": told.get("stop_reason"), "usage": usage if counted else None}
     return {"type": "message_start", "message": message}
+
+
+class TextDecoder(CompletionDecoder):
+    """Frames of an answer of a family to deltas, each told as a chat completion first."""
+
+    __slots__ = ("_family",)
+
+    def __init__(self, family: str) -> None:
+        super().__init__()
+        self._family = family
+
+    def _load(self, frame: Frame) -> Body:
+        body = object_of(frame)
+        try:
+            told = TOLD[self._family](body)
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError):
+            raise invalid(frame, f"is not of the shape of an answer of the family {self._family}") from None
+        if "choices" not in told:
+            require_known(told, frame, self.kind)
+        return told
 
 
 def _counted(tell: Tell) -> Tell:
@@ -205,7 +207,6 @@ def _counted(tell: Tell) -> Tell:
 
 
 TOLD: Mapping[str, Tell] = {
-    "anthropic": _claude_told,
     "titan": _counted(_titan_told),
     "llama": _counted(_llama_told),
     "cohere": _counted(_cohere_told),
@@ -213,7 +214,7 @@ TOLD: Mapping[str, Tell] = {
     "mistral": _counted(_mistral_told),
     "openai": _counted(_chat_told),
 }
-"""An answer, or a piece, to what the decoder of the family's wire reads; KeyError and the like for what is none."""
+"""An answer, or a piece, as a chat completion, by family; KeyError and the like for what is none."""
 
 
 def _completion(

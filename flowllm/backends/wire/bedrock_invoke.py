@@ -14,11 +14,11 @@ from urllib.parse import quote
 
 import orjson
 
-from flowllm.backends.answers import invalid, object_of, with_text
+from flowllm.backends.answers import AnswerDecoder, invalid, object_of, with_text
 from flowllm.backends.content import Spoken, Vocabulary, merged
 from flowllm.backends.framing import Frame
 from flowllm.backends.hosted import family_of
-from flowllm.backends.hosted_text import BODIES, TOLD, Tell
+from flowllm.backends.hosted_text import BODIES, TOLD, Tell, TextDecoder, claude_told
 from flowllm.backends.thinking import ROOM, Sampled
 from flowllm.backends.vectors import OneByOne, VectorsDecoder, after_first
 from flowllm.backends.wire import Decoder, HttpParts, find_wire, model_of
@@ -83,8 +83,11 @@ class Wire(Spoken[Quirks]):
             if family == "cohere" or len(request.texts) <= 1:
                 return VectorsDecoder(_vectors, len(request.texts))
             return OneByOne(VectorsDecoder(_vectors, 1), after_first(self.encode, request))
+        kind = f"an answer of the family {family}"
+        if family in TOLD:
+            return Unwrapped(TextDecoder(family), kind)
         inner = self._wire(request.model, family).decoder(request)
-        return Unwrapped(inner, TOLD.get(family), f"an answer of the family {family}")
+        return Unwrapped(inner, kind, claude_told if family == "anthropic" else None)
 
     def _of(self, model: str) -> tuple[str, str]:
         """The provider's name of a model, and its family."""
@@ -151,7 +154,7 @@ class Unwrapped:
 
     __slots__ = ("_decoder", "_kind", "_told")
 
-    def __init__(self, decoder: Decoder, told: Tell | None = None, kind: str = "an answer") -> None:
+    def __init__(self, decoder: Decoder | AnswerDecoder, kind: str, told: Tell | None = None) -> None:
         self._decoder = decoder
         self._told = told
         self._kind = kind
@@ -206,4 +209,4 @@ class Unwrapped:
             return frame
         body = object_of(frame)
         told = self._told(body)
-        return frame if told is body and "choices" not in body else Frame(orjson.dumps(told), whole=frame.whole)
+        return frame if told is body else Frame(orjson.dumps(told), whole=frame.whole)
