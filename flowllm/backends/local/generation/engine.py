@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+_INFINITE = float("inf")
 SLOTS = 8
 """Answers written side by side."""
 CHUNK = 256
@@ -72,6 +73,10 @@ class Writing:
     read: int = 0
     last: int = -1
     count: int = 0
+    plain: bool = False
+
+    def __post_init__(self) -> None:
+        self.plain = self.sampler.how.plain
 
     def advance(self, logits: "NDArray[np.float32]", best: int | None = None) -> Piece:
         """The next token. ``best`` is the place of the largest number, where it is known."""
@@ -90,7 +95,7 @@ class Writing:
         return Piece(shown, drawn)
 
     def _drawn(self, logits: "NDArray[np.float32]", best: int | None) -> Drawn:
-        if best is not None and self.grammar is None and self.sampler.how.plain and float("-inf") < logits[best]:
+        if best is not None and self.grammar is None and self.plain and -_INFINITE < logits[best] < _INFINITE:
             return Drawn(best)
         allowed = None if self.grammar is None else self.grammar.allowed()
         return self.sampler.draw(logits, allowed)
@@ -191,9 +196,10 @@ class Engine:
 
     def _write(self, rows: list[int], told: list[tuple[Writing, Piece]]) -> None:
         assert self._cache is not None
-        found = self._cache.step({row: self._rows[row].last for row in rows})
-        for row, logits in found.items():
-            self._advance(row, logits, int(logits.argmax()), told)
+        logits, places = self._cache.step({row: self._rows[row].last for row in rows})
+        best = logits.argmax(axis=1).tolist()
+        for row, place in places.items():
+            self._advance(row, logits[place], best[place], told)
 
     def _advance(
         self, row: int, logits: "NDArray[np.float32]", best: int | None, told: list[tuple[Writing, Piece]]

@@ -10,7 +10,7 @@ Only the worker of a model uses its cache. Logits are float32.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 from flowllm.backends.local.generation.graph import Decoder
 
@@ -21,6 +21,13 @@ _ROOM = 256
 """Tokens that a shared buffer is made for at first; it doubles when they do not suffice."""
 
 
+class Stepped(NamedTuple):
+    """Logits of shape (places, vocabulary), good until the next run, and the place of each row in them."""
+
+    logits: "NDArray[Any]"
+    places: dict[int, int]
+
+
 class Cache(Protocol):
     """Rows by number; a row is free until it is read into, and again once it is dropped."""
 
@@ -28,8 +35,8 @@ class Cache(Protocol):
         """Go on with the prompt of a row; the logits after its last token, of shape (vocabulary,)."""
         ...
 
-    def step(self, tokens: "dict[int, int]") -> "dict[int, NDArray[Any]]":
-        """One more token for each row named; the logits after it."""
+    def step(self, tokens: dict[int, int]) -> "Stepped":
+        """One more token for each row named."""
         ...
 
     def drop(self, row: int) -> None:
@@ -61,6 +68,7 @@ class SharedCache:
         self._place: dict[int, int] = {}
         self._binding = decoder.session.io_binding()
         self._bound: tuple[int, int, int] | None = None
+        self._logits: NDArray[Any] | None = None
 
     def read(self, row: int, tokens: Sequence[int]) -> "NDArray[Any]":
         """As `Cache`."""
@@ -79,12 +87,11 @@ class SharedCache:
         last: NDArray[Any] = logits[0, -1]
         return last
 
-    def step(self, tokens: dict[int, int]) -> "dict[int, NDArray[Any]]":
+    def step(self, tokens: dict[int, int]) -> Stepped:
         """As `Cache`."""
         import numpy as np
 
-        places = {row: self._place[row] for row in tokens}
-        lengths = np.array(self._lengths)
+        lengths, places = np.array(self._lengths), {row: self._place[row] for row in tokens}
         wide = int(lengths.max()) + 1
         self._make_room(len(lengths), wide)
         kind = self._decoder.whole
@@ -98,7 +105,7 @@ class SharedCache:
         logits = self._run(feeds, 0, len(lengths))
         for place in places.values():
             self._lengths[place] += 1
-        return {row: logits[place, -1] for row, place in places.items()}
+        return Stepped(logits[:, -1], places)
 
     def drop(self, row: int) -> None:
         """As `Cache`."""
@@ -155,10 +162,11 @@ class SharedCache:
             if name != "attention_mask" or decoder.masked:
                 binding.bind_cpu_input(name, value)
         shape = (rows, feeds["input_ids"].shape[1], decoder.vocabulary)
-        logits = np.empty(shape, decoder.counts)
-        binding.bind_output("logits", "cpu", 0, logits.dtype, shape, logits.ctypes.data)
+        if self._logits is None or self._logits.shape != shape:
+            self._logits = np.empty(shape, decoder.counts)
+            binding.bind_output("logits", "cpu", 0, self._logits.dtype, shape, self._logits.ctypes.data)
         decoder.session.run_with_iobinding(binding)
-        return logits.astype(np.float32, copy=False)
+        return self._logits.astype(np.float32, copy=False)
 
     def _bind(self, first: int, rows: int) -> None:
         """Give rows of the buffers to the graph, to read and to write."""
@@ -254,7 +262,7 @@ class GrownCache:
         last: NDArray[Any] = logits[0, -1]
         return last
 
-    def step(self, tokens: dict[int, int]) -> "dict[int, NDArray[Any]]":
+    def step(self, tokens: dict[int, int]) -> Stepped:
         """As `Cache`."""
         import numpy as np
 
@@ -263,7 +271,7 @@ class GrownCache:
         assert self._batch is not None
         ids = np.array([[tokens[row]] for row in self._rows])
         logits, self._batch = _grown(self._decoder, ids, self._batch)
-        return {row: logits[place, -1] for place, row in enumerate(self._rows)}
+        return Stepped(logits[:, -1], {row: place for place, row in enumerate(self._rows)})
 
     def drop(self, row: int) -> None:
         """As `Cache`."""
@@ -334,9 +342,12 @@ class SingleCache:
         last: NDArray[Any] = logits[0, -1]
         return last
 
-    def step(self, tokens: dict[int, int]) -> "dict[int, NDArray[Any]]":
+    def step(self, tokens: dict[int, int]) -> Stepped:
         """As `Cache`."""
-        return {row: self.read(row, [token]) for row, token in tokens.items()}
+        import numpy as np
+
+        logits = np.stack([self.read(row, [token]) for row, token in tokens.items()])
+        return Stepped(logits, {row: place for place, row in enumerate(tokens)})
 
     def drop(self, row: int) -> None:
         """As `Cache`."""

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     Logits = NDArray[np.float32]
 
-_FEW = 1024
-"""Tokens among which a nucleus is looked for before the whole vocabulary is sorted."""
+_SURELY = 0.999
+"""What a bound in single precision may be off by."""
 
 _LOGPROBS = 20
 _MODELS_OWN = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty")
@@ -185,21 +185,25 @@ class Sampler:
 
 
 def nucleus(logits: "Logits", how: Drawing) -> "tuple[NDArray[np.int64], NDArray[np.float64]]":
-    """The tokens that may be drawn, best first, and their shares of what is left of the probability."""
+    """The tokens that may be drawn, best first where some may not, and their shares of what is left."""
     import numpy as np
 
-    scores = logits.astype(np.float64) / how.temperature
-    scores = np.exp(scores - scores.max())
-    whole = scores.sum()
-    tokens = _best(scores, how.top_k or (_FEW if how.top_p < 1 else len(scores)))
-    if not how.top_k and scores[tokens].sum() < how.top_p * whole:
-        tokens = _best(scores, len(scores))
-    shares = scores[tokens]
+    scores = np.exp((logits - logits.max()) / np.float32(how.temperature))
+    whole = float(scores.sum(dtype=np.float64))
+    if how.top_k:
+        tokens = _best(scores, how.top_k)
+    elif how.top_p < 1 or how.min_p:
+        # What is rarer than this makes up less than the nucleus leaves out.
+        least = max(how.min_p, _SURELY * (1 - how.top_p) * whole / len(scores))
+        tokens = np.flatnonzero(scores >= least)
+        tokens = tokens[np.argsort(-scores[tokens], kind="stable")]
+    else:
+        tokens = np.arange(len(scores))
+    shares = scores[tokens].astype(np.float64)
     if how.top_p < 1:
-        before = np.cumsum(shares) - shares
         # The nucleus is of what `top_k` left in; the first token is always in it.
         within = shares.sum() if how.top_k else whole
-        kept = max(1, int(np.count_nonzero(before < how.top_p * within)))
+        kept = max(1, int(np.count_nonzero(np.cumsum(shares) - shares < how.top_p * within)))
         tokens, shares = tokens[:kept], shares[:kept]
     if how.min_p:
         kept = int(np.count_nonzero(shares >= how.min_p * shares[0]))
@@ -207,7 +211,7 @@ def nucleus(logits: "Logits", how: Drawing) -> "tuple[NDArray[np.int64], NDArray
     return tokens, shares / shares.sum()
 
 
-def _best(scores: "NDArray[np.float64]", count: int) -> "NDArray[np.int64]":
+def _best(scores: "NDArray[Any]", count: int) -> "NDArray[np.int64]":
     """The ``count`` best, best first."""
     import numpy as np
 
