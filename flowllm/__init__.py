@@ -11,17 +11,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from flowllm.api import Flow, node
+    from flowllm.api import Flow, models, node
     from flowllm.api.counting import count as count_tokens
     from flowllm.core.errors import FlowError
 
 __version__ = "0.1.0"
-__all__ = ["Flow", "FlowError", "__version__", "count_tokens", "node"]
+__all__ = ["Flow", "FlowError", "__version__", "count_tokens", "models", "node"]
 
 _HOMES = {
     "Flow": ("flowllm.api", "Flow"),
     "FlowError": ("flowllm.core.errors", "FlowError"),
     "count_tokens": ("flowllm.api.counting", "count"),
+    "models": ("flowllm.api.models", ""),
     "node": ("flowllm.api", "node"),
 }
 
@@ -31,7 +32,8 @@ def __getattr__(name: str) -> object:
     if name not in _HOMES:
         raise AttributeError(f"module 'flowllm' has no attribute '{name}'")
     home, there = _HOMES[name]
-    return getattr(import_module(home), there)
+    module = import_module(home)
+    return getattr(module, there) if there else module
 
 
 def __dir__() -> list[str]:

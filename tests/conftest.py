@@ -9,6 +9,9 @@ from hypothesis import settings
 settings.register_profile("suite", deadline=None, max_examples=60)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "suite"))
 
+TODAY = "2026-09-01"
+"""The day by which models count as deprecated in tests."""
+
 FOLDERS = ("CACHE", "CONFIG", "DATA", "STATE")
 
 
@@ -23,4 +26,5 @@ def own_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
             patch.delenv(name)
         for name in ("FLOWLLM_EXTRAS", "NO_COLOR", "FORCE_COLOR", "CI"):
             patch.delenv(name, raising=False)
+        patch.setenv("FLOWLLM_TODAY", TODAY)
         yield

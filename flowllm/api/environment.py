@@ -1,7 +1,9 @@
 """What pipelines run in: kinds, providers, keys, a cache. Nothing of it is touched before it is used."""
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
@@ -45,7 +47,8 @@ class Environment:
     rules of the mock provider; ``providers`` overrides provider files (``{"openai": {"base_url":
     ...}}``), ``provider_words`` are the words of a command line that say the same; ``cache_folder``
     replaces the user's cache folder; ``registered`` are kinds of one's own, functions too; ``schemas`` are
-    pydantic models that pipelines name as ``schemas.NAME``. Folders may be given as text.
+    pydantic models that pipelines name as ``schemas.NAME``. Folders may be given as text. ``today`` is the day by
+    which models count as deprecated; None is the one that the variable FLOWLLM_TODAY names, else that of the clock.
     """
 
     project: Path = field(default_factory=Path.cwd)
@@ -55,6 +58,7 @@ class Environment:
     registered: "Mapping[str, type[Node] | Callable[..., Any]]" = field(default_factory=dict)
     provider_words: Sequence[str] = ()
     schemas: "Mapping[str, type[BaseModel]]" = field(default_factory=dict)
+    today: date | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "project", Path(self.project))
@@ -109,6 +113,18 @@ class Environment:
             return Origin(note=f"Environment(providers=...): {way}")
         marks = load_yaml(read_text_file(file), str(file))[1].at(*steps)
         return marks.key if part == "key" else marks.text
+
+    @property
+    def day(self) -> date:
+        """Today, in UTC."""
+        if self.today is not None:
+            return self.today
+        told = os.environ.get("FLOWLLM_TODAY", "")
+        try:
+            return date.fromisoformat(told) if told else datetime.now(UTC).date()
+        except ValueError:
+            hint = "FLOWLLM_TODAY=2026-11-22"
+            raise UsageError("bad_value", f"FLOWLLM_TODAY is no day: `{told}`", hint=hint) from None
 
     @cached_property
     def keys(self) -> "KeySource":

@@ -1,0 +1,266 @@
+"""What a usage of a model costs, line by line, with the rules that were applied.
+
+A usage is told in the house's words, as a mapping or as words of a command line (``input=300000``), or it is what a
+provider sent: its usage object, a whole answer, or the text of a stream. Unknown prices stay unknown.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+import orjson
+
+from flowllm.api.environment import Environment
+from flowllm.api.model_facts import Model, show
+from flowllm.core.card import ProviderCard
+from flowllm.core.delta import Delta, Usage
+from flowllm.core.errors import FlowError, UsageError
+from flowllm.core.event import Cost, Line
+from flowllm.core.nearest import did_you_mean
+from flowllm.core.prices import TOKENS, UNITS, Prices
+from flowllm.core.record import record
+from flowllm.core.request import Chat, Embed, Message, Request, Rerank, Text
+from flowllm.pricing.cost import pricing_of
+
+_COUNTS = ("input", "output", "cached_input", "cache_write", "reasoning")
+_TERMS = ("service", "region", "speed", "variant")
+_CLASSES = tuple(word for word in TOKENS if word not in _COUNTS)
+_WRITTEN = re.compile(r"cache_write[._](\d+[mh])")
+WORDS = (*_COUNTS, "cache_write.5m", "cache_write.1h", *_CLASSES, *UNITS, *_TERMS, "at")
+"""What a usage is told with. ``input`` is the whole prompt, ``output`` the whole answer."""
+
+_SHELLS: Mapping[str, Mapping[str, Any]] = {
+    "usage": {},
+    "usageMetadata": {},
+    "usage ": {"type": "message", "role": "assistant", "content": []},
+    "usage  ": {"object": "response", "status": "completed", "output": []},
+    "usage   ": {"output": {"message": {"role": "assistant", "content": []}}, "stopReason": "end_turn"},
+    "usage    ": {"message": {"role": "assistant", "content": []}, "finish_reason": "COMPLETE"},
+}
+"""Answers around a usage object, by the key that holds it; blanks tell keys of the same name apart."""
+
+
+@record
+class Bill:
+    """What a usage costs. ``rules`` say in words why prices are what they are, and what is not known."""
+
+    model: Model
+    usage: Usage
+    cost: Cost
+    rules: tuple[str, ...] = ()
+
+    def to_data(self) -> dict[str, Any]:
+        """As JSON, money as text; null is unknown."""
+        cost, card = self.cost, self.model.card
+        return {
+            "model": self.model.name,
+            "total": None if cost.total is None else f"{cost.total:f}",
+            "lines": [_line(line) for line in cost.items],
+            "rules": list(self.rules),
+            "reported": None if cost.reported is None else f"{cost.reported:f}",
+            "said_of": cost.source,
+            "version": cost.version,
+            "source": ((card.prices.source if card.prices else "") or card.source) if card else "",
+        }
+
+
+def _line(line: Line) -> dict[str, Any]:
+    return {
+        "item": line.item,
+        "quantity": str(line.quantity) if isinstance(line.quantity, Decimal) else line.quantity,
+        "unit": line.unit,
+        "price": None if line.price is None else f"{line.price:f}",
+        "amount": None if line.amount is None else f"{line.amount:f}",
+        "condition": line.condition,
+    }
+
+
+def bill(environment: Environment, name: str, usage: Usage, at: float | None = None) -> Bill:
+    """What ``usage`` of ``provider/model`` costs; ``at`` (seconds since 1970) for prices of a time of day."""
+    model = show(environment, name)
+    wall = (lambda: at) if at is not None else None
+    catalog = environment.catalog
+    if model.askable or model.card is None:
+        cost = pricing_of(catalog, wall)(name, usage)
+    else:
+        from flowllm.pricing.cost import price
+
+        cost = price(model.card, usage, at)
+    return Bill(model, usage, cost, tuple(_rules(model, usage, cost)))
+
+
+def _rules(model: Model, usage: Usage, cost: Cost) -> Iterator[str]:
+    prices = model.card.prices if model.card else None
+    if model.free or cost.source == "free":
+        yield "it costs nothing, whatever is asked"
+        return
+    if prices is None:
+        yield "no price of this model is known"
+        return
+    own = {rate.item for rate in prices.rates}
+    for line in cost.items:
+        if line.price is None:
+            yield f"no price is known for `{line.item}`" + (f" in the class `{usage.service}`" if usage.service else "")
+            continue
+        if line.item not in own:
+            yield f"`{line.item}` has no price of its own and is paid as what it is part of"
+        if line.condition:
+            yield f"`{line.item}`: {line.condition}"
+    if any("tokens" in line.condition for line in cost.items):
+        yield "the price of a long prompt holds for the whole request"
+    if "corrected" in cost.source:
+        yield "classes that are larger than what holds them were cut"
+    yield from _other_times(prices)
+
+
+def _other_times(prices: Prices) -> Iterator[str]:
+    for hours in prices.hours:
+        yield f"other prices hold from {hours.start} to {hours.end} UTC; at=2026-11-22T{hours.start} tells the time"
+
+
+def usage_of_words(words: Iterable[str]) -> tuple[Usage, float | None]:
+    """A usage from ``name=value`` words, and when it was (seconds since 1970); `UsageError` for others."""
+    told: dict[str, str] = {}
+    for word in words:
+        name, sign, value = word.partition("=")
+        if not sign:
+            raise UsageError("bad_usage", f"`{word}` is not `name=value`", hint="input=300000 output=1000")
+        told[name.strip().replace("-", "_")] = value.strip()
+    return usage_of_mapping(told)
+
+
+def usage_of_mapping(told: Mapping[str, Any]) -> tuple[Usage, float | None]:
+    """A usage from the house's words, and when it was. What is not told of prompt and answer is 0."""
+    counts: dict[str, Any] = {"input": 0, "output": 0}
+    classes: dict[str, int] = {}
+    written: dict[str, int] = {}
+    units: dict[str, int | Decimal] = {}
+    at = None
+    for name, value in _flat(told):
+        lifetime = _WRITTEN.fullmatch(name)
+        if name in _COUNTS:
+            counts[name] = _count(name, value)
+        elif lifetime:
+            written[lifetime[1]] = _count(name, value)
+        elif name in _CLASSES:
+            classes[name] = _count(name, value)
+        elif name in UNITS:
+            units[name] = _amount(name, value)
+        elif name in _TERMS:
+            counts[name] = str(value)
+        elif name == "at":
+            at = _moment(str(value))
+        else:
+            hint = did_you_mean(name, WORDS, f"known: {', '.join(WORDS)}")
+            raise UsageError("bad_usage", f"nothing is counted as `{name}`", hint=hint)
+    return Usage(**counts, classes=classes, written=written, units=units), at
+
+
+def _flat(told: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Words and values; those of inner mappings as if they stood outside."""
+    for name, value in told.items():
+        if name == "written" and isinstance(value, Mapping):
+            yield from ((f"cache_write.{lifetime}", count) for lifetime, count in value.items())
+        elif name in ("classes", "units") and isinstance(value, Mapping):
+            yield from value.items()
+        elif value is not None:
+            yield name, value
+
+
+def _amount(name: str, value: Any) -> int | Decimal:
+    try:
+        amount = Decimal(str(value).replace("_", ""))
+    except InvalidOperation:
+        amount = Decimal("NaN")
+    if isinstance(value, bool) or not amount.is_finite() or amount < 0:
+        raise UsageError("bad_usage", f"`{name}` is a number from 0 on, not `{value}`", hint=f"{name}=1000")
+    return int(amount) if amount == amount.to_integral_value() else amount
+
+
+def _count(name: str, value: Any) -> int:
+    amount = _amount(name, value)
+    if isinstance(amount, Decimal):
+        raise UsageError("bad_usage", f"`{name}` is a whole number of tokens, not `{value}`", hint=f"{name}=1000")
+    return amount
+
+
+def _moment(text: str) -> float:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise UsageError("bad_usage", f"`{text}` is no time", hint="at=2026-11-22T16:30") from None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+def usage_of_bytes(environment: Environment, name: str, data: bytes) -> Usage:
+    """A usage from what a file holds: the house's words as JSON, a provider's usage object, an answer or a stream.
+
+    `UsageError` where the provider's formats tell no usage.
+    """
+    with suppress(orjson.JSONDecodeError):
+        value = orjson.loads(data)
+        if isinstance(value, Mapping) and value and all(_is_ours(key) for key in value):
+            return usage_of_mapping(value)[0]
+    card = _card(environment, name.partition("/")[0])
+    for piece in (data, *_shells(data)):
+        for task, wire in _wires(card):
+            usage = _decoded(card, wire, _asked(task, name), piece)
+            if usage is not None:
+                return usage
+    message = f"no usage is told there in a format of `{card.name}`"
+    raise UsageError("bad_usage", message, hint='{"input": 300000, "output": 1000} says it in flowllm\'s own words')
+
+
+def _is_ours(key: str) -> bool:
+    return key in WORDS or key in ("classes", "written", "units") or bool(_WRITTEN.fullmatch(key))
+
+
+def _card(environment: Environment, provider: str) -> ProviderCard:
+    """The provider's card; one that only the registry knows is taken to speak as most do."""
+    known = environment.catalog.providers
+    return known[provider] if provider in known else ProviderCard(provider, wire={"chat": "openai_chat"})
+
+
+def _wires(card: ProviderCard) -> list[tuple[str, str]]:
+    """Tasks and the formats that answers to them have; who speaks chat completions may speak responses as well."""
+    also = [("chat", "openai_responses")] if card.wire.get("chat") == "openai_chat" else []
+    return [*card.wire.items(), *also]
+
+
+def _shells(data: bytes) -> list[bytes]:
+    """A usage object as an answer with nothing but a usage, in every shape that answers have."""
+    try:
+        value = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        return []
+    if not isinstance(value, Mapping):
+        return []
+    inner = value["usage"] if len(value) == 1 and isinstance(value.get("usage"), Mapping) else value
+    return [orjson.dumps({**shell, key.strip(): inner}) for key, shell in _SHELLS.items()]
+
+
+def _asked(task: str, name: str) -> Request:
+    if task == "embed":
+        return Embed(name, ("x",))
+    if task == "rerank":
+        return Rerank(name, "x", ("x",))
+    return Chat(name, (Message("user", (Text("x"),)),))
+
+
+def _decoded(card: ProviderCard, wire_name: str, request: Request, data: bytes) -> Usage | None:
+    """The last usage that a wire reads there; None where it reads none."""
+    from flowllm.backends.framing import Sniffed
+    from flowllm.backends.wire import find_wire
+
+    found: list[Delta] = []
+    with suppress(FlowError, ValueError, KeyError):  # whatever is no answer of this wire
+        wire = find_wire(wire_name, card)
+        framing, decoder = Sniffed(json=wire.encode(request).json), wire.decoder(request)
+        for frames in (framing.feed(data), framing.finish()):
+            found += [delta for frame in frames for delta in decoder.feed(frame)]
+        found += decoder.finish()
+    usages: Sequence[Usage] = [delta for delta in found if isinstance(delta, Usage)]
+    return next((one for one in reversed(usages) if one.input is not None or one.output is not None or one.units), None)

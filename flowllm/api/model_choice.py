@@ -1,0 +1,252 @@
+"""Which model suits a need: those that fit, and the best of them with reasons. Unknown is never taken for yes."""
+
+from collections.abc import Iterable, Sequence
+from datetime import date
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from flowllm.api.environment import Environment
+from flowllm.api.model_facts import CAPABILITIES, TASKS, Model, brief, known_models, listed
+from flowllm.api.providers import SAME_AS, is_local, key_state
+from flowllm.core.errors import UsageError
+from flowllm.core.nearest import did_you_mean
+from flowllm.core.prices import EXACT
+from flowllm.core.record import record
+
+_SAME_AS = {
+    **SAME_AS,
+    "image": "images", "image_input": "images", "structured_output": "json_schema", "schema": "json_schema",
+    "tool_use": "tools", "functions": "tools", "audio": "audio_input", "video": "video_input", "cache": "caching",
+    "web": "web_search", "documents": "pdf",
+}  # fmt: skip
+"""Other words for capabilities."""
+
+_SAME_TASK = {
+    "embeddings": "embed", "embedding": "embed", "ranking": "rerank", "completion": "chat", "responses": "chat",
+    "image_generation": "image", "tts": "speech", "stt": "transcription", "video_generation": "video",
+}  # fmt: skip
+_MADE_UP = "mock"
+_CARRIED = ("chat", "embed", "rerank")
+"""Tasks that pipelines can ask for."""
+
+_MET, _KEY, _NAMED, _LOCAL = 10, 5, 3, 2
+_CHEAP = (("0.25", 10), ("0.5", 8), ("1", 7), ("2", 5), ("5", 3), ("10", 1))
+"""Points for at most so many dollars for a million tokens, of which three in four are read."""
+_LONG = ((1_000_000, 4), (200_000, 3), (128_000, 2), (32_000, 1))
+"""Points for reading at least so many tokens."""
+
+
+@record(kw_only=True)
+class Need:
+    """What a model must have. ``supports`` are capabilities, in their own words or others (vision, thinking).
+
+    ``context`` and ``output`` are tokens that it reads and writes at least; the two prices are dollars for a million
+    tokens at most, without conditions. ``unknown`` keeps models of which not all of this is known, ``deprecated``
+    those whose day is past, ``every`` those of providers that have no file, which no pipeline can ask.
+    """
+
+    supports: Sequence[str] = ()
+    context: int = 0
+    output: int = 0
+    max_input_price: Decimal | int | str | None = None
+    max_output_price: Decimal | int | str | None = None
+    task: str = "chat"
+    provider: str = ""
+    unknown: bool = False
+    deprecated: bool = False
+    every: bool = False
+
+
+@record
+class Match:
+    """A model that fits; of ``unknown`` nothing is known there."""
+
+    model: Model
+    unknown: tuple[str, ...] = ()
+
+    def to_data(self) -> dict[str, Any]:
+        """As JSON."""
+        return {**brief(self.model), "unknown": list(self.unknown)}
+
+
+@record
+class Recommended:
+    """A model and why: its score is the sum of the points of its reasons, none of them below nought."""
+
+    model: Model
+    score: int
+    reasons: tuple[tuple[int, str], ...]
+    unknown: tuple[str, ...] = ()
+
+    def to_data(self) -> dict[str, Any]:
+        """As JSON."""
+        reasons = [{"points": points, "reason": reason} for points, reason in self.reasons]
+        return {**brief(self.model), "score": self.score, "reasons": reasons, "unknown": list(self.unknown)}
+
+
+@record
+class _Wanted:
+    """A need in the house's own words."""
+
+    supports: tuple[str, ...]
+    task: str
+    least: tuple[tuple[str, int], ...]
+    most: tuple[tuple[str, Decimal], ...]
+
+
+def find(environment: Environment, need: Need) -> tuple[Match, ...]:
+    """The models that fit, the cheapest first; those without a price at the end."""
+    wanted = _read(environment, need)
+    matches = []
+    for model in known_models(environment.catalog, need.provider, every=need.every):
+        if not _is_meant(environment, model, wanted.task) or (is_past(model, environment.day) and not need.deprecated):
+            continue
+        unknown = _unknown(model, wanted)
+        if unknown is not None and (need.unknown or not unknown):
+            matches.append(Match(model, unknown))
+    return tuple(sorted(matches, key=lambda one: (len(one.unknown), *_by_price(one.model))))
+
+
+def recommend(environment: Environment, need: Need) -> tuple[Recommended, ...]:
+    """The models that fit, the best first, each with the reasons for its score."""
+    named = {model.name for model in listed(environment.catalog)}
+    found = [_scored(environment, match, _read(environment, need), named) for match in find(environment, need)]
+    return tuple(sorted(found, key=lambda one: (len(one.unknown), -one.score, *_by_price(one.model))))
+
+
+def _is_meant(environment: Environment, model: Model, task: str) -> bool:
+    """Whether the provider is one to ask for this: it makes no answers up, and its formats are not for other tasks."""
+    provider = model.name.partition("/")[0]
+    if provider == _MADE_UP or not model.askable:
+        return provider != _MADE_UP
+    wires = environment.catalog.providers[provider].wire
+    return not wires or task in wires or task not in _CARRIED
+
+
+def is_past(model: Model, day: date) -> bool:
+    """Whether the model's day of deprecation has come."""
+    return model.card is not None and "" < model.card.deprecated <= day.isoformat()
+
+
+def _unknown(model: Model, wanted: _Wanted) -> tuple[str, ...] | None:
+    """What is not known of what is wanted; None where the model is known not to fit."""
+    card = model.card
+    if card is None:
+        return None
+    answers: dict[str, bool | None] = {word: model.can(word) for word in wanted.supports}
+    answers |= {name: _at_least(getattr(card, name), least) for name, least in wanted.least}
+    answers |= {f"{item} price": _at_most(model.per_million(item), most) for item, most in wanted.most}
+    if wanted.task not in card.tasks or False in answers.values():
+        return None
+    return tuple(word for word, answer in answers.items() if answer is None)
+
+
+def _at_least(known: int | None, least: int) -> bool | None:
+    return None if known is None else known >= least
+
+
+def _at_most(known: Decimal | None, most: Decimal) -> bool | None:
+    return None if known is None else known <= most
+
+
+def _scored(environment: Environment, match: Match, wanted: _Wanted, named: set[str]) -> Recommended:
+    model = match.model
+    reasons = [(_MET, f"supports {word}") for word in wanted.supports if model.can(word)]
+    reasons += [(_MET, f"{name}: {getattr(model.card, name):,} tokens") for name, _ in wanted.least
+                if name not in match.unknown]  # fmt: skip
+    reasons += [*_of_price(model), *_of_window(model), *_of_place(environment, model)]
+    if model.name in named:
+        reasons.append((_NAMED, "its provider's file names it"))
+    if model.card is not None and model.card.deprecated:
+        reasons.append((0, f"ends on {model.card.deprecated}"))
+    return Recommended(model, sum(points for points, _ in reasons), tuple(reasons), match.unknown)
+
+
+def _of_price(model: Model) -> list[tuple[int, str]]:
+    blend = blended(model)
+    if blend is None:
+        return [(0, "no price is known")]
+    sides = (("in", model.per_million("input")), ("out", model.per_million("output")))
+    told = " and ".join(f"${amount:f} {side}" for side, amount in sides if amount is not None)
+    if not blend and not model.free:
+        return [(0, "its table tells a price of $0")]
+    points = next((points for most, points in _CHEAP if blend <= Decimal(most)), 0)
+    return [(points, "costs nothing" if model.free else f"{told} for a million tokens")]
+
+
+def _of_window(model: Model) -> list[tuple[int, str]]:
+    window = model.card.context if model.card else None
+    points = next((points for least, points in _LONG if (window or 0) >= least), 0)
+    return [(points, f"reads {window:,} tokens")] if points else []
+
+
+def _of_place(environment: Environment, model: Model) -> list[tuple[int, str]]:
+    provider = model.name.partition("/")[0]
+    if provider not in environment.catalog.providers:
+        return [(0, "its provider has no file: no pipeline can ask it")]
+    card = environment.catalog.providers[provider]
+    key = key_state(environment, card)
+    found = [(_KEY if key.found or not card.auth.required else 0, f"key: {key.said}")]
+    return [*found, (_LOCAL, "answers on this machine")] if is_local(card) else found
+
+
+def blended(model: Model) -> Decimal | None:
+    """Dollars for a million tokens, of which three in four are read; None is unknown."""
+    read, written = model.per_million("input"), model.per_million("output")
+    if read is None or written is None:
+        return read if written is None and model.card and "chat" not in model.card.tasks else None
+    return EXACT.multiply(EXACT.add(EXACT.multiply(read, Decimal(3)), written), Decimal("0.25"))
+
+
+def _by_price(model: Model) -> tuple[bool, Decimal, str]:
+    blend = blended(model)
+    return blend is None, blend or Decimal(0), model.name
+
+
+def _read(environment: Environment, need: Need) -> _Wanted:
+    said = [need.supports] if isinstance(need.supports, str) else need.supports
+    prices = {"input": need.max_input_price, "output": need.max_output_price}
+    return _Wanted(
+        capabilities(environment, said),
+        _task(need.task),
+        tuple((name, least) for name, least in (("context", need.context), ("output", need.output)) if least),
+        tuple((item, _dollars(item, most)) for item, most in prices.items() if most is not None),
+    )
+
+
+def capabilities(environment: Environment, said: Iterable[str]) -> tuple[str, ...]:
+    """Capabilities in the house's words, also several in one with commas between; `UsageError` for unknown ones."""
+    words = [part.strip().lower().replace("-", "_") for word in said for part in word.split(",") if part.strip()]
+    found = tuple(dict.fromkeys(_SAME_AS.get(word, word) for word in words))
+    strange = [word for word in found if word not in CAPABILITIES]
+    own = {word for model in listed(environment.catalog) for word in _told(model)} if strange else set()
+    for word in strange:
+        if word not in own:
+            known = (*CAPABILITIES, *sorted(own - {*CAPABILITIES}))
+            hint = did_you_mean(word, (*known, *_SAME_AS), f"known: {', '.join(known)}")
+            raise UsageError("bad_value", f"`{word}` is no capability", hint=hint)
+    return found
+
+
+def _told(model: Model) -> frozenset[str]:
+    return (model.card.supports or frozenset()) if model.card else frozenset()
+
+
+def _task(said: str) -> str:
+    word = said.strip().lower().replace("-", "_")
+    word = _SAME_TASK.get(word, word)
+    if word not in TASKS:
+        hint = did_you_mean(word, (*TASKS, *_SAME_TASK), f"known: {', '.join(TASKS)}")
+        raise UsageError("bad_value", f"`{said}` is no task", hint=hint)
+    return word
+
+
+def _dollars(item: str, most: Decimal | int | str) -> Decimal:
+    try:
+        amount = Decimal(str(most))
+    except InvalidOperation:
+        amount = Decimal("NaN")
+    if not amount.is_finite() or amount < 0:
+        message = f"the {item} price is a number of dollars for a million tokens, not `{most}`"
+        raise UsageError("bad_value", message, hint=f"--max-{item}-price 1.50")
+    return amount
