@@ -64,7 +64,10 @@ class Places:
     def _absent(self, name: str) -> SetupError:
         known = dict(self.listed())
         looked = " nor ".join(map(str, self.folders))
-        hint = did_you_mean(name, known, "local/") or "flowllm models list --local shows those that are there"
+        hint = (
+            did_you_mean(f"local/{name}", [f"local/{one}" for one in known])
+            or "flowllm models list --local shows those that are there"
+        )
         return SetupError("missing_model_file", f"there is no model `{name}` in {looked}", hint=hint)
 
 

@@ -194,13 +194,17 @@ def _close(models: list[Loaded | None]) -> None:
     """End models and hand their memory back to the system."""
     if not models:
         return
-    for model in models:
-        if model is not None:
-            model.close()
-    models.clear()
+    while models:
+        # No name may keep the last one until memory is collected.
+        _end(models.pop())
     gc.collect()
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)
+
+
+def _end(model: Loaded | None) -> None:
+    if model is not None:
+        model.close()
 
 
 def _gigabytes(size: int) -> str:

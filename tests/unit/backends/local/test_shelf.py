@@ -1,0 +1,246 @@
+import asyncio
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from flowllm.backends.local.manifest import write_manifest
+from flowllm.backends.local.places import Places
+from flowllm.backends.local.settings import MEMORY, Settings, parse_settings
+from flowllm.backends.local.shelf import Shelf
+from flowllm.core.errors import SetupError
+from flowllm.core.scope import Scope
+from tests.local_models.encoders import write_embedder
+
+ROOT = Path(__file__).resolve().parents[4]
+
+
+class Model:
+    provider = "CPUExecutionProvider"
+
+    def __init__(self, description):
+        self.description = description
+        self.closed = False
+
+    def close(self):
+        self.closed = True
+
+
+class Opened:
+    """Opens models that do nothing, and counts."""
+
+    def __init__(self):
+        self.models = []
+        self.gate = threading.Event()
+        self.gate.set()
+
+    def __call__(self, description):
+        assert self.gate.wait(10)
+        self.models.append(Model(description))
+        return self.models[-1]
+
+    def names(self, *, closed):
+        return [model.description.folder.name for model in self.models if model.closed == closed]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("shelf")
+    for name in ("a", "b", "c", "acme/d"):
+        write_embedder(folder / name)
+    return folder
+
+
+@pytest.fixture
+def opened():
+    return Opened()
+
+
+@pytest.fixture
+def shelf(folder, opened):
+    return Shelf(Places(folder.parent, (folder,)), opened, MEMORY)
+
+
+def size(folder):
+    return (folder / "a" / "model.onnx").stat().st_size
+
+
+async def use(shelf, name):
+    async with shelf.held(name, Scope()) as model:
+        return model
+
+
+async def test_a_model_is_loaded_once_for_all(shelf, opened):
+    models = await asyncio.gather(*(use(shelf, "a") for _ in range(20)))
+    assert len(opened.models) == 1
+    assert all(model is opened.models[0] for model in models)
+    assert [(held.name, held.users) for held in shelf.loaded()] == [("a", 0)]
+
+
+async def test_the_one_used_longest_ago_goes_first(folder, opened):
+    shelf = Shelf(Places(folder.parent, (folder,)), opened, 2 * size(folder) + 10)
+    for name in ("a", "b", "a", "c"):
+        await use(shelf, name)
+    assert opened.names(closed=True) == ["b"]
+    assert sorted(opened.names(closed=False)) == ["a", "c"]
+
+
+async def test_what_is_in_use_stays_whatever_the_limit(folder, opened):
+    shelf = Shelf(Places(folder.parent, (folder,)), opened, size(folder) + 10)
+    async with shelf.held("a", Scope()), shelf.held("b", Scope()):
+        assert opened.names(closed=True) == []
+        assert [held.users for held in shelf.loaded()] == [1, 1]
+    assert len(shelf.loaded()) == 1
+
+
+async def test_a_model_larger_than_the_limit_is_told(folder, opened):
+    shelf = Shelf(Places(folder.parent, (folder,)), opened, 10)
+    with pytest.raises(SetupError) as caught:
+        await use(shelf, "a")
+    assert caught.value.code == "device_unavailable"
+    assert caught.value.hint == f"FLOWLLM_MODEL_MEMORY={size(folder)}"
+    assert shelf.loaded() == []
+
+
+async def test_unload_spares_what_is_in_use(shelf, opened):
+    shelf.preload("a", "b")
+    async with shelf.held("a", Scope()):
+        assert shelf.unload() == ["b"]
+    assert opened.names(closed=False) == ["a"]
+    assert shelf.unload("a") == ["a"]
+    assert shelf.loaded() == []
+
+
+async def test_a_failure_leaves_nothing_behind_and_the_next_try_loads(shelf, opened):
+    with pytest.raises(SetupError):
+        await use(shelf, "nothing")
+    assert (await use(shelf, "a")).description.task == "embed"
+    assert [held.name for held in shelf.loaded()] == ["a"]
+
+
+async def test_a_caller_that_goes_while_it_loads_holds_nothing(shelf, opened):
+    opened.gate.clear()
+    task = asyncio.ensure_future(use(shelf, "a"))
+    await asyncio.sleep(0.01)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    opened.gate.set()
+    shelf.preload("a")
+    await asyncio.sleep(0)
+    await asyncio.to_thread(lambda: None)
+    assert shelf.unload() == ["a"]
+
+
+async def test_a_changed_file_is_told_before_it_is_opened(tmp_path, opened):
+    write_embedder(tmp_path / "m")
+    write_manifest(tmp_path / "m")
+    (tmp_path / "m" / "tokenizer.json").write_text("{}")
+    shelf = Shelf(Places(tmp_path, (tmp_path,)), opened, MEMORY)
+    with pytest.raises(SetupError) as caught:
+        await use(shelf, "m")
+    assert (caught.value.code, opened.models) == ("bad_model_file", [])
+
+
+FOUND = [("a", "a"), ("acme/d", "acme/d"), ("./{folder}/b", "b")]
+
+
+@pytest.mark.parametrize(("name", "path"), FOUND)
+def test_names_and_paths(folder, name, path):
+    places = Places(folder.parent, (folder,))
+    assert places.find(name.replace("{folder}", folder.name)).resolve() == (folder / path).resolve()
+
+
+LOST = [
+    ("e", "there is no model `e`", ""),
+    ("acme/e", "there is no model `acme/e`", "did you mean `local/acme/d`?"),
+    ("../a", "is not under the project", "FLOWLLM_MODELS"),
+    ("./../a", "is not under the project", "FLOWLLM_MODELS"),
+    ("/etc", "is not under the project", "FLOWLLM_MODELS"),
+    ("~/a", "is not under the project", "FLOWLLM_MODELS"),
+    ("a/../b", "is no name of a local model", ""),
+    ("./nothing", "there is no folder", ""),
+    ("", "is no name", ""),
+]
+
+
+@pytest.mark.parametrize(("name", "words", "hint"), LOST)
+def test_names_that_lead_nowhere(folder, name, words, hint):
+    with pytest.raises(SetupError) as caught:
+        Places(folder.parent, (folder,)).find(name)
+    assert caught.value.code == "missing_model_file"
+    assert words in caught.value.message
+    assert hint in caught.value.hint
+
+
+def test_a_list_of_models(folder, tmp_path):
+    write_embedder(tmp_path / "a")
+    found = dict(Places(folder, (tmp_path, folder, tmp_path / "not there")).listed())
+    assert list(found) == ["a", "acme/d", "b", "c"] or sorted(found) == ["a", "acme/d", "b", "c"]
+    assert found["a"] == tmp_path / "a"
+
+
+def test_settings(tmp_path):
+    found = parse_settings({"memory": "2GB", "wait": "5ms", "budget": "512", "device": "cuda", "models": "x"}, tmp_path)
+    assert (found.memory, found.wait, found.budget, found.device) == (2 * 10**9, 0.005, 512, "cuda")
+    assert found.folders[:2] == (tmp_path / "models", tmp_path / "x")
+    plain = parse_settings({"memory": "", "device": " "}, tmp_path)
+    assert (plain.memory, plain.wait, plain.budget, plain.device) == (MEMORY, Settings().wait, None, "auto")
+
+
+@pytest.mark.parametrize("word", ["memory", "wait", "budget"])
+def test_settings_that_cannot_be_read(tmp_path, word):
+    with pytest.raises(SetupError) as caught:
+        parse_settings({word: "plenty"}, tmp_path)
+    assert f"the setting `{word}` of the provider `local`: `plenty`" in caught.value.message
+
+
+UNLOADED = """
+import os, sys
+from pathlib import Path
+from flowllm.backends.local.places import Places
+from flowllm.backends.local.settings import Settings, _Loader
+from flowllm.backends.local.devices import Device
+from flowllm.backends.local.shelf import Shelf
+
+def resident():
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") // 2**20
+
+folder = Path(sys.argv[1])
+shelf = Shelf(Places(folder, (folder,)), _Loader(Settings(), Device(provider="cpu", threads=1)), 10**9)
+for turn in range(3):
+    before = resident()
+    shelf.preload("m")
+    loaded = resident()
+    shelf.unload()
+    print(before, loaded, resident())
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads the memory of a process from /proc")
+def test_unloading_returns_the_memory(tmp_path):
+    folder = write_embedder(tmp_path / "m")
+    model = onnx.load(folder / "model.onnx")
+    big = onnx.numpy_helper.from_array(np.ones((5000, 5000), np.float32), "big")
+    model.graph.initializer.append(big)
+    output = onnx.helper.make_tensor_value_info("huge", onnx.TensorProto.FLOAT, [5000, 5000])
+    model.graph.output.append(output)
+    # A product of two weights would be folded; the shape of the input keeps it a weight.
+    nodes = [
+        onnx.helper.make_node("Cast", ["length"], ["long"], to=1),
+        onnx.helper.make_node("Mul", ["big", "long"], ["huge"]),
+    ]
+    model.graph.node.extend(nodes)
+    onnx.save(model, folder / "model.onnx")
+    command = [sys.executable, "-P", "-c", UNLOADED, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env={"PYTHONPATH": str(ROOT)})
+    turns = [tuple(map(int, line.split())) for line in done.stdout.splitlines()]
+    # 95 MiB of weights; the first turn also brings the libraries.
+    before, loaded, after = turns[1]
+    assert loaded - before > 80, turns
+    assert after - before < 16, turns
