@@ -49,7 +49,7 @@ def test_sizes(data, size):
     [
         b"", b"BM", b"GIF8", b"%PDF-1.7", b"\xff\xd8\xff",
         png(640, 480)[:20], png(0, 5), png(5_000_000, 5), jpeg(9, 9)[:12],
-    ],  # fmt: skip
+    ],
 )
 def test_no_size(data):
     assert size_of(data) is None

@@ -4,8 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowllm.text import tokens
-from flowllm.text.tokens import ESTIMATE, count, count_message, counter_for
+from flowllm.text import token_estimate, tokens
+from flowllm.text.token_estimate import UNIT, Estimate
+from flowllm.text.token_families import FAMILIES, family_of
+from flowllm.text.token_tables import COSTS
+from flowllm.text.tokens import ESTIMATE, count, count_message, count_tokens, counter_for
 
 ANY_TEXT = st.text(st.characters(codec=None), max_size=60)
 
@@ -67,3 +70,81 @@ def test_a_registered_counter_counts_for_its_model_or_provider(monkeypatch):
     assert counter_for("acme/small") is shared
     assert counter_for("other/large") is ESTIMATE
     assert counter_for(None) is ESTIMATE
+    assert counter_for("openai/gpt-4o") is counter_for("azure-openai/gpt-4.1-2025")
+    assert counter_for("openai/gpt-4o") is not counter_for("gemini/gemini-2.5-pro")
+
+
+@given(st.sampled_from(sorted(COSTS)), st.text("a Ω  水🎉\n") | ANY_TEXT, st.text("a Ω  水🎉\n") | ANY_TEXT)
+def test_every_family_grows_with_the_text(family, first, second):
+    weight = Estimate(family).weight
+    together, apart = weight(first + second), weight(first) + weight(second)
+    assert apart - UNIT // 2 < together <= apart
+    assert together >= max(weight(first), weight(second))
+    assert (together == 0) == (first + second == "")
+
+
+@given(st.text("ab  é水\n", min_size=1), st.integers(1, 9))
+def test_a_large_text_is_counted_in_pieces(text, piece):
+    text, whole = text * 3, Estimate().weight(text * 3)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(token_estimate, "PIECE", piece)
+        assert Estimate().weight(text) == whole
+        pieces = list(token_estimate._pieces(text))
+    assert "".join(pieces) == text
+    assert all(len(each) >= piece for each in pieces[:-1])
+    assert all(len(each) == piece or each.endswith(" ") for each in pieces[:-1])
+
+
+@pytest.mark.parametrize("size", [545, 546, 547, 5000, 70_000])
+def test_the_sum_does_not_overflow(size):
+    for sign in ("$", "\u0100", "\U0001f389"):
+        assert Estimate().weight(sign * size) == size * Estimate().weight(sign)
+
+
+@pytest.mark.parametrize(
+    ("model", "family"),
+    [
+        ("openai/gpt-4o-mini", "o200k"), ("openai/o3-mini", "o200k"), ("openai/gpt-5.2", "o200k"),
+        ("azure-openai/gpt-4.1", "o200k"), ("ft:gpt-4o-mini:acme::1", "o200k"), ("openai/gpt-4-turbo", "cl100k"),
+        ("openai/gpt-3.5-turbo", "cl100k"), ("openai/text-embedding-3-small", "cl100k"),
+        ("groq/openai/gpt-oss-120b", "gpt-oss"), ("anthropic/claude-sonnet-4-5-20250929", "claude"),
+        ("anthropic/claude-opus-4-20250514", "claude"), ("openrouter/anthropic/claude-opus-4.7", "claude-4.7"),
+        ("bedrock/us.anthropic.claude-opus-4-8", "claude-4.7"), ("anthropic/claude-3-5-sonnet-20240620", "claude-3"),
+        ("databricks/databricks-claude-3-7-sonnet", "claude-3"), ("vertex/gemini-2.5-flash", "gemini"),
+        ("ollama/gemma3:4b", "gemma"), ("bedrock/meta.llama2-13b-chat-v1", "llama-2"),
+        ("together/meta-llama/Llama-3.3-70B-Instruct-Turbo", "llama-3"), ("groq/meta-llama/llama-4-scout", "llama-4"),
+        ("huggingface/Qwen/Qwen2.5-VL-7B-Instruct", "qwen"), ("deepseek/deepseek-chat", "deepseek"),
+        ("mistral/mistral-small-latest", "mistral"), ("together/mistralai/Mixtral-8x7B", "mistral-v3"),
+        ("cohere/command-a-03-2025", "cohere"), ("xai/grok-4.3", "grok"), ("bedrock/amazon.nova-lite-v1:0", "nova"),
+        ("mock/host", "general"), ("acme/large", "general"),
+    ],
+)  # fmt: skip
+def test_families_by_the_names_of_models(model, family):
+    assert family_of(model).name == family
+
+
+def test_families_have_a_vocabulary():
+    assert {family.vocabulary for family in FAMILIES.values()} <= COSTS.keys()
+
+
+TOOL = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object", "properties": {}}}}
+HELLO = [{"role": "user", "content": "Hello"}]
+
+
+def test_counts_for_a_model_say_whether_they_are_exact(monkeypatch):
+    monkeypatch.setattr(tokens, "_counters", {})
+    assert count_tokens("one two three") == (count("one two three"), False)
+    tokens.register("acme/large", Words())
+    assert count_tokens("one two three", "acme/large") == (3, True)
+    assert count_tokens(HELLO, "acme/large") == (1 + 4 + 3, False)
+    assert count_tokens("one two", "acme/small", counter=Words()) == (2, True)
+
+
+@pytest.mark.parametrize("model", ["openai/gpt-4o", "anthropic/claude-sonnet-4-5", "gemini/gemini-2.5-flash"])
+def test_messages_cost_what_the_family_adds(model):
+    family, text = family_of(model), count_tokens("Hello", model).n
+    assert count_tokens(HELLO, model).n == family.request + family.message + text
+    assert count_tokens(HELLO * 3, model).n == family.request + 3 * (family.message + text)
+    one, two = count_tokens(HELLO, model, tools=[TOOL]).n, count_tokens(HELLO, model, tools=[TOOL, TOOL]).n
+    assert one > count_tokens(HELLO, model).n + family.tools
+    assert two - one < one - count_tokens(HELLO, model).n or not family.tools

@@ -1,0 +1,99 @@
+"""Counting from Python: by the tokenizer that a provider file names, else by an estimate; much of it in a thread."""
+
+import asyncio
+import threading
+
+import pytest
+
+import flowllm
+from flowllm.api import Environment, Flow
+from flowllm.api.counting import acount, count, counter_of
+from flowllm.core.errors import SetupError
+from flowllm.text import token_files, tokens
+from flowllm.text.tokens import LARGE
+
+CARD = """
+base_url: https://acme.example/v1
+wire: {chat: openai_chat}
+auth: {scheme: none}
+models:
+  big: {context: 1000, tokenizer: tokenizers/big.json}
+  small: {context: 1000}
+"""
+CUT = {
+    "inputs": {"text": "string"},
+    "nodes": {
+        "cut": {"kind": "truncate", "in": {"text": "inputs.text"}, "max_tokens": 2, "keep": "head", "for": "acme/big"}
+    },
+    "outputs": {"cut": "cut.text", "tokens": "cut.tokens"},
+}
+
+
+@pytest.fixture
+def world(tmp_path, monkeypatch):
+    """A project whose model `acme/big` counts words, and the threads that opened its tokenizer."""
+    monkeypatch.setattr(tokens, "_counters", {})
+    folder = tmp_path / "providers" / "tokenizers"
+    folder.mkdir(parents=True)
+    (tmp_path / "providers" / "acme.yaml").write_text(CARD)
+    (folder / "big.json").write_text("{}")
+    threads = []
+
+    def opened(path, data):
+        threads.append(threading.current_thread())
+        return lambda text: len(text.split())
+
+    monkeypatch.setattr(token_files, "_by_tokenizers", opened)
+    token_files._opened.cache_clear()
+    return Environment(project=tmp_path), threads
+
+
+def test_a_model_with_a_tokenizer_is_counted_exactly(world):
+    environment, _ = world
+    assert flowllm.count_tokens("one two three", "acme/big", environment=environment) == (3, True)
+    assert not count("one two three", "acme/small", environment=environment).exact
+    assert not count("one two three", "openai/gpt-4o", environment=environment).exact
+    assert not count([{"role": "user", "content": "one two"}], "acme/big", environment=environment).exact
+
+
+@pytest.mark.parametrize("model", ["acme/small", "acme/other", "nobody/big", "gpt-4o"])
+def test_no_tokenizer(world, model):
+    assert counter_of(world[0].catalog, model) is None
+
+
+async def test_a_node_counts_by_the_tokenizer_of_its_model_in_a_thread(world):
+    environment, threads = world
+    async with Flow.of(CUT, environment=environment) as flow:
+        result = await flow.arun({"text": "one two three four"})
+    assert result.outputs["tokens"] == 2
+    assert result.outputs["cut"].startswith("one ")
+    assert threads
+    assert threading.current_thread() not in threads
+
+
+@pytest.mark.parametrize(
+    ("content", "model", "threaded"),
+    [
+        ("a" * LARGE, None, False),
+        ("a" * (LARGE + 1), None, True),
+        ("a", "acme/big", True),
+        ([{"role": "user", "content": "a"}], None, True),
+    ],
+)
+async def test_much_is_counted_in_a_thread(world, monkeypatch, content, model, threaded):
+    calls = []
+
+    async def to_thread(work):
+        calls.append(work)
+        return work()
+
+    monkeypatch.setattr(asyncio, "to_thread", to_thread)
+    found = await acount(content, model, environment=world[0])
+    assert found == count(content, model, environment=world[0])
+    assert bool(calls) == threaded
+
+
+def test_a_tokenizer_that_is_not_there_is_said(world, tmp_path):
+    (tmp_path / "providers" / "tokenizers" / "big.json").unlink()
+    with pytest.raises(SetupError, match="cannot be read"):
+        count("a", "acme/big", environment=world[0])
