@@ -28,6 +28,9 @@ LIMIT: Final = 64 * 2**20
 """Bytes of a file at most; those of large vocabularies have some 30 MB."""
 _TOKENS, _TOKEN, _PATTERN = 2_000_000, 4_096, 4_000
 _LINE: Final = re.compile(rb"([A-Za-z0-9+/]+={0,2}) ([0-9]{1,9})")
+_PIECE: Final = 100_000
+"""Characters at a time: making the list of their tokens lets no other thread run."""
+_BETWEEN_WORDS: Final = re.compile("(?<=[A-Za-z]) (?=[A-Za-z])")
 _HINT: Final = "name a tokenizer.json, a .tiktoken file or a tekken.json"
 
 
@@ -86,7 +89,7 @@ def _by_tokenizers(path: Path, data: bytes) -> Callable[[str], int]:
     made.no_padding()
     made.no_truncation()
     # A batch, even of one, is encoded without the interpreter's lock.
-    return lambda text: len(made.encode_batch_fast([text], add_special_tokens=False)[0].ids)
+    return lambda text: len(made.encode_batch_fast([text], add_special_tokens=False)[0])
 
 
 def _by_ranks(path: Path, ranks: dict[bytes, int], pattern: str) -> Callable[[str], int]:
@@ -99,7 +102,17 @@ def _by_ranks(path: Path, ranks: dict[bytes, int], pattern: str) -> Callable[[st
         path,
         lambda: encoding(str(path), pat_str=PATTERNS[pattern], mergeable_ranks=ranks, special_tokens={}),
     )
-    return lambda text: len(made.encode_ordinary(text))
+    return lambda text: sum(len(made.encode_ordinary(piece)) for piece in _pieces(text))
+
+
+def _pieces(text: str) -> Iterator[str]:
+    """The text in pieces that every pattern of `PATTERNS` splits there anyway: before the blank between two words."""
+    start = 0
+    while start < len(text):
+        found = _BETWEEN_WORDS.search(text, start + _PIECE)
+        end = found.start() if found else len(text)
+        yield text[start:end]
+        start = end
 
 
 def _lines(path: Path, data: bytes) -> Iterator[tuple[bytes, int]]:

@@ -5,13 +5,16 @@ Declaration of Human Rights in many languages, and pages and code of this projec
 of the vocabulary that was published with Claude 2; that of later models is not known.
 """
 
+import asyncio
 import json
+import time
 from pathlib import Path
 
 import pytest
 
 from flowllm.text.token_estimate import Estimate
 from flowllm.text.token_tables import COSTS
+from flowllm.text.tokens import count
 
 TEXTS = json.loads(Path(__file__).with_name("token_counts.json").read_text("utf-8"))
 ALLOWED = {"Latin": 0.15, "CJK": 0.30, "code": 0.30}
@@ -51,3 +54,22 @@ def test_the_estimate_for_no_model_in_particular_is_within_the_families():
     for text in TEXTS:
         counts = text["tokens"].values()
         assert 0.75 * min(counts) <= count(text["text"]) <= 1.25 * max(counts), text["language"]
+
+
+@pytest.mark.bench
+async def test_a_count_of_a_million_tokens_lets_others_run():
+    text, delays = TEXTS[0]["text"] * (4_700_000 // len(TEXTS[0]["text"])), []
+
+    async def tick():
+        while True:
+            start = time.perf_counter()
+            await asyncio.sleep(0.01)
+            delays.append(time.perf_counter() - start - 0.01)
+
+    ticker = asyncio.create_task(tick())
+    await asyncio.sleep(0.1)
+    found = await asyncio.to_thread(count, text)
+    ticker.cancel()
+    print(f"{found} tokens, worst delay {max(delays) * 1000:.1f} ms")  # noqa: T201 - pytest -rP shows it
+    assert found > 1_000_000
+    assert max(delays) < 0.05

@@ -5,6 +5,8 @@ import json
 import sys
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from flowllm.core.errors import SetupError
 from flowllm.text import token_files
@@ -57,6 +59,25 @@ def test_the_family_tells_the_pattern_where_the_name_does_not(tmp_path):
     path = file(tmp_path, "small.tiktoken", ranks(LETTERS + MERGED))
     assert open_tokenizer(path, "llama3")("123") == 1
     assert open_tokenizer(path, "qwen")("123") == 3
+
+
+@given(st.text("ab \n1é", max_size=80), st.integers(1, 9))
+def test_pieces_are_the_text_and_end_between_words(text, size):
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(token_files, "_PIECE", size)
+        pieces = list(token_files._pieces(text))
+    assert "".join(pieces) == text
+    assert all(len(piece) >= size and piece[-1] in "ab" for piece in pieces[:-1])
+    assert all(piece[0] == " " and piece[1] in "ab" for piece in pieces[1:])
+
+
+def test_pieces_count_what_the_whole_does(tmp_path, monkeypatch):
+    pytest.importorskip("tiktoken")
+    counting = open_tokenizer(file(tmp_path, "small.o200k.tiktoken", ranks(LETTERS + MERGED)))
+    text = "hello world, it's 123\n\n  wo WORLD's he " * 50
+    whole = counting(text)
+    monkeypatch.setattr(token_files, "_PIECE", 1)
+    assert counting(text) == whole
 
 
 def trained(tmp_path, **padding):
