@@ -3,6 +3,7 @@
 The rules are told in docs/explanation/prices.md.
 """
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -12,6 +13,7 @@ from flowllm.core.record import record
 
 BATCH = "batch"
 _HALF = Decimal("0.5")
+_MOST_KEPT = 1_000
 _BASE_LIFETIMES = ("", "5m")
 _INSTEAD: Mapping[str, tuple[str, ...]] = {
     "cached_input": ("input",),
@@ -53,6 +55,9 @@ class Found:
     condition: str = ""
 
 
+_NOT_KEPT = Found(Decimal(0), "not kept")
+
+
 class Table:
     """The prices of one model, looked up by item."""
 
@@ -60,6 +65,8 @@ class Table:
         self.prices = prices
         self._plain = _by_item(prices.rates)
         self._hours = [(hours, _by_item(_replaced(prices.rates, hours.rates))) for hours in prices.hours]
+        self._steps = sorted({rate.above for rate in prices.rates} - {0})
+        self._found: dict[tuple[str | int, ...], Found | None] = {}
         self._services = {rate.service for rate in prices.rates} | {BATCH}
         self._speeds = {one.speed for one in prices.multipliers} | {""}
 
@@ -72,7 +79,19 @@ class Table:
         return next((rate.amount for rate in self._plain.get(item, ()) if _is_plain(rate)), None)
 
     def find(self, item: str, lifetime: str, terms: Terms) -> Found | None:
-        """The price that holds; None where none is known."""
+        """The price that holds; None where none is known. What was found for the same terms is kept."""
+        if terms.at is not None and self._hours:
+            return self._find(item, lifetime, terms)
+        step = (bisect_right if self.prices.reached else bisect_left)(self._steps, terms.prompt)
+        key = item, lifetime, step, terms.service, terms.region, terms.speed, terms.variant
+        found = self._found.get(key, _NOT_KEPT)
+        if found is _NOT_KEPT:
+            if len(self._found) >= _MOST_KEPT:
+                self._found.clear()
+            found = self._found[key] = self._find(item, lifetime, terms)
+        return found
+
+    def _find(self, item: str, lifetime: str, terms: Terms) -> Found | None:
         rates = self._at(terms.at)
         if item not in _TOKENS:
             return self._own(rates.get(item, ()), lifetime, terms)
