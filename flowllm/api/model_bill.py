@@ -104,11 +104,8 @@ def _rules(model: Model, usage: Usage, cost: Cost) -> Iterator[str]:
     for line in cost.items:
         if line.price is None:
             yield f"no price is known for `{line.item}`" + (f" in the class `{usage.service}`" if usage.service else "")
-            continue
-        if line.item not in own:
+        elif line.item not in own:
             yield f"`{line.item}` has no price of its own and is paid as what it is part of"
-        if line.condition:
-            yield f"`{line.item}`: {line.condition}"
     if any("tokens" in line.condition for line in cost.items):
         yield "the price of a long prompt holds for the whole request"
     if "corrected" in cost.source:

@@ -119,7 +119,8 @@ def _rate(rate: Rate, *, reached: bool) -> dict[str, Any]:
         "unit": UNITS.get(rate.item, "token"),
         "amount": f"{rate.amount:f}",
         "per_million": million,
-        "from" if reached and rate.above else "above": rate.above or None,
+        "above": rate.above or None,
+        "inclusive": bool(reached and rate.above),
         "service": rate.service,
         "lifetime": rate.lifetime,
         "variant": rate.variant,
@@ -141,15 +142,24 @@ def show(environment: Environment, name: str) -> Model:
         hint = did_you_mean(provider, known, "flowllm providers list")
         raise UsageError("unknown_provider", f"nothing is known of the provider `{provider}`", hint=hint)
     found = model_of(catalog, name)
-    if found.card is None:
+    if found.card is None and not _is_made_here(catalog, provider):
         otherwise = f"flowllm models list --provider {provider}"
         near = did_you_mean(name, (f"{provider}/{one}" for one in ids_of(catalog, provider)), otherwise)
         raise UsageError("unknown_model", f"nothing is known of `{name}`", hint=near)
     return found
 
 
+def _is_made_here(catalog: Catalog, provider: str) -> bool:
+    """Whether a provider takes models by any name and none of them costs anything."""
+    card = catalog.providers.get(provider)
+    return card is not None and card.open_models and (card.local or card.free)
+
+
 def _by_id(catalog: Catalog, name: str) -> str:
-    """A hint for a model that is named without its provider."""
+    """A hint for a model that is named without its provider; what a provider file itself names goes first."""
+    own = next((model.name for model in listed(catalog) if model.name.endswith(f"/{name}")), "") if name else ""
+    if own:
+        return f"did you mean `{own}`?"
     for provider in catalog.providers:
         with suppress(FlowError):  # a provider that nothing asks for may be broken
             if name and name in ids_of(catalog, provider):

@@ -1,33 +1,49 @@
-"""`flowllm models`: the models that are known by name, their windows and prices."""
+"""`flowllm models`: the models that are known by name, their windows, capabilities and prices."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from flowllm.cli import completion
+from flowllm.cli.models_choice import CompareModels, FindModels, RecommendModels
+from flowllm.cli.models_price import PriceModel
+from flowllm.cli.models_rows import HEAD, Name, cells, word
 from flowllm.cli.models_sync import SyncModels
 from flowllm.cli.options import Command
 from flowllm.core.errors import UsageError
-from flowllm.core.prices import in_millions
 from flowllm.core.record import record
 
 if TYPE_CHECKING:
     from flowllm.api import Environment
+    from flowllm.api.model_facts import Model
     from flowllm.cli.render import Screen
-    from flowllm.core.card import ModelCard
 
-HELP = "Show models: list. Take their facts from a published table: sync."
-UNKNOWN = "?"
+HELP = (
+    "Show models: list, show. Choose one: find, compare, recommend. Price a usage: price. "
+    "Take their facts from a published table: sync."
+)
+SHOWN = 50
 
 
 @record(kw_only=True)
 class ListModels(Command):
-    """List models that are known, or what a provider lists now. Prices are US dollars for a million tokens."""
+    """List models that provider files name; with a word, a provider or --all all that are known.
+
+    Prices are US dollars for a million tokens; `?` is unknown.
+    """
 
     words: Annotated[
         list[str] | None, typer.Argument(metavar="WORD", help="Only models whose name holds every word.")
     ] = None
+    provider: Annotated[
+        str | None,
+        typer.Option(metavar="PROVIDER", help="All models of one provider.", autocompletion=completion.providers),
+    ] = None
+    every: Annotated[
+        bool, typer.Option("--all", help="Also models of providers that have no file, which no pipeline can ask.")
+    ] = False
+    limit: Annotated[int, typer.Option(min=0, metavar="N", help="The most rows of the table; 0 is all.")] = SHOWN
     live: Annotated[
         str | None,
         typer.Option(
@@ -37,82 +53,126 @@ class ListModels(Command):
 
     def carry_out(self, screen: "Screen") -> int:
         """Print one row a model."""
+        from flowllm.api import models
         from flowllm.cli.opening import here, sound_here
 
         if self.live is not None:
-            self._show(_live_rows(here(), self.live, screen), screen)
+            words = [said.lower() for said in self.words or ()]
+            found = _live(here(), self.live, screen)
+            self._show([one for one in found if all(said in one.name.lower() for said in words)], screen)
             return 0
         environment, faults = sound_here()
-        self._show(model_rows(environment), screen)
+        chosen = models.list(self.words or (), provider=self.provider or "", every=self.every, environment=environment)
+        self._show(chosen, screen)
+        if not (self.words or self.provider or self.every or self.as_json):
+            screen.note(_more(environment, len(chosen)))
         screen.problems(faults)
         return UsageError.exit if faults else 0
 
-    def _show(self, known: Iterator[dict[str, Any]], screen: "Screen") -> None:
-        words = [word.lower() for word in self.words or ()]
-        rows = [row for row in known if all(w in row["model"].lower() for w in words)]
+    def _show(self, found: "Sequence[Model]", screen: "Screen") -> None:
+        from flowllm.api.model_facts import brief
+
         if self.as_json:
-            screen.json({"models": rows})
-            return
-        if not rows:
-            screen.note(f"no model's name holds {' and '.join(words)}; `flowllm models list` shows all")
-            return
-        names = ("model", "tasks", "context", "output", "input $", "output $", "supports")
-        screen.table([names, *map(_cells, rows)], right=frozenset({2, 3, 4, 5}))
+            screen.json({"models": [brief(model) for model in found]})
+        elif not found:
+            said = f"no model's name holds {' and '.join(self.words)}" if self.words else "no model is known there"
+            screen.note(f"{said}; `flowllm models list --all WORD` looks among all")
+        else:
+            shown = found[: self.limit or None]
+            screen.table([HEAD, *map(cells, shown)], right=frozenset({2, 3, 4, 5}))
+            if len(shown) < len(found):
+                screen.note(f"{len(shown)} of {len(found):,} models are shown; --limit 0 shows all")
 
 
-def model_rows(environment: "Environment") -> Iterator[dict[str, Any]]:
-    """What is known of each model; None is unknown."""
-    for name, provider in environment.catalog.providers.items():
-        for model, card in provider.models.items():
-            yield {"model": f"{name}/{model}", **_facts(card)}
-        if not provider.models:
-            yield {"model": f"{name}/...", **_facts(None)}
+def _more(environment: "Environment", named: int) -> str:
+    from flowllm.api.model_facts import ids_of
+
+    providers = environment.catalog.providers
+    known = sum(len(ids_of(environment.catalog, name)) for name in providers)
+    return (
+        f"{named} models that provider files name, of {known:,} that are known of {len(providers)} providers; "
+        "a word, --provider NAME or --all shows others"
+    )
 
 
-def _live_rows(environment: "Environment", name: str, screen: "Screen") -> Iterator[dict[str, Any]]:
+def _live(environment: "Environment", name: str, screen: "Screen") -> "Iterator[Model]":
     """The models that a provider lists now, with what is known of them."""
+    from flowllm.api.model_facts import model_of
     from flowllm.api.probing import live_models
     from flowllm.api.sync import run_sync
 
     listed = run_sync(live_models(environment, name))
     for model in listed.names:
-        yield {"model": f"{name}/{model}", **_facts(environment.catalog.model(f"{name}/{model}"))}
+        yield model_of(environment.catalog, f"{name}/{model}")
     if listed.more:
         screen.note(f"{name} lists more models than these {len(listed.names)}")
 
 
-def _facts(card: "ModelCard | None") -> dict[str, Any]:
-    if card is None:
-        return dict.fromkeys(("tasks", "context", "output", "supports", "price", "checked"))
-    return {
-        "tasks": sorted(card.tasks),
-        "context": card.context,
-        "output": card.output,
-        "supports": None if card.supports is None else sorted(card.supports),
-        "price": None if card.prices is None else {name: f"{p:f}" for name, p in in_millions(card.prices).items()},
-        "checked": card.checked or None,
-    }
+@record(kw_only=True)
+class ShowModel(Command):
+    """Show all that is known of a model: window, capabilities, days, and every price with its conditions."""
+
+    model: Name
+
+    def carry_out(self, screen: "Screen") -> int:
+        """Print the facts, one a line; what is not known is said to be unknown."""
+        from flowllm.api import models
+        from flowllm.cli.opening import here
+
+        facts = models.show(self.model, environment=here()).facts()
+        if self.as_json:
+            screen.json(facts)
+        else:
+            screen.table(list(_lines(facts)))
+        return 0
 
 
-def _cells(row: dict[str, Any]) -> tuple[str, ...]:
-    price = row["price"] or {}
-    return (
-        row["model"],
-        _listed(row["tasks"]),
-        _number(row["context"]),
-        _number(row["output"]),
-        price.get("input", UNKNOWN),
-        price.get("output", UNKNOWN),
-        _listed(row["supports"]),
+def _lines(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Facts as names and texts."""
+    for name in ("model", "tasks", "mode", "family", "context", "output", "reads", "writes"):
+        yield name, word(facts[name])
+    for answer, title in ((True, "supports"), (False, "lacks"), (None, "unknown")):
+        named = [name for name, known in facts["capabilities"].items() if known is answer]
+        yield title, ", ".join(named) or "nothing"
+    yield from ((name, word(facts[name])) for name in ("released", "deprecated"))
+    yield from _prices(facts)
+    for name in ("source", "prices_from", "prices_as_of", "checked", "places"):
+        if facts[name]:
+            yield name.replace("_", " "), word(facts[name])
+    if not facts["askable"]:
+        yield "askable", "no: its provider has no file"
+
+
+def _prices(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    if facts["free"]:
+        yield "price", "it costs nothing"
+    elif not facts["prices"]:
+        yield "price", "unknown"
+    for rate in facts["prices"]:
+        yield f"price of {rate['item']}", price_in_words(rate)
+    for one in facts["multipliers"]:
+        yield "multiplier", f"x {one['factor']} for {' and '.join(filter(None, (one['region'], one['speed'])))}"
+    for hours in facts["hours"]:
+        days = "every day" if len(hours["weekdays"]) == 7 else f"on days {word(hours['weekdays'])} from Monday, 0"  # noqa: PLR2004  a week
+        for rate in hours["prices"]:
+            yield f"price of {rate['item']}", f"{price_in_words(rate)}, {hours['start']} to {hours['end']} UTC {days}"
+
+
+def price_in_words(rate: dict[str, Any]) -> str:
+    """A price and what it holds for."""
+    amount = (
+        f"${rate['per_million']} per million tokens" if rate["per_million"] else f"${rate['amount']} per {rate['unit']}"
     )
+    steps = [f"prompts {'from' if rate['inclusive'] else 'above'} {rate['above']:,} tokens"] if rate["above"] else []
+    return ", ".join([amount, *steps, *filter(None, (rate["service"], rate["lifetime"], rate["variant"]))])
 
 
-def _listed(words: list[str] | None) -> str:
-    return UNKNOWN if words is None else ", ".join(words)
-
-
-def _number(value: int | None) -> str:
-    return UNKNOWN if value is None else str(value)
-
-
-COMMANDS = {"list": ListModels, "sync": SyncModels}
+COMMANDS = {
+    "list": ListModels,
+    "show": ShowModel,
+    "find": FindModels,
+    "compare": CompareModels,
+    "recommend": RecommendModels,
+    "price": PriceModel,
+    "sync": SyncModels,
+}

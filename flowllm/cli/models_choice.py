@@ -1,0 +1,169 @@
+"""`flowllm models find`, `compare`, `recommend`: which model suits."""
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from flowllm.cli import completion
+from flowllm.cli.models_rows import HEAD, UNKNOWN, Names, cells, dollars, number, word
+from flowllm.cli.options import Command
+from flowllm.core.record import record
+
+if TYPE_CHECKING:
+    from flowllm.api.model_choice import Match, Need, Recommended
+    from flowllm.api.models import Compared
+    from flowllm.cli.render import Screen
+
+DIFFERS = "*"
+
+
+@record(kw_only=True)
+class Choosing(Command):
+    """What a model must have."""
+
+    supports: Annotated[
+        list[str] | None, typer.Option(metavar="WORDS", help="Capabilities, with commas: tools,vision,json_schema.")
+    ] = None
+    context: Annotated[int, typer.Option(min=0, metavar="TOKENS", help="It reads at least so many.")] = 0
+    output: Annotated[int, typer.Option(min=0, metavar="TOKENS", help="It writes at least so many.")] = 0
+    max_input_price: Annotated[
+        str | None, typer.Option(metavar="DOLLARS", help="At most for a million tokens that it reads.")
+    ] = None
+    max_output_price: Annotated[
+        str | None, typer.Option(metavar="DOLLARS", help="At most for a million tokens that it writes.")
+    ] = None
+    task: Annotated[str, typer.Option(metavar="TASK", help="What it is made for: chat, embed, rerank, image.")] = "chat"
+    provider: Annotated[
+        str | None,
+        typer.Option(metavar="PROVIDER", help="Only models of one provider.", autocompletion=completion.providers),
+    ] = None
+    unknown: Annotated[bool, typer.Option("--unknown", help="Also models of which not all of this is known.")] = False
+    deprecated: Annotated[bool, typer.Option("--deprecated", help="Also models whose last day is past.")] = False
+    every: Annotated[
+        bool, typer.Option("--all", help="Also models of providers that have no file, which no pipeline can ask.")
+    ] = False
+
+    def need(self) -> "Need":
+        """The options as a need."""
+        from flowllm.api.model_choice import Need
+
+        return Need(
+            supports=self.supports or (),
+            context=self.context,
+            output=self.output,
+            max_input_price=self.max_input_price,
+            max_output_price=self.max_output_price,
+            task=self.task,
+            provider=self.provider or "",
+            unknown=self.unknown,
+            deprecated=self.deprecated,
+            every=self.every,
+        )
+
+
+@record(kw_only=True)
+class FindModels(Choosing):
+    """Find models by what they can do and cost, the cheapest first. What is not known never counts as fitting."""
+
+    limit: Annotated[int, typer.Option(min=0, metavar="N", help="The most models; 0 is all.")] = 20
+
+    def carry_out(self, screen: "Screen") -> int:
+        """Print one row a model."""
+        from flowllm.api import models
+        from flowllm.cli.opening import here
+
+        found = models.find(self.need(), environment=here())
+        shown = found[: self.limit or None]
+        if self.as_json:
+            screen.json({"total": len(found), "models": [one.to_data() for one in shown]})
+            return 0
+        if not found:
+            screen.note(f"no model is known that fits{'' if self.unknown else '; --unknown shows those that may'}")
+            return 0
+        unknown = any(one.unknown for one in shown)
+        head = (*HEAD, "unknown") if unknown else HEAD
+        screen.table([head, *(_found(one, unknown=unknown) for one in shown)], right=frozenset({2, 3, 4, 5}))
+        screen.note(f"{len(shown)} of {len(found):,} models that fit")
+        return 0
+
+
+def _found(one: "Match", *, unknown: bool) -> tuple[str, ...]:
+    row = cells(one.model)
+    return (*row, ", ".join(one.unknown)) if unknown else row
+
+
+@record(kw_only=True)
+class RecommendModels(Choosing):
+    """Say which models suit a need best, and why: the score is the sum of the points of its reasons."""
+
+    limit: Annotated[int, typer.Option(min=0, metavar="N", help="The most models; 0 is all.")] = 5
+
+    def carry_out(self, screen: "Screen") -> int:
+        """Print one row a model, the best first."""
+        from flowllm.api import models
+        from flowllm.cli.opening import here
+
+        found = models.recommend(self.need(), limit=self.limit or None, environment=here())
+        if self.as_json:
+            screen.json({"models": [one.to_data() for one in found]})
+        elif found:
+            screen.table([("model", "score", "why", "unknown"), *map(_recommended, found)], right=frozenset({1}))
+        else:
+            screen.note(f"no model is known that fits{'' if self.unknown else '; --unknown shows those that may'}")
+        return 0
+
+
+def _recommended(one: "Recommended") -> tuple[str, str, str, str]:
+    why = "; ".join(f"{reason} (+{points})" if points else reason for points, reason in one.reasons)
+    return one.model.name, str(one.score), why, ", ".join(one.unknown)
+
+
+@record(kw_only=True)
+class CompareModels(Command):
+    """Show models side by side; rows in which they differ begin with `*`, and `?` is unknown."""
+
+    models: Names
+    usage: Annotated[
+        str | None, typer.Option(metavar="WORDS", help="What it would cost: input=300000,output=1000.")
+    ] = None
+
+    def carry_out(self, screen: "Screen") -> int:
+        """Print a column a model."""
+        from flowllm.api import models
+        from flowllm.api.model_bill import usage_of_words
+        from flowllm.cli.opening import here
+
+        usage = usage_of_words(self.usage.split(","))[0] if self.usage is not None else None
+        found = models.compare(self.models, usage, environment=here())
+        rows = list(_compared(found))
+        differ = [name for name, *told in rows if len(set(told)) > 1]
+        if self.as_json:
+            screen.json({"models": [_as_data(one) for one in found], "differ": differ})
+        else:
+            head = ("", "", *(one.model.name for one in found))
+            screen.table([head, *((DIFFERS if row[0] in differ else "", *row) for row in rows)])
+        return 0
+
+
+def _as_data(one: "Compared") -> dict[str, Any]:
+    return {**one.model.facts(), **({} if one.bill is None else {"bill": one.bill.to_data()})}
+
+
+def _compared(found: "Sequence[Compared]") -> Iterator[tuple[str, ...]]:
+    """A row a fact, its name first."""
+    facts = [one.model.facts() for one in found]
+    yield "tasks", *(word(one["tasks"]) for one in facts)
+    for name in ("context", "output"):
+        yield name, *(number(one[name]) for one in facts)
+    for item in ("input", "output"):
+        yield f"{item} $", *(dollars(one.model, item) for one in found)
+    for name in dict.fromkeys(name for one in facts for name in one["capabilities"]):
+        answers = [one["capabilities"].get(name) for one in facts]
+        if any(answer is not None for answer in answers):
+            yield name, *({True: "yes", False: "no", None: UNKNOWN}[answer] for answer in answers)
+    for name in ("deprecated", "prices_as_of"):
+        yield name.replace("_", " "), *(one[name] or UNKNOWN for one in facts)
+    bills = [one.bill for one in found if one.bill is not None]
+    if bills:
+        yield "cost", *("unknown" if bill.cost.total is None else f"${bill.cost.total:f}" for bill in bills)

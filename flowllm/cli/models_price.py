@@ -1,0 +1,96 @@
+"""`flowllm models price`: what a usage costs, line by line."""
+
+import sys
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from flowllm.cli.models_rows import Name
+from flowllm.cli.options import Command
+from flowllm.core.record import record
+
+if TYPE_CHECKING:
+    from flowllm.api.model_bill import Bill
+    from flowllm.cli.render import Screen
+    from flowllm.core.delta import Usage
+    from flowllm.core.event import Line
+
+
+@record(kw_only=True)
+class PriceModel(Command):
+    """Price a usage, line by line: `input` is the whole prompt, cached tokens and pictures included.
+
+    An unknown price is said to be unknown; with --strict it is an error.
+    """
+
+    model: Name
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="NAME=COUNT",
+            help="input=300000 output=1000 cached_input=9000 cache_write.1h=500 reasoning=800 searches=2 "
+            "input_seconds=60 service=batch region=eu at=2026-11-22T16:30",
+        ),
+    ] = None
+    usage: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="JSON: a usage, or what the provider sent; a stream too. `-` is stdin."),
+    ] = None
+
+    def carry_out(self, screen: "Screen") -> int:
+        """Print the lines, which sum to the total."""
+        from flowllm.api.model_bill import bill
+        from flowllm.cli.opening import here
+        from flowllm.core.errors import UsageError
+
+        environment = here()
+        if bool(self.words) == (self.usage is not None):
+            hint = f"flowllm models price {self.model} input=300000 output=1000"
+            raise UsageError("bad_usage", "a usage is told in words or by --usage FILE", hint=hint)
+        usage, at = self._usage()
+        found = bill(environment, self.model, usage, at)
+        if self.as_json:
+            screen.json(found.to_data())
+        else:
+            _show(found, screen)
+        return UsageError.exit if self.strict and found.cost.total is None else 0
+
+    def _usage(self) -> "tuple[Usage, float | None]":
+        from flowllm.api.model_bill import usage_of_bytes, usage_of_words
+        from flowllm.cli.opening import here
+
+        if self.usage is None:
+            return usage_of_words(self.words or ())
+        return usage_of_bytes(here(), self.model, _read(self.usage)), None
+
+
+def _read(path: Path) -> bytes:
+    from flowllm.config import read_text_file
+
+    return sys.stdin.buffer.read() if str(path) == "-" else read_text_file(str(path)).encode()
+
+
+def _show(found: "Bill", screen: "Screen") -> None:
+    head = ("item", "quantity", "unit", "price $", "amount $", "condition")
+    total = ("total", "", "", "", _money(found.cost.total), "")
+    screen.table([head, *map(_cells, found.cost.items), total], right=frozenset({1, 3, 4}))
+    for rule in found.rules:
+        screen.note(rule)
+    if found.cost.reported is not None:
+        screen.note(f"the provider itself says ${_money(found.cost.reported)}")
+    data = found.to_data()
+    said = (data["said_of"], data["version"], data["source"])
+    screen.note("; ".join(dict.fromkeys(filter(None, said))))
+
+
+def _cells(line: "Line") -> tuple[str, ...]:
+    quantity = f"{line.quantity:,}"
+    return line.item, quantity, line.unit, _money(line.price), _money(line.amount), line.condition
+
+
+def _money(amount: Decimal | None) -> str:
+    if amount is None:
+        return "unknown"
+    return f"{amount.normalize():f}" if amount else "0"
