@@ -83,8 +83,8 @@ def _unable(request: Request, found: Description) -> NodeFailure:
         known = ", ".join(found.labels[:20])
         message += ", and this call has no `choices`"
         return NodeFailure("capability_mismatch", message, hint=f"choices: [{known}]")
-    asked = {Chat: "a chat", Embed: "vectors", Rerank: "a ranking"}[type(request)]
-    return NodeFailure("capability_mismatch", f"{message}, and {asked} was asked of it")
+    asked = {Chat: "a chat was", Embed: "vectors were", Rerank: "a ranking was"}[type(request)]
+    return NodeFailure("capability_mismatch", f"{message}, and {asked} asked of it")
 
 
 def _chat(request: Request, found: Description) -> Chat:

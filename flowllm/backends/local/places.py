@@ -62,13 +62,9 @@ class Places:
         return whole
 
     def _absent(self, name: str) -> SetupError:
-        known = dict(self.listed())
-        looked = " nor ".join(map(str, self.folders))
-        hint = (
-            did_you_mean(f"local/{name}", [f"local/{one}" for one in known])
-            or "flowllm models list --local shows those that are there"
-        )
-        return SetupError("missing_model_file", f"there is no model `{name}` in {looked}", hint=hint)
+        known = [f"local/{one}" for one, _ in self.listed()]
+        hint = did_you_mean(f"local/{name}", known) or "flowllm models list --local shows those that are there"
+        return SetupError("missing_model_file", f"there is no model `local/{name}` on this machine", hint=hint)
 
 
 def _models(folder: Path, steps: int) -> Iterator[Path]:

@@ -42,22 +42,38 @@ class Opened:
         return found
 
 
+PROBE = bytes.fromhex(
+    "080812003a3b0a100a017812017922084964656e74697479120570726f62655a0f0a0178120a0a08080112040a020801620f"
+    "0a0179120a0a08080112040a02080142040a001011"
+)
+"""A graph that gives back what it is given."""
+
+
 def open_session(file: Path, device: Device) -> Opened:
     """Open a graph. `SetupError`: the file is broken, or the device cannot be used."""
+    return _opened(str(file), file.name, device)
+
+
+def probe(device: Device) -> str:
+    """The execution provider that really runs a graph on a device. `SetupError` as `open_session`."""
+    return _opened(PROBE, "a graph", device).provider
+
+
+def _opened(source: str | bytes, name: str, device: Device) -> Opened:
     runtime = libraries.onnxruntime()
     device = devices.settled(device)
     providers: list[Any] = [(device.execution_provider, devices.provider_options(device))]
     if device.provider != "cpu":
         providers.append(PROVIDERS["cpu"])
     try:
-        session = runtime.InferenceSession(str(file), sess_options=_options(runtime, device), providers=providers)
+        session = runtime.InferenceSession(source, sess_options=_options(runtime, device), providers=providers)
     except Exception as error:  # noqa: BLE001  the classes of ONNX Runtime have no common one
-        raise _failed(file, error) from None
+        raise _failed(source, error) from None
     ports = ({port.name: port.type for port in found} for found in (session.get_inputs(), session.get_outputs()))
     opened = Opened(session, device, session.get_providers()[0], *ports)
     if opened.fell_back and device.fallback != "cpu":
         word = next((word for word, name in PROVIDERS.items() if name == opened.provider), opened.provider)
-        raise devices.unavailable(device.provider, f"onnxruntime runs {file.name} on {word} instead")
+        raise devices.unavailable(device.provider, f"onnxruntime runs {name} on {word} instead")
     return opened
 
 
@@ -74,6 +90,7 @@ def _options(runtime: Any, device: Device) -> Any:
     return options
 
 
-def _failed(file: Path, error: Exception) -> SetupError:
+def _failed(source: str | bytes, error: Exception) -> SetupError:
     told = _SPACES.sub(" ", str(error)).strip()[:300]
+    file = source if isinstance(source, str) else "a graph"
     return SetupError("bad_model_file", f"{file} cannot be opened: {told}", hint="get the files of the model again")

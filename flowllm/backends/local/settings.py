@@ -6,10 +6,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from flowllm.backends.local import libraries
 from flowllm.backends.local.batching import BUDGET, WAIT, Limits
-from flowllm.backends.local.devices import PROVIDERS, Device, size
+from flowllm.backends.local.devices import PROVIDERS, Device, settled, size
 from flowllm.backends.local.layout import Description
 from flowllm.backends.local.places import Places, own_folder
+from flowllm.backends.local.sessions import open_session
 from flowllm.backends.local.shelf import Loaded, Shelf
 from flowllm.core.durations import seconds
 from flowllm.core.errors import SetupError
@@ -67,28 +69,23 @@ class _Loader:
     settings: Settings
     device: Device
 
+    def check(self) -> None:
+        """`SetupError` where a package is absent or the device cannot be used."""
+        libraries.require()
+        settled(self.device)
+
     def __call__(self, found: Description) -> Loaded:
         """Load what was described."""
         if found.task == "chat":
-            return _writer(found, self.device)
+            from flowllm.backends.local.generation import open_writer
+
+            return open_writer(found, self.device)
         from flowllm.backends.local.encoders import Encoder
-        from flowllm.backends.local.sessions import open_session
 
         opened = open_session(found.file, self.device)
         on_cpu = opened.provider == PROVIDERS["cpu"]
         budget = self.settings.budget or (BUDGET if on_cpu else _DEVICE_BUDGET)
         return Encoder(found, opened, Limits(budget, wait=self.settings.wait))
-
-
-def _writer(found: Description, device: Device) -> Loaded:
-    """A decoder, opened by the part that writes."""
-    from flowllm.backends.local import generation
-
-    make: Callable[[Description, Device], Loaded] | None = getattr(generation, "open_writer", None)
-    if make is None:
-        message = f"the model in {found.folder} writes, and this version runs local models for vectors and ranks alone"
-        raise SetupError("not_available_yet", message, hint="model=ollama/qwen3 asks a server on this machine")
-    return make(found, device)
 
 
 def _read(values: Mapping[str, str], word: str, read: Callable[[str], Any], otherwise: Any) -> Any:

@@ -9,12 +9,12 @@ import ctypes
 import gc
 import itertools
 import threading
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from flowllm.backends.local import libraries, manifest
+from flowllm.backends.local import manifest
 from flowllm.backends.local.layout import Description, describe, files_of
 from flowllm.backends.local.places import Places
 from flowllm.core.errors import SetupError
@@ -40,7 +40,16 @@ class Loaded(Protocol):
         ...
 
 
-Open = Callable[[Description], Loaded]
+class Load(Protocol):
+    """Brings models into memory."""
+
+    def __call__(self, found: Description) -> Loaded:
+        """Load what was described."""
+        ...
+
+    def check(self) -> None:
+        """`SetupError` where nothing can be loaded: no package, no device."""
+        ...
 
 
 @record
@@ -65,7 +74,7 @@ class _Entry:
 class Shelf:
     """Models by name. Safe from many threads and event loops."""
 
-    def __init__(self, places: Places, load: Open, memory: int, precision: str = "") -> None:
+    def __init__(self, places: Places, load: Load, memory: int, precision: str = "") -> None:
         self.places = places
         self._load = load
         self._memory = memory
@@ -87,7 +96,7 @@ class Shelf:
 
     def check(self, name: str) -> None:
         """`SetupError` where the model cannot be loaded, as far as that shows without loading it."""
-        libraries.require()
+        self._load.check()
         self.describe(name)
 
     @asynccontextmanager

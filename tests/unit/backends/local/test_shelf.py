@@ -43,6 +43,9 @@ class Opened:
         self.models.append(Model(description))
         return self.models[-1]
 
+    def check(self):
+        """There is always something to load with."""
+
     def names(self, *, closed):
         return [model.description.folder.name for model in self.models if model.closed == closed]
 
@@ -156,8 +159,8 @@ def test_names_and_paths(folder, name, path):
 
 
 LOST = [
-    ("e", "there is no model `e`", ""),
-    ("acme/e", "there is no model `acme/e`", "did you mean `local/acme/d`?"),
+    ("e", "there is no model `local/e` on this machine", ""),
+    ("acme/e", "there is no model `local/acme/e`", "did you mean `local/acme/d`?"),
     ("../a", "is not under the project", "FLOWLLM_MODELS"),
     ("./../a", "is not under the project", "FLOWLLM_MODELS"),
     ("/etc", "is not under the project", "FLOWLLM_MODELS"),

@@ -46,6 +46,9 @@ class Watched:
         for call in self.before:
             call(self)
 
+    def begin(self, row, most):
+        self.cache.begin(row, most)
+
     def read(self, row, tokens):
         self._note("read", [row])
         return self.cache.read(row, tokens)

@@ -106,7 +106,7 @@ PARTS = st.sampled_from([
 ])  # fmt: skip
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.lists(PARTS, max_size=12), st.sampled_from(["", *KNOWN]), st.booleans(), st.randoms())
 def test_borders_of_pieces_change_nothing_and_no_letter_is_lost(parts, calls, inside, random):
     text = "".join(parts)
