@@ -58,7 +58,7 @@ def _cost(loop: Callable[[Format, int], int], told: Format, answers: int) -> Way
 
 def measure(size: Size) -> list[Row]:
     """Every wire, in each framing and family that it reads."""
-    rows, answers = [], size.of(20)
+    rows, answers = [], size.of(10)
     for name, told in FORMATS.items():
         assert decoded(told, 1) == CHUNKS, name
         costs = in_turns(size.rounds, _cost(decoded, told, answers), _cost(parsed, told, answers))

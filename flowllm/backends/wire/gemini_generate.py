@@ -265,6 +265,8 @@ class Decoder(AnswerDecoder):
             self._end(raw)
 
     def _part(self, part: dict[str, Any], deltas: list[Delta]) -> None:
+        if len(part) == 1 and "text" in part:
+            return self._say(part["text"], deltas)
         text, seal = part.get("text"), str(part.get("thoughtSignature") or "")
         if "functionCall" in part:
             self._call(part["functionCall"], seal, deltas)
@@ -274,6 +276,7 @@ class Decoder(AnswerDecoder):
             self._say(text, deltas)
             if seal:
                 deltas.append(Reasoning("", seal, _OF_TEXT, format=_FORMAT))
+        return None
 
     def _call(self, call: dict[str, Any], seal: str, deltas: list[Delta]) -> None:
         if name := call.get("name"):
@@ -304,15 +307,17 @@ class Decoder(AnswerDecoder):
 
 def usage_of(usage: Mapping[str, Any]) -> Usage:
     """Token counts of ``usageMetadata``; thinking counts as output, what the provider's own tools read as input."""
-    read = count_of(usage.get("promptTokenCount"))
+    read, used = count_of(usage.get("promptTokenCount")), count_of(usage.get("toolUsePromptTokenCount"))
     written, thought = count_of(usage.get("candidatesTokenCount")), count_of(usage.get("thoughtsTokenCount"))
+    cached, service = usage.get("cachedContentTokenCount"), usage.get("serviceTier") or usage.get("trafficType")
     return Usage(
-        None if read is None else read + (count_of(usage.get("toolUsePromptTokenCount")) or 0),
+        None if read is None else read + (used or 0),
         None if written is None and thought is None else (written or 0) + (thought or 0),
-        cached_input=count_of(usage.get("cachedContentTokenCount")),
-        reasoning=thought,
+        count_of(cached),
+        None,
+        thought,
         classes=_classes(usage),
-        service=word_of(usage.get("serviceTier") or usage.get("trafficType")),
+        service=word_of(service) if service else "",
     )
 
 
@@ -320,6 +325,6 @@ def _classes(usage: Mapping[str, Any]) -> dict[str, int]:
     """Those that are no plain text; a loop, as every piece of a stream counts anew."""
     found: dict[str, int] = {}
     for side, word in _DETAILS:
-        if word in usage:
-            found |= modalities_of(side, usage[word])
+        if rows := usage.get(word):
+            found |= modalities_of(side, rows)
     return found
