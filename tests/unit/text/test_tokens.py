@@ -113,6 +113,7 @@ def test_the_sum_does_not_overflow(size):
         ("databricks/databricks-claude-3-7-sonnet", "claude-3"), ("vertex/gemini-2.5-flash", "gemini"),
         ("ollama/gemma3:4b", "gemma"), ("bedrock/meta.llama2-13b-chat-v1", "llama-2"),
         ("together/meta-llama/Llama-3.3-70B-Instruct-Turbo", "llama-3"), ("groq/meta-llama/llama-4-scout", "llama-4"),
+        ("groq/llama3-8b-8192", "llama-3.0"), ("ollama/llama3.1", "llama-3"),
         ("huggingface/Qwen/Qwen2.5-VL-7B-Instruct", "qwen"), ("deepseek/deepseek-chat", "deepseek"),
         ("mistral/mistral-small-latest", "mistral"), ("together/mistralai/Mixtral-8x7B", "mistral-v3"),
         ("cohere/command-a-03-2025", "cohere"), ("xai/grok-4.3", "grok"), ("bedrock/amazon.nova-lite-v1:0", "nova"),
