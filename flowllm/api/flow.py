@@ -101,7 +101,14 @@ class Flow:
         if catalog is None:
             catalog = replace(environment, providers={}, provider_words=()).catalog
         with found:
-            compiled = compile_spec(self.spec, kinds=environment.kinds, catalog=catalog, given=given, strict=strict)
+            compiled = compile_spec(
+                self.spec,
+                kinds=environment.kinds,
+                catalog=catalog,
+                given=given,
+                strict=strict,
+                today=environment.day,
+            )
         if found.errors:
             raise joined(found.errors)
         return compiled

@@ -4,19 +4,15 @@ from collections.abc import Mapping
 
 from flowllm.compiler.call_policies import fallbacks
 from flowllm.compiler.candidates import candidates, chosen_by
+from flowllm.compiler.capabilities import check_lengths, needs_of
 from flowllm.compiler.findings import Findings
 from flowllm.compiler.frames import Frame, Unit
 from flowllm.compiler.models import Asked, Models
 from flowllm.compiler.types import NEVER, along, enumerated, listed, of_value
-from flowllm.core.slot import Evaluable, Expression, ImageOf, Literal, Path, PromptTemplate, Slot, Template
+from flowllm.core.slot import Evaluable, Expression, Literal, Path, Slot
 from flowllm.core.spec import PipelineSpec, Schema
 from flowllm.text.paths import parse_path
 from flowllm.text.slots import constant, is_constant
-from flowllm.text.templates import parsed
-from flowllm.text.tokens import count
-
-MARGIN = 2
-"""How far a counted prompt may be from what a model's own tokenizer says."""
 
 
 class Binding:
@@ -34,13 +30,15 @@ class Binding:
         if kind is None or not kind.calls or unit.each:
             return
         needed = unit in self._needed
-        asked = Asked(f"{unit.id}.model", node.place("model"), kind.calls, _capabilities(unit), needed=needed)
+        asked = Asked(f"{unit.id}.model", node.place("model"), kind.calls, needs_of(unit), needed=needed)
         if isinstance(node.model, Expression):
             self._chosen(unit, node.model, asked)
         else:
             self._fixed(unit, asked)
         if "fallback" in unit.policies:
             self._fallback(unit, asked)
+        asked_models = (unit.model, *unit.models, *fallbacks(unit.policies))
+        check_lengths(unit, self._models.cards(asked_models), self._findings)
 
     def _fixed(self, unit: Unit, asked: Asked) -> None:
         name = unit.node.model
@@ -52,19 +50,6 @@ class Binding:
                     self._missing(unit, key)
                 return
         unit.model = self._models.resolve(name, asked)
-        self._check_window(unit)
-
-    def _check_window(self, unit: Unit) -> None:
-        """Report a prompt whose fixed text alone cannot fit; the count is an estimate, so by a wide margin."""
-        window = self._models.window(unit.model)
-        if window is None:
-            return
-        for name, value in unit.node.fields.items():
-            text = fixed_text(value) if isinstance(value, PromptTemplate) else ""
-            if len(text) > window and (tokens := count(text)) > MARGIN * window:
-                message = f"the fixed text has about {tokens} tokens, and `{unit.model}` reads {window}"
-                place, hint = unit.node.place(name), "shorten it, or choose a model with a larger window"
-                self._findings.report("context_too_long", message, f"{unit.id}.{name}", place, hint)
 
     def _missing(self, unit: Unit, key: str) -> None:
         message = f"`{unit.id}` needs a model and none is chosen"
@@ -128,26 +113,5 @@ class Binding:
         unit.policies = {**others, "fallback": list(models)} if models else others
 
 
-def fixed_text(prompt: PromptTemplate) -> str:
-    """What a prompt says whatever is given to it; nothing is known of templates with statements."""
-    templates = [part for message in prompt.messages for part in message.parts if isinstance(part, Template)]
-    pieces = [piece for template in templates for piece in parsed(template.source).pieces or ()]
-    return "".join(piece for piece in pieces if isinstance(piece, str))
-
-
 def _constant(slot: Evaluable) -> bool:
     return isinstance(slot, Slot) and is_constant(slot)
-
-
-def _capabilities(unit: Unit) -> frozenset[str]:
-    """What the model has to be able to do, as far as the node says so."""
-    found = set()
-    if unit.params.get("tools"):
-        found.add("tools")
-    if unit.params.get("schema") is not None:
-        found.add("json_schema")
-    prompts = [value for value in unit.node.fields.values() if isinstance(value, PromptTemplate)]
-    images = any(isinstance(part, ImageOf) for prompt in prompts for m in prompt.messages for part in m.parts)
-    if images or "images" in unit.node.fields:
-        found.add("images")
-    return frozenset(found)

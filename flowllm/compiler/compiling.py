@@ -5,6 +5,7 @@ failed is left out, so that no finding is only the consequence of another.
 """
 
 from collections.abc import Collection, Mapping
+from datetime import date
 
 from flowllm.compiler.advice import ReadPaths, advise, needed_units
 from flowllm.compiler.binding import Binding
@@ -43,15 +44,17 @@ def compile_spec(
     catalog: Catalog,
     given: Collection[str] | None = None,
     strict: bool = False,
+    today: date | None = None,
 ) -> Compiled:
     """Check and lower a pipeline and all that it uses.
 
     ``given`` are the names of inputs that a run would get; None does not ask. ``strict`` makes
-    warnings errors. Raises `PipelineInvalid` with every problem. Nothing is read or asked: no
-    files, network, keys or clock.
+    warnings errors. ``today`` is the day by which models count as deprecated; None does not ask.
+    Raises `PipelineInvalid` with every problem. Nothing is read or asked: no files, network, keys
+    or clock.
     """
     findings = Findings()
-    result = _Family(kinds, catalog, {}).compile(spec, findings, None)
+    result = _Family(kinds, catalog, {}, today).compile(spec, findings, None)
     if given is not None:
         missing_inputs(spec, given, findings)
     problems = findings.of("error") + (findings.of("warning") if strict else ())
@@ -72,10 +75,13 @@ class _Result:
 class _Family:
     """A pipeline and its sub-pipelines; each is compiled once for each model that it would inherit."""
 
-    def __init__(self, kinds: Kinds, catalog: Catalog, done: dict[tuple[int, str | None], _Result]) -> None:
+    def __init__(
+        self, kinds: Kinds, catalog: Catalog, done: dict[tuple[int, str | None], _Result], today: date | None
+    ) -> None:
         self._kinds = kinds
         self._catalog = catalog
         self._done = done
+        self._today = today
 
     def compile(self, spec: PipelineSpec, findings: Findings, inherited: str | None) -> _Result:
         """The plan of one pipeline; None where it has errors."""
@@ -122,7 +128,7 @@ class _Family:
 
     def _settle(self, spec: PipelineSpec, root: Frame, findings: Findings, inherited: str | None) -> Models:
         """Policies and models of everything that is not folded away."""
-        models = Models(spec, self._catalog, findings, inherited)
+        models = Models(spec, self._catalog, findings, inherited, today=self._today)
         policies = Policies(spec, findings)
         needed = needed_units(root)
         dropped = needed_units(root, folded=True) - needed

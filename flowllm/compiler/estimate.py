@@ -11,8 +11,8 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
-from flowllm.compiler.binding import fixed_text
 from flowllm.compiler.candidates import asked
+from flowllm.compiler.capabilities import fixed_text
 from flowllm.compiler.explain import alternatives, certain, possible
 from flowllm.core.card import Catalog, ModelCard
 from flowllm.core.delta import Usage

@@ -1,11 +1,13 @@
 """Which models a pipeline asks: aliases, groups and ``provider/model`` against the catalog."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from datetime import date
 from typing import Any
 
 from flowllm.compiler.candidates import candidates
+from flowllm.compiler.capabilities import last_day
 from flowllm.compiler.findings import Findings, did_you_mean
 from flowllm.core.card import Catalog, ModelCard, ProviderCard
 from flowllm.core.errors import PipelineInvalid
@@ -32,7 +34,8 @@ class Asked:
 class Models:
     """The model names of one pipeline. ``groups`` are those that its plan has to carry.
 
-    ``inherited`` is the model of the pipeline around, for calls that name none here.
+    ``inherited`` is the model of the pipeline around, for calls that name none here. ``today`` is the day by which
+    models count as deprecated; None does not ask.
     """
 
     spec: PipelineSpec
@@ -41,6 +44,7 @@ class Models:
     inherited: str | None = None
     groups: dict[str, Any] = field(default_factory=dict)
     used: set[str] = field(default_factory=set)
+    today: date | None = None
 
     def default(self, task: str) -> tuple[str | None, str]:
         """The model of a node that names none, and the top-level key that says so."""
@@ -65,10 +69,11 @@ class Models:
             self.groups[seen[0]] = found
         return found
 
-    def window(self, name: str | None) -> int | None:
-        """The tokens that a model reads at most, where that is known; None for groups."""
-        entry = self.catalog.model(name) if name is not None and name in self.used else None
-        return entry.context if entry else None
+    def cards(self, names: Iterable[str | None]) -> dict[str, ModelCard]:
+        """What is known of the models behind names that were resolved."""
+        flat = dict.fromkeys(model for name in names for model in candidates(name, self.groups))
+        found = ((name, self.catalog.model(name)) for name in flat if name in self.used)
+        return {name: card for name, card in found if card is not None}
 
     def _circle(self, seen: list[str]) -> None:
         place = self.spec.place(f"models.{seen[0]}")
@@ -138,6 +143,7 @@ class Models:
             self.findings.report("capability_mismatch", message, asked.where, asked.origin, self._others(asked))
         elif entry is not None:
             self._capable(name, card, entry, asked)
+            self._lasting(name, entry, asked)
         self.used.add(name)
         return name
 
@@ -152,6 +158,14 @@ class Models:
         message, hint = f"`{name}` {what}", self._others(asked)
         self.findings.report("capability_mismatch", message, asked.where, asked.origin, hint)
 
+    def _lasting(self, name: str, entry: ModelCard, asked: Asked) -> None:
+        ended = last_day(name, entry, self.today)
+        if ended is not None:
+            hint = f"flowllm models recommend --task {asked.task}" + "".join(
+                f" --supports {need}" for need in sorted(asked.needs)
+            )
+            self.findings.report(*ended, asked.where, asked.origin, hint)
+
     def _others(self, asked: Asked) -> str:
         """A model that can do what is asked, as far as that is known; providers with broken files are passed over."""
         for provider in self.catalog.providers:
@@ -164,7 +178,7 @@ class Models:
         return ""
 
 
-_WORDS = {"json_schema": "`schema`"}
+_WORDS = {"json_schema": "`schema`", "reasoning": "`reasoning`"}
 """Capabilities in the words of a pipeline, where those are others."""
 
 
@@ -174,9 +188,10 @@ def _lacking(card: ProviderCard, entry: ModelCard, asked: Asked) -> frozenset[st
 
 
 def _told(card: ProviderCard, entry: ModelCard) -> frozenset[str]:
-    """What a model need not be able to do, because its wire asks for it in words: JSON without schemas."""
-    structured = {**card.quirks, **entry.quirks}.get("structured", "json_schema")
-    return frozenset({"json_schema"}) if structured != "json_schema" else frozenset()
+    """What a model need not be able to do: its wire asks for JSON without schemas in words, or leaves efforts out."""
+    quirks = {**card.quirks, **entry.quirks}
+    told = {"json_schema"} if quirks.get("structured", "json_schema") != "json_schema" else set()
+    return frozenset(told | {"reasoning"} if "reasoning_effort" in quirks.get("drop", ()) else told)
 
 
 def _can(card: ProviderCard, entry: ModelCard, asked: Asked) -> bool:

@@ -88,9 +88,13 @@ _WARNINGS = {
     "literal_path": "a template that holds a path or `${vars.x}` as its very words",
     "errors_unread": "items may fail and nothing reads their errors",
     "case_outside_region": "a case of an inner route that runs for every item",
+    "model_ended": "a model that its provider has deprecated",
+    "over_output_limit": "`max_output_tokens` is more than the model writes",
+    "over_window": "a prompt and an answer that together may not fit the model's window",
 }
 _NOTES = {
     "no_model": "a needed call without a model",
+    "model_ends": "a model that its provider deprecates within 90 days",
     "unchecked_type": "a type that can only be checked when the pipeline runs",
 }
 _SETUP = {
