@@ -15,8 +15,7 @@ if TYPE_CHECKING:
 
 def open_writer(description: "Description", device: "Device") -> "Writer":
     """Load a model that writes; `SetupError` where it cannot run here."""
-    from flowllm.backends.local.generation.writer import Writer
-    from flowllm.backends.local.sessions import open_session
+    from flowllm.backends.local.generation.writer import Writer, open_runner
     from flowllm.backends.local.tokenizing import Tokenizer
 
-    return Writer(description, open_session(description.file, device), Tokenizer(description.folder))
+    return Writer(description, open_runner(description, device), Tokenizer(description.folder))

@@ -188,6 +188,8 @@ class Engine:
     def _read(self, row: int, told: list[tuple[Writing, Piece]]) -> None:
         assert self._cache is not None
         writing = self._rows[row]
+        if not writing.read:
+            self._cache.begin(row, len(writing.prompt) + writing.most)
         tokens = writing.prompt[writing.read : writing.read + self._chunk]
         logits = self._cache.read(row, tokens)
         writing.read += len(tokens)

@@ -29,7 +29,11 @@ class Stepped(NamedTuple):
 
 
 class Cache(Protocol):
-    """Rows by number; a row is free until it is read into, and again once it is dropped."""
+    """Rows by number; a row is free until it is begun, and again once it is dropped."""
+
+    def begin(self, row: int, most: int) -> None:
+        """Take a row into use, for ``most`` tokens in all."""
+        ...
 
     def read(self, row: int, tokens: Sequence[int]) -> "NDArray[Any]":
         """Go on with the prompt of a row; the logits after its last token, of shape (vocabulary,)."""
@@ -70,11 +74,21 @@ class SharedCache:
         self._bound: tuple[int, int, int] | None = None
         self._logits: NDArray[Any] | None = None
 
+    def begin(self, row: int, most: int) -> None:
+        """As `Cache`; room is made when it is needed."""
+        if False in self._used:
+            place = self._used.index(False)
+        else:
+            place = len(self._used)
+            self._used.append(False)
+            self._lengths.append(0)
+        self._used[place], self._lengths[place], self._place[row] = True, 0, place
+
     def read(self, row: int, tokens: Sequence[int]) -> "NDArray[Any]":
         """As `Cache`."""
         import numpy as np
 
-        place = self._place[row] if row in self._place else self._join(row)
+        place = self._place[row]
         before = self._lengths[place]
         total = before + len(tokens)
         self._make_room(len(self._lengths), total)
@@ -118,6 +132,8 @@ class SharedCache:
             self._move(last, place)
             last = max(at for at, used in enumerate(self._used) if used)
         del self._lengths[last + 1 :], self._used[last + 1 :]
+        if not self._used:  # nobody writes: the memory goes back
+            self._buffers, self._room, self._bound, self._logits = (), 0, None, None
 
     def _move(self, source: int, target: int) -> None:
         length = self._lengths[source]
@@ -128,16 +144,6 @@ class SharedCache:
         self._lengths[source], self._used[source] = 0, False
         row = next(row for row, place in self._place.items() if place == source)
         self._place[row] = target
-
-    def _join(self, row: int) -> int:
-        if False in self._used:
-            place = self._used.index(False)
-        else:
-            place = len(self._used)
-            self._used.append(False)
-            self._lengths.append(0)
-        self._used[place], self._lengths[place], self._place[row] = True, 0, place
-        return place
 
     def _make_room(self, rows: int, length: int) -> None:
         held = self._buffers[0].rows if self._buffers else 0
@@ -253,12 +259,15 @@ class GrownCache:
         self._batch: _Past | None = None
         self._rows: list[int] = []
 
+    def begin(self, row: int, most: int) -> None:
+        """As `Cache`."""
+        self._reading[row] = _nothing(self._decoder)
+
     def read(self, row: int, tokens: Sequence[int]) -> "NDArray[Any]":
         """As `Cache`."""
         import numpy as np
 
-        past = self._reading.get(row) or _nothing(self._decoder)
-        logits, self._reading[row] = _grown(self._decoder, np.array([tokens]), past)
+        logits, self._reading[row] = _grown(self._decoder, np.array([tokens]), self._reading[row])
         last: NDArray[Any] = logits[0, -1]
         return last
 
@@ -333,12 +342,15 @@ class SingleCache:
         self._decoder = decoder
         self._rows: dict[int, _Past] = {}
 
+    def begin(self, row: int, most: int) -> None:
+        """As `Cache`."""
+        self._rows[row] = _nothing(self._decoder)
+
     def read(self, row: int, tokens: Sequence[int]) -> "NDArray[Any]":
         """As `Cache`."""
         import numpy as np
 
-        past = self._rows.get(row) or _nothing(self._decoder)
-        logits, self._rows[row] = _grown(self._decoder, np.array([tokens]), past)
+        logits, self._rows[row] = _grown(self._decoder, np.array([tokens]), self._rows[row])
         last: NDArray[Any] = logits[0, -1]
         return last
 

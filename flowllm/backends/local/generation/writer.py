@@ -5,21 +5,23 @@ again while it comes, and words, thoughts and calls by the marks of its family. 
 prompt, and all that were drawn, the one that ends an answer among them.
 """
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from flowllm.backends.local.devices import Device, settled
+from flowllm.backends.local.generation import genai
 from flowllm.backends.local.generation.constraining import Constraints
 from flowllm.backends.local.generation.detokenizing import Detokenizer
 from flowllm.backends.local.generation.engine import Engine, Grammar, Piece, Writing
 from flowllm.backends.local.generation.families import Reader, family_of
 from flowllm.backends.local.generation.graph import read_decoder, unfit
-from flowllm.backends.local.generation.kv import cache_of
+from flowllm.backends.local.generation.kv import Cache, cache_of
 from flowllm.backends.local.generation.sampling import Drawing, Sampler, drawing, refused
 from flowllm.backends.local.generation.stopping import Stopper
 from flowllm.backends.local.graph_file import read_graph
 from flowllm.backends.local.layout import Description
-from flowllm.backends.local.sessions import Opened
+from flowllm.backends.local.sessions import open_session
 from flowllm.backends.local.tokenizing import Tokenizer
 from flowllm.core.delta import Delta, Finish, Meta, Usage
 from flowllm.core.errors import ProviderFacts, ProviderFailure
@@ -45,12 +47,33 @@ class Prepared:
     """Whether the answer begins inside of a thought."""
 
 
+@record
+class Runner:
+    """What runs a model: the execution provider, the length of a row of logits, and what makes a cache."""
+
+    provider: str
+    vocabulary: int
+    cache: Callable[[], Cache]
+
+
+def open_runner(description: Description, device: Device) -> Runner:
+    """A session with a cache of this house, or genai where that serves better; `SetupError` for what cannot run."""
+    provider = settled(device).execution_provider
+    if genai.serves(description, provider):
+        model = genai.open_genai(description, "cuda")
+        return Runner(provider, genai.vocabulary(description), lambda: genai.GenaiCache(model))
+    opened = open_session(description.file, device)
+    operators = read_graph(description.file).operators
+    decoder = read_decoder(opened.session, operators, _DEVICES.get(opened.provider, "cpu"), opened.device.index)
+    return Runner(opened.provider, decoder.vocabulary, lambda: cache_of(decoder))
+
+
 class Writer:
     """One model that writes. Safe from many event loops; ``close`` ends its worker."""
 
-    def __init__(self, description: Description, opened: Opened, tokenizer: Tokenizer) -> None:
+    def __init__(self, description: Description, runner: Runner, tokenizer: Tokenizer) -> None:
         self.description = description
-        self.provider = opened.provider
+        self.provider = runner.provider
         if description.window is None:
             raise unfit("its files do not say how many tokens it reads", "max_position_embeddings in config.json")
         self._window = description.window
@@ -59,11 +82,8 @@ class Writer:
         self._ends = _ends(description, tokenizer)
         self._left_out = _left_out(tokenizer, self._family.marks)
         self._template: ChatTemplate | None = None
-        device = _DEVICES.get(opened.provider, "cpu")
-        operators = read_graph(description.file).operators
-        decoder = read_decoder(opened.session, operators, device, opened.device.index)
-        self._constraints = Constraints(tokenizer.raw.to_str, decoder.vocabulary, sorted(self._ends))
-        self._engine = Engine(lambda: cache_of(decoder), model=description.folder.name)
+        self._constraints = Constraints(tokenizer.raw.to_str, runner.vocabulary, sorted(self._ends))
+        self._engine = Engine(runner.cache, model=description.folder.name)
 
     def close(self) -> None:
         """End its worker; what is in work fails."""
