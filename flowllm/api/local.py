@@ -1,13 +1,15 @@
 """Models of this machine: where they are, what they do, what runs them, and which of them are in memory."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from flowllm.api.environment import Environment
+from flowllm.backends.local import diagnosing
 from flowllm.backends.local.devices import Device, no_device, parse_device
+from flowllm.backends.local.diagnosing import Look, Version
 from flowllm.backends.local.layout import Description
-from flowllm.backends.local.settings import parse_settings, shared_shelf
+from flowllm.backends.local.settings import Settings, parse_settings, shared_shelf
 from flowllm.backends.local.shelf import Held, Shelf
 from flowllm.config import load_yaml, packaged, read_text_file
 from flowllm.core.card import ProviderCard
@@ -31,9 +33,8 @@ class LocalModel:
 def shelf_of(environment: Environment, card: ProviderCard | None = None) -> Shelf:
     """The models that an environment can load."""
     card = card or environment.catalog.providers[PROVIDER]
-    project = environment.project.resolve()
-    settings = parse_settings(card.settings, project)
-    return shared_shelf(project, settings, lambda name: find_device(environment, name))
+    settings = _settings(environment, card)
+    return shared_shelf(environment.project.resolve(), settings, lambda name: find_device(environment, name))
 
 
 def find_device(environment: Environment, name: str) -> Device:
@@ -95,6 +96,22 @@ def model_facts(found: Description) -> Mapping[str, Any]:
         "folder": str(found.folder),
         "file": found.file.relative_to(found.folder).as_posix(),
     }
+
+
+def diagnosis(environment: Environment, version: Version) -> Iterator[Look]:
+    """What is installed for local models, what can run them and where they lie."""
+    installed = diagnosing.wheels(version)
+    yield installed
+    settings = _settings(environment, environment.catalog.providers[PROVIDER])
+    if any(map(version, diagnosing.WHEELS)):
+        yield from diagnosing.devices()
+        yield diagnosing.running(lambda: find_device(environment, settings.device), settings.device)
+    there = [folder for folder in settings.folders if folder.is_dir()]
+    yield Look("folders", ", ".join(map(str, there)) or f"none yet; {settings.folders[-1]} is yours")
+
+
+def _settings(environment: Environment, card: ProviderCard) -> Settings:
+    return parse_settings(card.settings, environment.project.resolve())
 
 
 def _read(shelf: Shelf, name: str, folder: Path) -> LocalModel:

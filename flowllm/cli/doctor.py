@@ -30,7 +30,7 @@ class Finding:
 
 @record(kw_only=True)
 class Doctor(Command):
-    """Look at the installation: packages, kinds, providers, keys, cache, folders, terminal."""
+    """Look at the installation: packages, kinds, providers, local, keys, cache, folders, terminal."""
 
     def carry_out(self, screen: "Screen") -> int:
         """Print the report."""
@@ -140,6 +140,15 @@ def providers() -> Iterator[Finding]:
         yield Finding("providers", row["name"], f"{row['models']} models{where}{unset}, key: {row['key']}")
 
 
+def local() -> Iterator[Finding]:
+    """The packages for models of this machine, the devices that can run them, and where they lie."""
+    from flowllm.api.local import diagnosis
+    from flowllm.cli.opening import here
+
+    for look in diagnosis(here(), _version):
+        yield Finding("local models", look.name, look.value, look.ok, look.hint)
+
+
 def keys() -> Iterator[Finding]:
     """Where keys are kept, and their names."""
     from flowllm.backends.auth.keys import KeyStore
@@ -187,7 +196,7 @@ def terminal() -> Iterator[Finding]:
 
 
 LOOKS: tuple[Callable[[], Iterator[Finding]], ...] = (
-    python, packages, extras, kinds, providers, keys, cache, folders, terminal
+    python, packages, extras, kinds, providers, local, keys, cache, folders, terminal
 )  # fmt: skip
 
 

@@ -7,6 +7,7 @@ import typer
 
 from flowllm.cli import completion
 from flowllm.cli.models_choice import CompareModels, FindModels, RecommendModels
+from flowllm.cli.models_local import is_local, list_local, show_local
 from flowllm.cli.models_price import PriceModel
 from flowllm.cli.models_rows import HEAD, Name, cells, word
 from flowllm.cli.models_sync import SyncModels
@@ -51,11 +52,17 @@ class ListModels(Command):
         ),
     ] = None
 
+    local: Annotated[bool, typer.Option("--local", help="The models of this machine, with what their files say.")] = (
+        False
+    )
+
     def carry_out(self, screen: "Screen") -> int:
         """Print one row a model."""
         from flowllm.api import models
         from flowllm.cli.opening import here, sound_here
 
+        if self.local:
+            return list_local(here(), self.words or (), screen, as_json=self.as_json)
         if self.live is not None:
             words = [said.lower() for said in self.words or ()]
             found = _live(here(), self.live, screen)
@@ -119,6 +126,8 @@ class ShowModel(Command):
         from flowllm.api import models
         from flowllm.cli.opening import here
 
+        if is_local(here(), self.model):
+            return show_local(here(), self.model, screen, as_json=self.as_json)
         facts = models.show(self.model, environment=here()).facts()
         if self.as_json:
             screen.json(facts)

@@ -170,7 +170,19 @@ def test_doctor_reports_and_breaks_on_a_clash(flowllm, monkeypatch):
     report = flowllm("doctor", "--json")
     assert (report.status, report.data["ok"]) == (0, True)
     topics = {row["topic"] for row in report.data["findings"]}
-    assert topics == {"python", "packages", "extras", "kinds", "providers", "keys", "cache", "folders", "terminal"}
+    names = (
+        "python",
+        "packages",
+        "extras",
+        "kinds",
+        "providers",
+        "local models",
+        "keys",
+        "cache",
+        "folders",
+        "terminal",
+    )
+    assert topics == set(names)
 
     from flowllm.cli import doctor
 

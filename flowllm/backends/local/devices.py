@@ -169,7 +169,7 @@ def unavailable(word: str, why: str) -> SetupError:
     """A device that was asked for cannot be used."""
     extra = {"cuda": "gpu", "tensorrt": "gpu"}.get(word, "")
     install = f"pip install 'flowllm-pipelines[{extra}]', or " if extra else ""
-    hint = f"{install}write `fallback: cpu` into the device's file"
+    hint = f"{install}FLOWLLM_DEVICE=auto, or write `fallback: cpu` into the device's file"
     return SetupError("device_unavailable", f"models cannot run on {word} here: {why}", hint=hint)
 
 

@@ -9,8 +9,11 @@ from flowllm.core.errors import SetupError
 _NEEDED = {"onnxruntime": "InferenceSession", "tokenizers": "Tokenizer"}
 """A module, and what it has where its files are its own."""
 
-REPAIR = "pip uninstall -y onnxruntime onnxruntime-gpu; pip install --force-reinstall --no-deps onnxruntime"
-"""Mends an installation in which two wheels wrote over each other; another name gives the other one."""
+
+def repair(name: str = "onnxruntime") -> str:
+    """Mends an installation in which wheels of onnxruntime wrote over each other, keeping the one of that name."""
+    others = "onnxruntime onnxruntime-gpu onnxruntime-directml"
+    return f"pip uninstall -y {others}; pip install --no-deps --force-reinstall {name}"
 
 
 def onnxruntime() -> Any:
@@ -49,5 +52,5 @@ def _absent(name: str) -> SetupError:
 
 
 def _broken(name: str, why: str) -> SetupError:
-    hint = REPAIR if name == "onnxruntime" else f"pip install --force-reinstall {name}"
+    hint = repair() if name == "onnxruntime" else f"pip install --force-reinstall {name}"
     return SetupError("missing_extra", f"the installation of {name} is broken: {why}", hint=hint)

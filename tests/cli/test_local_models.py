@@ -1,0 +1,57 @@
+"""The models of this machine, as commands show them."""
+
+import pytest
+
+from tests.local_models.encoders import write_embedder
+
+
+@pytest.fixture
+def tiny(folder, monkeypatch):
+    monkeypatch.setenv("XDG_DATA_HOME", str(folder / "data"))
+    write_embedder(folder / "models" / "tiny")
+    write_embedder(folder / "models" / "acme" / "broken")
+    (folder / "models" / "acme" / "broken" / "model.onnx").write_bytes(b"")
+
+
+@pytest.mark.usefixtures("tiny")
+def test_a_list_of_local_models(flowllm):
+    shown = flowllm("models", "list", "--local")
+    rows = {line.split()[0]: line.split() for line in shown.out.splitlines()[1:]}
+    assert rows["local/tiny"][1:4] == ["embed", "fp32", "32"]
+    assert rows["local/acme/broken"][1] == "bad_model_file"
+    assert [row["model"] for row in flowllm("models", "list", "--local", "tiny", "--json").data["models"]] == [
+        "local/tiny"
+    ]
+
+
+def test_no_local_models(flowllm, folder, monkeypatch):
+    monkeypatch.setenv("XDG_DATA_HOME", str(folder / "data"))
+    shown = flowllm("models", "list", "--local")
+    assert (shown.status, shown.out) == (0, "")
+    assert f"in {folder}/data/flowllm/models" in shown.err.replace("\n", " ")
+
+
+@pytest.mark.usefixtures("tiny")
+def test_a_local_model_says_what_really_runs_it(flowllm):
+    facts = flowllm("models", "show", "local/tiny", "--json").data
+    assert (facts["task"], facts["context"], facts["pooling"]) == ("embed", 32, "mean")
+    assert facts["provider"].endswith("ExecutionProvider")
+    assert f"runs on    {facts['provider']}" in flowllm("models", "show", "local/tiny").out
+    lost = flowllm("models", "show", "local/tini")
+    assert (lost.status, "did you mean `local/tiny`?" in lost.err) == (3, True)
+
+
+def test_doctor_says_what_runs_local_models(flowllm):
+    found = {row["name"]: row for row in flowllm("doctor", "--json").data["findings"] if row["topic"] == "local models"}
+    assert found["cpu"]["value"] == "can be used"
+    assert "which runs on" in found["device"]["value"]
+
+
+def test_doctor_breaks_on_two_wheels(flowllm, monkeypatch):
+    from flowllm.cli import doctor
+
+    version = doctor._version
+    monkeypatch.setattr(doctor, "_version", lambda name: "9.9" if name == "onnxruntime-gpu" else version(name))
+    shown = flowllm("doctor")
+    assert shown.status == 3
+    assert "pip uninstall -y onnxruntime onnxruntime-gpu" in shown.out
