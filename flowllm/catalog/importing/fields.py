@@ -6,10 +6,11 @@ each if it is there: ``cache_creation_input_token_cost_above_1hr_above_200k_toke
 
 import re
 from collections.abc import Iterator, Mapping
-from decimal import Decimal
-from typing import Any
+from dataclasses import replace
+from decimal import Context, Decimal
+from typing import Any, Final
 
-from flowllm.core.prices import TOKENS, Hours, Multiplier, Rate
+from flowllm.core.prices import EXACT, TOKENS, Hours, Multiplier, Rate
 
 STEMS: Mapping[str, tuple[str, str]] = {
     "input_cost_per_token": ("input", ""),
@@ -64,6 +65,12 @@ MULTIPLIERS: Mapping[str, tuple[str, str]] = {
     "regional_endpoint_uplift_multiplier": ("regional", ""),
 }
 OWN_MULTIPLIERS: Mapping[str, tuple[str, str]] = {"us": ("us", ""), "eu": ("eu", ""), "fast": ("", "fast")}
+CACHED_SHARES: Mapping[str, Decimal] = {"fireworks_ai": Decimal("0.5")}
+"""What a company takes for reading from its cache, as a share of input, where the table has no price for it.
+
+Fireworks: "the default discount is 50 %" (https://docs.fireworks.ai/guides/prompt-caching).
+"""
+
 MOST_PER_TOKEN = Decimal("0.1")
 MOST = Decimal(1_000_000)
 MOST_TOKENS = 100_000_000
@@ -75,6 +82,8 @@ _FIELD = re.compile(
 )
 _SIZED = re.compile(r"(output_cost_per_second|output_cost_per_image)_(?P<variant>\d+p|[0-9.]+k|\d+)", re.IGNORECASE)
 _LONG = re.compile(r"(input_cost_per_video_per_second)_above_(?P<variant>\d+s)_interval")
+_DIGITS: Final = Context(prec=15)
+"""Binary floats hold so many digits of a decimal for sure; what is written beyond is their noise."""
 _ZONES = {"": 0, "UTC": 0, "Asia/Shanghai": 8}
 _DAY = 24 * 60
 
@@ -97,6 +106,21 @@ def rate_of(field: str, amount: Decimal) -> Rate | None:
         lifetime=f"{match['hours']}h" if match["hours"] else "",
         variant=variant,
     )
+
+
+def amount_of(value: int | Decimal) -> Decimal:
+    """A number as it was meant: to 15 significant digits, so 0.1 micro-dollars where 1.0000000000000001e-07 is told."""
+    return _DIGITS.create_decimal(value)
+
+
+def with_cached(rates: list[Rate], company: str) -> Iterator[Rate]:
+    """The rates, and the share of input for reading from the cache where the company has one and the table no price."""
+    yield from rates
+    share = CACHED_SHARES.get(company)
+    if share is not None and not any(rate.item == "cached_input" and not rate.service for rate in rates):
+        for rate in rates:
+            if rate.item == "input" and not rate.service:
+                yield replace(rate, item="cached_input", amount=EXACT.multiply(rate.amount, share))
 
 
 def is_price(value: Any, item: str) -> bool:

@@ -91,7 +91,7 @@ def _prices(table: Table, name: str, row: Mapping[str, Any]) -> Prices | None:
         elif amount is None or not fields.is_price(amount, item):
             table.doubt("bad_number", f"{name}: pricing.{word}")
         else:
-            rates.append(Rate(item, amount))
+            rates.append(Rate(item, fields.amount_of(amount)))
     head = table.head
     known = Prices(tuple(rates), source=_text(row.get("source")), as_of=head.as_of, version=head.title)
     return known if rates else None

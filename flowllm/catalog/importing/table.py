@@ -177,6 +177,7 @@ class _Reading:
     def __init__(self, table: Table, name: str, row: Mapping[str, Any], head: Head, variant: str) -> None:
         self._table, self._name, self._row, self._head, self._variant = table, name, row, head, variant
         told = row.get("mode")
+        self._company = str(row.get("litellm_provider"))
         self._mode = MODES.get(told, told) if isinstance(told, str) and _WORD.fullmatch(told) else ""
 
     def card(self, id_: str) -> ModelCard:
@@ -255,12 +256,15 @@ class _Reading:
                 self._table.doubt("unknown_key", f"{self._name}: {key}")
 
     def _prices(self, source: str) -> Prices | None:
-        rates = tuple(_unique(self._as_billed(self._all_rates())))
+        rates = tuple(_unique(self._as_billed(self._with_cached(self._all_rates()))))
         hours, multipliers = tuple(self._hours()), tuple(self._multipliers())
         if not rates:
             return None
-        reached = self._row.get("litellm_provider") == "xai"
+        reached = self._company == "xai"
         return Prices(rates, multipliers, hours, reached, source, self._head.as_of, self._head.title)
+
+    def _with_cached(self, rates: Iterator[Rate]) -> Iterator[Rate]:
+        return fields.with_cached(list(rates), self._company) if "chat" in self._tasks() else rates
 
     def _all_rates(self) -> Iterator[Rate]:
         yield from self._tiers()
@@ -268,7 +272,7 @@ class _Reading:
         told = self._row.get(fields.SEARCHES)
         for variant, value in fields.searches(told) if isinstance(told, Mapping) and told else ():
             if self._sound(fields.SEARCHES, value, "searches"):
-                yield Rate("searches", Decimal(value), variant=variant)
+                yield Rate("searches", fields.amount_of(value), variant=variant)
 
     def _rates(self, row: Mapping[str, Any]) -> Iterator[Rate]:
         """Rates of price fields, in the order of `STEMS`, so that the first of two names of a price counts."""
@@ -276,7 +280,7 @@ class _Reading:
         for key in sorted(row, key=lambda key: (order.get(key, len(order)), key)):
             rate = fields.rate_of(key, Decimal(0))
             if rate is not None and row[key] is not None and self._sound(key, row[key], rate.item):
-                yield replace(rate, amount=Decimal(row[key]))
+                yield replace(rate, amount=fields.amount_of(row[key]))
 
     def _tiers(self) -> Iterator[Rate]:
         """Rows by the prompt's length: each holds above its beginning, for the whole request."""

@@ -23,6 +23,7 @@ def sheet(row, id_="m", provider="acme"):
             {"prices": [["input", "0.00000015"], ["output", "0.0000006"], ["reasoning", "0.000001"]]},
         ),
         ({"pricing": {"input": 0}}, {"prices": [["input", "0"]]}),
+        ({"pricing": {"input": 0.30000000000000004}}, {"prices": [["input", "0.0000003"]]}),
         ({"pricing": {"input": "4e-07"}}, {"prices": [["input", "0.0000000000004"]]}),
         (
             {"capabilities": ["function_calling", "vision", "streaming", "dancing"]},

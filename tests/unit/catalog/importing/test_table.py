@@ -139,16 +139,51 @@ def test_every_stem_is_read(stem):
     ("text", "amount"),
     [
         ("4e-07", "0.0000004"),
-        ("1.0000000000000001e-07", "0.00000010000000000000001"),
         ("0", "0"),
         ("0.0", "0"),
         ("1E-8", "0.00000001"),
+        ("1.23456789012345e-06", "0.00000123456789012345"),
     ],
 )
 def test_an_amount_is_exact_as_its_text(text, amount):
     found = table('{"m": {"litellm_provider": "openai", "input_cost_per_token": ' + text + "}}")
     assert row_of(found.models["openai"]["m"])["prices"] == [["input", amount]]
     assert found.models["openai"]["m"].prices.rates[0].amount == Decimal(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "amount"),
+    [
+        ("1.0000000000000001e-07", "0.0000001"),
+        ("4.6999999999999995e-07", "0.00000047"),
+        ("1.1428571428571428e-06", "0.00000114285714285714"),
+    ],
+)
+def test_the_noise_of_binary_floats_is_no_part_of_an_amount(text, amount):
+    row = '"input_cost_per_token": ' + text + ', "tiered_pricing": [{"range": [9, 10], "input_cost_per_token": ' + text
+    row += '}], "search_context_cost_per_query": {"search_context_size_low": ' + text + "}"
+    found = table('{"m": {"litellm_provider": "openai", ' + row + "}}")
+    told = row_of(found.models["openai"]["m"])["prices"]
+    assert [one[:2] for one in told] == [["input", amount], ["searches", amount], ["input", amount]]
+
+
+@pytest.mark.parametrize(
+    ("row", "cached"),
+    [
+        ({}, [("", 0, "0.5")]),
+        ({"input_cost_per_token_above_200k_tokens": 0.1}, [("", 0, "0.5"), ("", 200_000, "0.05")]),
+        ({"input_cost_per_token_batches": 0.1}, [("", 0, "0.5")]),
+        ({"cache_read_input_token_cost": 0}, [("", 0, "0")]),
+        ({"cache_read_input_token_cost_priority": 0.01}, [("", 0, "0.5"), ("priority", 0, "0.01")]),
+        ({"mode": "embedding"}, []),
+        ({"litellm_provider": "openai"}, []),
+    ],
+)
+def test_a_company_may_take_a_share_of_input_for_what_it_cached(monkeypatch, row, cached):
+    monkeypatch.setattr("flowllm.catalog.importing.fields.MOST_PER_TOKEN", Decimal(1))
+    card = only({"litellm_provider": "fireworks_ai", "input_cost_per_token": 1, **row})
+    told = [(rate.service, rate.above, rate.amount) for rate in card.prices.rates if rate.item == "cached_input"]
+    assert told == [(service, above, Decimal(amount)) for service, above, amount in cached]
 
 
 TIERS = [
