@@ -227,7 +227,8 @@ def _parts(parts: tuple[Part, ...]) -> list[dict[str, Any]]:
     for part in parts:
         if _says(part):
             blocks.append(_part(part))
-            blocks += _point(part.prompt_cache)
+            if part.prompt_cache:
+                blocks += _point(part.prompt_cache)
     return blocks
 
 

@@ -167,7 +167,7 @@ def _result(message: Message, waiting: list[ToolUse]) -> dict[str, Any]:
     if call in waiting:
         waiting.remove(call)
     named = {"name": call.name} | ({"id": call.id} if call.id else {})
-    images = [_part(part) for part in message.parts if isinstance(part, Image)]
+    images = [_image(part) for part in message.parts if isinstance(part, Image)]
     extra = {"parts": images} if images else {}
     return {"functionResponse": {**named, "response": _response(message), **extra}}
 
@@ -209,16 +209,20 @@ def _call(call: ToolUse) -> dict[str, Any]:
 
 
 def _parts(parts: tuple[Part, ...]) -> list[dict[str, Any]]:
-    return [_part(part) for part in parts if isinstance(part, Image) or part.text]
+    told: list[dict[str, Any]] = []
+    for part in parts:
+        if isinstance(part, Image):
+            told.append(_image(part))
+        elif part.text:
+            told.append({"text": part.text})
+    return told
 
 
-def _part(part: Part) -> dict[str, Any]:
-    if not isinstance(part, Image):
-        return {"text": part.text}
-    if has_data(part):
-        media_type, data = image_data(part)
+def _image(image: Image) -> dict[str, Any]:
+    if has_data(image):
+        media_type, data = image_data(image)
         return {"inlineData": {"mimeType": media_type, "data": data}}
-    return {"fileData": {"fileUri": part.url} | ({"mimeType": part.media_type} if part.media_type else {})}
+    return {"fileData": {"fileUri": image.url} | ({"mimeType": image.media_type} if image.media_type else {})}
 
 
 class Decoder(AnswerDecoder):
