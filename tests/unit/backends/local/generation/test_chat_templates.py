@@ -190,6 +190,10 @@ GROW = "{% set ns = namespace(s=[1]) %}{% for a in range(100) %}{% set ns.s = [n
         "{% for a in range(10000) %}{% for b in range(10000) %}{% endfor %}{% endfor %}",
         "{{ range(1000000000) | list }}",
         "{% macro m(n) %}{% if n %}{{ m(n - 1) }}{{ m(n - 1) }}{% endif %}{% endmacro %}{{ m(40) }}",
+        (
+            "{% macro m(n) %}{% if n %}{% set a = m(n - 1) %}{% set b = m(n - 1) %}{% endif %}{% endmacro %}"
+            "{% set c = m(22) %}"
+        ),
         "{% macro m() %}" + "x" * 1000 + "{% endmacro %}{% for a in range(100000) %}{% set b = m() %}{% endfor %}",
         "{% set ns = namespace(s='x') %}{% for a in range(100) %}{% set ns.s = ns.s + ns.s %}{% endfor %}",
         "{% set ns = namespace(s='x') %}{% for a in range(100) %}{% set ns.s = ns.s ~ ns.s %}{% endfor %}",

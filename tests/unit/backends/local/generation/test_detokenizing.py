@@ -99,6 +99,12 @@ def test_tokens_without_text_keep_the_window_small():
     assert len(made._window) < 200
 
 
+def test_a_token_without_text_hides_no_blank():
+    words = ["", " a"]
+    made = Detokenizer(lambda tokens: "".join(words[token] for token in tokens).removeprefix(" "))
+    assert "".join(made.feed(token) for token in [1, 0, 1, 0, 0, 1]) == "a a a"
+
+
 def test_a_kept_mark_is_text():
     tokenizer = byte_level()
     mark = tokenizer.token_to_id("[TOOL_CALLS]")

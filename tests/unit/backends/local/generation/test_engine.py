@@ -5,10 +5,20 @@ from functools import partial
 import numpy as np
 import pytest
 
+from flowllm.backends.local.generation.engine import Engine
+from flowllm.backends.local.generation.kv import cache_of
 from flowllm.backends.local.generation.sampling import Drawing
 from flowllm.core.errors import ProviderFailure
 from tests.unit.backends.local.generation.decoders_made import LLAMA, SHAPES, greedy
-from tests.unit.backends.local.generation.engine_made import WAYS, decoder, engine, pieces_of, writing, written
+from tests.unit.backends.local.generation.engine_made import (
+    WAYS,
+    Watched,
+    decoder,
+    engine,
+    pieces_of,
+    writing,
+    written,
+)
 
 PROMPT = [1, 5, 9, 3, 7, 7, 2]
 
@@ -110,6 +120,7 @@ async def test_rows_are_used_again_and_the_last_one_moves_up(start):
         ({"stops": ("<56>",)}, "stop", "<58><16>", 3),
         ({"stops": ("><5",)}, "stop", "<58><16", 3),
         ({"stops": ("6><2><9",)}, "length", "<58><16><56><2><28>", 5),  # held back, then let go
+        ({"stops": ("28>x",)}, "length", "<58><16><56><2><28>", 5),  # and at the end
         ({"stops": ("28>",)}, "stop", "<58><16><56><2><", 5),
         ({"ends": frozenset({58})}, "stop", "", 1),
     ],
@@ -151,17 +162,23 @@ async def _submitted(running, made):
 
 
 async def test_a_run_that_fails_fails_all_in_work_and_none_after(shared):
-    running, watched = engine(shared)
+    made: list[Watched] = []
+
+    def make():
+        made.append(Watched(cache_of(shared)))
+        made[0].before = [fail]
+        return made[-1]
 
     def fail(cache):
         if len(cache.runs) == 6:
             raise RuntimeError("out of memory")
 
-    watched.before.append(fail)
+    running = Engine(make)
     both = await asyncio.gather(*(written(running, writing([n], 30)) for n in (1, 2)), return_exceptions=True)
     assert [(type(one), one.code) for one in both] == [(ProviderFailure, "server_error")] * 2
     assert "out of memory" in str(both[0])
     assert await written(running, writing(PROMPT, 5)) == greedy(LLAMA, PROMPT, 5)
+    assert len(made) == 2  # what a failed run left in the buffers is not gone on with
 
 
 class Broken:

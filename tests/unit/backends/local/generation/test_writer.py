@@ -83,6 +83,7 @@ async def test_the_window_bounds_an_answer_without_a_length(writer):
     reply = await reply_of(writer, asked(None, extra={"presence_penalty": 0.5}))
     assert reply.usage.input + reply.usage.output == SHAPE.window
     assert reply.finish == "length"
+    assert await reply_of(writer, asked(10_000, extra={"presence_penalty": 0.5})) == reply
 
 
 async def test_the_models_own_length_and_sampling(tmp_path):
@@ -180,6 +181,13 @@ async def test_tools_of_a_template_without_a_place_for_them(tmp_path):
     assert (await reply_of(made, asked(2, tools=(Tool("f"),), tool_choice="none"))).usage.output == 2
 
 
+def test_marks_of_calls_stay_in_the_text(writer, tmp_path):
+    config = {"eos_token": "<|end|>", "chat_template": "[TOOL_CALLS] {{ messages }}"}
+    mark = TOKENS.token_to_id("[TOOL_CALLS]")
+    assert mark not in opened(folder(tmp_path / "m", tokenizer_config=config))._left_out
+    assert mark in writer._left_out
+
+
 async def test_thoughts_are_told_apart(writer):
     deltas = await deltas_of(writer, asked(8, reasoning="high"))
     shown = [delta for delta in deltas if isinstance(delta, Reasoning)]
@@ -230,6 +238,7 @@ async def test_a_thought_is_free_and_what_follows_is_held(writer):
     assert not prepared.grammar.take(close)
     allowed = prepared.grammar.allowed()
     assert {TOKENS.id_to_token(token) for token in allowed.nonzero()[0].tolist()} == {"y", "n"}
+    assert [prepared.grammar.take(token) for token in TOKENS.encode("no").ids] == [False, True]
 
 
 async def test_without_the_library_a_typed_error_names_the_extra(writer, monkeypatch):
