@@ -42,6 +42,8 @@ class Check(Command):
             screen.problems([problem for problem in problems if problem.severity == "error" or not self.quiet])
             for file, one in found.items():
                 screen.note("\n".join([f"{file}: {one.verdict()}", *one.unbounded()]))
+            if any(one.is_guessed for one in found.values()):
+                screen.note(_assumed())
         return 0 if all(one.ok for one in found.values()) else 2
 
     def _check(self, file: str, overrides: Sequence[str]) -> "Checked":
@@ -92,9 +94,20 @@ class Checked:
         said = counted(self.problems) or "ok"
         return f"{said}, cost {cost_range(totalled(list(self.rows)))}" if self.rows else said
 
+    @property
+    def is_guessed(self) -> bool:
+        """Whether the cost has an expected value of its own."""
+        return any(row.low != row.high and row.expected for row in self.rows or ())
+
     def unbounded(self) -> list[str]:
         """Why the cost has no bound, one line for each node."""
         return [f"  {row.node}: {row.why}" for row in self.rows or () if row.why]
+
+
+def _assumed() -> str:
+    from flowllm.compiler.estimate import ASSUMED
+
+    return ASSUMED
 
 
 def split_words(words: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -1,4 +1,4 @@
-"""`flowllm plan`: what will run, in which order, with which models and policies."""
+"""`flowllm plan`: what will run, in which order, with which models and policies, and what is known of the models."""
 
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
@@ -9,14 +9,16 @@ from flowllm.core.record import record
 if TYPE_CHECKING:
     from flowllm.cli.render import Screen
     from flowllm.compiler.explain import Outlined
+    from flowllm.core.card import Catalog
 
-HEAD = ("step", "kind", "reads", "runs", "model", "policies, outermost first")
+HEAD = ("step", "kind", "reads", "runs", "model", "window", "$ per million in/out", "policies, outermost first")
+UNKNOWN = "?"
 STRUCK = "\N{COMBINING LONG STROKE OVERLAY}"
 
 
 @record(kw_only=True)
 class ShowPlan(Command):
-    """Show the steps of a pipeline, their models, and the policies of each call in order."""
+    """Show the steps of a pipeline, their models with windows and prices, and the policies of each call in order."""
 
     pipeline: Pipeline
     overrides: Overrides = None
@@ -36,21 +38,48 @@ class ShowPlan(Command):
 
             what = outline(flow.plan)
             strike = struck_out if screen.on_terminal else str
-            screen.table([HEAD, *_rows(what.steps, "", strike)])
+            screen.table([HEAD, *_Rows(flow.environment.catalog, strike).of(what.steps, "")])
             screen.note(f"{what.name or 'pipeline'}, digest {what.digest[:12]}, outputs: {', '.join(what.outputs)}")
         if findings and not self.quiet:
             screen.problems(findings)
         return 0
 
 
-def _rows(steps: "tuple[Outlined, ...]", margin: str, strike: Callable[[str], str]) -> Iterator[tuple[str, ...]]:
-    for step in steps:
-        kind = " ".join([step.kind, *step.details])
-        name = strike(step.id) if step.runs == "never" else step.id
-        yield margin + name, kind, _reads(step), step.runs, " or ".join(step.models), " > ".join(step.policies)
-        for case in step.dropped:
-            yield f"{margin}  {strike(case)}", "case", "", "never", "", ""
-        yield from _rows(step.inner, margin + "  ", strike)
+@record
+class _Rows:
+    """Makes rows of steps."""
+
+    catalog: "Catalog"
+    strike: Callable[[str], str]
+
+    def of(self, steps: "tuple[Outlined, ...]", margin: str) -> Iterator[tuple[str, ...]]:
+        for step in steps:
+            kind = " ".join([step.kind, *step.details])
+            name = self.strike(step.id) if step.runs == "never" else step.id
+            window, price = _each(map(self._window, step.models)), _each(map(self._price, step.models))
+            models, policies = " or ".join(step.models), " > ".join(step.policies)
+            yield margin + name, kind, _reads(step), step.runs, models, window, price, policies
+            for case in step.dropped:
+                yield f"{margin}  {self.strike(case)}", "case", "", "never", "", "", "", ""
+            yield from self.of(step.inner, margin + "  ")
+
+    def _window(self, name: str) -> str:
+        card = self.catalog.model(name)
+        return f"{card.context:,}" if card and card.context else UNKNOWN
+
+    def _price(self, name: str) -> str:
+        from flowllm.api.model_facts import model_of
+
+        model = model_of(self.catalog, name)
+        sides = [model.per_million(item) for item in ("input", "output")]
+        if model.free:
+            return "free"
+        return "/".join(UNKNOWN if amount is None else f"{amount:f}" for amount in sides)
+
+
+def _each(words: Iterator[str]) -> str:
+    """What is known of several models, once where it is the same of all."""
+    return " or ".join(dict.fromkeys(words))
 
 
 def _reads(step: "Outlined") -> str:

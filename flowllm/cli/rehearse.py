@@ -10,7 +10,7 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from flowllm.compiler.estimate import ASKING, Estimate, Price, asking, foreseen, total_of, totalled
+from flowllm.compiler.estimate import ANSWER, ASKING, ASSUMED, Estimate, Price, asking, foreseen, total_of, totalled
 from flowllm.compiler.explain import certain
 from flowllm.core.delta import Usage
 from flowllm.core.errors import Failure
@@ -48,7 +48,8 @@ def rehearse(command: "Run", flow: "Flow", inputs: dict[str, Any], screen: "Scre
         screen.json({"rehearsal": True, "nodes": [row.to_data() for row in rows], "total": total.to_data()})
     else:
         screen.table(_table([*rows, total]), right=frozenset({2, 3, 4}))
-    screen.note("no model was asked; tokens are estimated")
+    guessed = f"; {ASSUMED}" if total.low != total.high else ""
+    screen.note(f"no model was asked; tokens are estimated{guessed}")
     return 0
 
 
@@ -90,6 +91,7 @@ def _real(plan: "Plan", prefix: str = "") -> Iterator[str]:
 def _row(node: str, events: list[CallFinished], price: Price) -> Estimate:
     usages = [event.usage or Usage() for event in events]
     lows = [price(event.model, replace(usage, output=0)).total for event, usage in zip(events, usages, strict=True)]
+    likely = [replace(usage, output=usage.output and min(usage.output, ANSWER)) for usage in usages]
     return Estimate(
         node,
         tuple(dict.fromkeys(event.model for event in events)),
@@ -99,6 +101,7 @@ def _row(node: str, events: list[CallFinished], price: Price) -> Estimate:
         total_of([usage.output for usage in usages]),
         total_of(lows),
         total_of([event.cost.total for event in events]),
+        expected=total_of([price(event.model, usage).total for event, usage in zip(events, likely, strict=True)]),
     )
 
 
@@ -114,8 +117,10 @@ def _cells(row: Estimate) -> tuple[str, ...]:
 
 
 def cost_range(row: Estimate) -> str:
-    """The cost from low to high, in words."""
-    return money(row.low) if row.low == row.high else f"{money(row.low)} to {money(row.high)}"
+    """The cost from low to high with what is expected between, in words."""
+    if row.low == row.high:
+        return money(row.low)
+    return f"{money(row.low)} to {money(row.high)}" + (f", expected {money(row.expected)}" if row.expected else "")
 
 
 def _count(number: int | None) -> str:

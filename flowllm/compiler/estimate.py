@@ -2,8 +2,8 @@
 
 Low is what every run sends: the fixed text of the prompts of steps that always run, answered at no
 length. High is what a run can come to: for every request a whole window and the longest answer, at
-the dearest of the models that may be asked, as often as the regions around may repeat it. The cache
-is taken for empty. What cannot be bounded is unknown (None), never 0.
+the dearest of the models that may be asked, as often as the regions around may repeat it. Expected is
+what `ASSUMED` says. The cache is taken for empty. What cannot be bounded is unknown (None), never 0.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -22,6 +22,15 @@ from flowllm.core.record import record
 from flowllm.core.slot import ListOf, Literal, PromptTemplate
 from flowllm.text.tokens import count
 
+DATA = 1_000
+ANSWER = 500
+ITEMS = 10
+ASSUMED = (
+    f"expected: {DATA:,} tokens of data in each request, answers of {ANSWER}, {ITEMS} items where their number is not "
+    "known, one attempt of the first model, and of routes the dearest case"
+)
+"""What an expected cost rests on, in words."""
+
 Price = Callable[[str, Usage | None], Cost]
 Most = int | None
 """How often at most; None: no bound is known."""
@@ -38,7 +47,7 @@ class Estimate:
     """What one node would ask for. Dollars and tokens; None is unknown, ``why`` says of what.
 
     ``reached``: a rehearsal came here; a plan can always come to what is foreseen. Tokens are the most.
-    ``choice`` is the route and its case that alone lead here.
+    ``choice`` is the route and its case that alone lead here. ``expected`` lies between low and high.
     """
 
     node: str
@@ -52,6 +61,7 @@ class Estimate:
     reached: bool = True
     why: str = ""
     choice: tuple[str, str] = ("", "")
+    expected: Decimal | None = Decimal(0)
 
     def to_data(self) -> dict[str, Any]:
         """As plain data, money as text."""
@@ -60,7 +70,7 @@ class Estimate:
             "models": list(self.models),
             "calls": {"low": self.calls, "high": self.most_calls},
             "tokens": {"input": self.input, "output": self.output},
-            "cost": {"low": _text(self.low), "high": _text(self.high)},
+            "cost": {"low": _text(self.low), "expected": _text(self.expected), "high": _text(self.high)},
             "reached": self.reached,
         }
 
@@ -76,6 +86,7 @@ def totalled(rows: list[Estimate]) -> Estimate:
         _most(rows, lambda row: row.output),
         total_of([Decimal(0), *(row.low for row in rows)]),
         total_of([Decimal(0), _most(rows, lambda row: row.high)]),
+        expected=total_of([Decimal(0), _most(rows, lambda row: row.expected)]),
     )
 
 
@@ -123,21 +134,26 @@ def _choices(plan: Plan, prefix: str = "", outer: tuple[str, str] = ("", "")) ->
 
 @record
 class Times:
-    """How often a step is carried out in one run; ``attempts`` alone is how often regions `retry` repeat it."""
+    """How often a step is carried out in one run; ``attempts`` alone is how often regions `retry` repeat it.
+
+    ``usual`` is how often, for one attempt of each of these and `ITEMS` items where their number is not known.
+    """
 
     low: int = 1
     high: Most = 1
     attempts: int = 1
+    usual: int = 1
 
     def inside(self, region: Step) -> "Times":
         """The same for a step inside a region."""
         if region.kind == "retry":
             attempts = int(region.params.get("attempts") or ATTEMPTS)
-            return Times(self.low, _times(self.high, attempts), self.attempts * attempts)
+            return Times(self.low, _times(self.high, attempts), self.attempts * attempts, self.usual)
         if region.kind != "map":
             return self
         items = _items(region)
-        return Times(self.low * (items or 0), _times(self.high, items), self.attempts)
+        usual = self.usual * (ITEMS if items is None else items)
+        return Times(self.low * (items or 0), _times(self.high, items), self.attempts, usual)
 
 
 def asking(
@@ -187,6 +203,8 @@ def _row(node: str, step: Step, times: Times, models: tuple[str, ...], facts: _F
     most = [facts.tokens(model, step) for model in models]
     highs = [facts.price(model, usage).total for model, usage in zip(models, most, strict=True)]
     high = Decimal(0) if nothing or times.high == 0 else _times(_largest(highs), times.high)
+    low = Decimal(0) if times.low == 0 else _times(_smallest(lows), times.low)
+    expected = _usual(step, models, facts)
     return Estimate(
         node,
         models,
@@ -194,10 +212,30 @@ def _row(node: str, step: Step, times: Times, models: tuple[str, ...], facts: _F
         times.high,
         _times(_largest([usage and usage.input for usage in most]), times.high),
         _times(_largest([usage and usage.output for usage in most]), times.high),
-        Decimal(0) if times.low == 0 else _times(_smallest(lows), times.low),
+        low,
         high,
+        expected=between(low, Decimal(0) if times.usual == 0 else _times(expected, times.usual), high),
         why="" if high is not None else _why(step, times, models, facts),
     )
+
+
+def _usual(step: Step, models: tuple[str, ...], facts: _Facts) -> Decimal | None:
+    """What one request of the first model costs as `ASSUMED` says; no more than its window and its longest answer."""
+    if not models:
+        return None
+    card = facts.card(models[0])
+    longest = step.params.get("max_output_tokens") or (card.output if card else None) or ANSWER
+    written = 0 if step.kind in SENDING else min(ANSWER, longest)
+    read = min(_sent(step) + DATA, (card.context if card else None) or _sent(step) + DATA)
+    return facts.price(models[0], Usage(input=read, output=written)).total
+
+
+def between(low: Decimal | None, value: Decimal | None, high: Decimal | None) -> Decimal | None:
+    """A value within bounds; None where it is not known."""
+    if value is None:
+        return None
+    value = value if low is None else max(low, value)
+    return value if high is None else min(value, high)
 
 
 def _why(step: Step, times: Times, models: tuple[str, ...], facts: _Facts) -> str:

@@ -15,6 +15,7 @@ from flowllm.text.tokens import count
 
 DEAR = per_million({"input": Decimal(10), "output": Decimal(100)})
 CHEAP = per_million({"input": Decimal(1), "output": Decimal(10)})
+LARGE = per_million({"input": Decimal(1), "output": Decimal(1)})
 CATALOG = Catalog(
     {
         "acme": ProviderCard(
@@ -22,6 +23,7 @@ CATALOG = Catalog(
             models={
                 "dear": ModelCard("dear", context=1000, output=100, prices=DEAR),
                 "cheap": ModelCard("cheap", context=1000, output=100, prices=CHEAP),
+                "large": ModelCard("large", context=100_000, output=1000, prices=LARGE),
                 "wide": ModelCard("wide", output=100, prices=CHEAP),
                 "vectors": ModelCard("vectors", prices=per_million({"input": Decimal(1)}), tasks=frozenset({"embed"})),
                 "unpriced": ModelCard("unpriced", context=1000, output=100),
@@ -33,6 +35,7 @@ CATALOG = Catalog(
 )
 ASK = {"kind": "call", "prompt": "{{ inputs.x }}", "model": "acme/dear"}
 WORDS = "words " * 100
+COST = ("low", "expected", "high")
 DEAR_CALL, CHEAP_CALL = Decimal("0.02"), Decimal("0.002")
 
 
@@ -140,7 +143,11 @@ def test_the_data_of_a_row():
         "models": ["acme/dear"],
         "calls": {"low": 2, "high": 2},
         "tokens": {"input": 2000, "output": 200},
-        "cost": {"low": f"{count(WORDS) * Decimal('0.000020'):f}", "high": "0.040000"},
+        "cost": {
+            "low": f"{count(WORDS) * Decimal('0.000020'):f}",
+            "expected": "0.040000",
+            "high": "0.040000",
+        },
         "reached": True,
     }
 
@@ -148,9 +155,19 @@ def test_the_data_of_a_row():
 @pytest.mark.parametrize(
     ("node", "calls", "tokens", "cost"),
     [
-        ({**ASK, "each": "inputs.xs"}, {"low": 0, "high": None}, (None, None), {"low": "0", "high": None}),
-        ({**ASK, "model": "acme/unpriced"}, {"low": 1, "high": 1}, (1000, 100), {"low": None, "high": None}),
-        ({**ASK, "model": "acme/wide"}, {"low": 1, "high": 1}, (None, None), {"low": "0", "high": None}),
+        (
+            {**ASK, "each": "inputs.xs"},
+            {"low": 0, "high": None},
+            (None, None),
+            {"low": "0", "expected": "0.2", "high": None},
+        ),
+        ({**ASK, "model": "acme/unpriced"}, {"low": 1, "high": 1}, (1000, 100), dict.fromkeys(COST)),
+        (
+            {**ASK, "model": "acme/wide"},
+            {"low": 1, "high": 1},
+            (None, None),
+            {"low": "0", "expected": "0.002", "high": None},
+        ),
         ({**ASK, "model": "acme/wide", "max_output_tokens": 9}, {"low": 1, "high": 1}, (None, None), None),
         ({**ASK, "max_output_tokens": 9}, {"low": 1, "high": 1}, (1000, 9), None),
         ({**ASK, "fallback": ["acme/cheap"], "max_output_tokens": 9}, {"low": 1, "high": 1}, (1000, 9), None),
@@ -170,7 +187,7 @@ def test_a_row_that_says_nothing_adds_nothing():
     assert totalled([]) == totalled([Estimate("a"), Estimate("b")]) == Estimate("total")
     assert Estimate("a").to_data()["calls"] == {"low": 0, "high": 0}
     assert Estimate("a").to_data()["tokens"] == {"input": 0, "output": 0}
-    assert Estimate("a").to_data()["cost"] == {"low": "0", "high": "0"}
+    assert Estimate("a").to_data()["cost"] == dict.fromkeys(COST, "0")
 
 
 def test_the_total_adds_each_column_and_is_unknown_where_a_row_is():
@@ -179,3 +196,32 @@ def test_the_total_adds_each_column_and_is_unknown_where_a_row_is():
     assert totalled([one, two]) == Estimate("total", (), 101, 202, 330, 440, Decimal(505), Decimal(606))
     unknown = Estimate("c", (), 1, None, None, None, None, None)
     assert totalled([one, unknown]) == Estimate("total", (), 2, None, None, None, None, None)
+
+
+ROUTED = ["way.value", "other.text"]
+
+
+@pytest.mark.parametrize(
+    ("nodes", "output", "expected"),
+    [
+        ({"ask": {**ASK, "model": "acme/large"}}, "ask.text", "0.0015"),
+        ({"ask": {**ASK, "model": "acme/large", "max_output_tokens": 10}}, "ask.text", "0.00101"),
+        ({"ask": {**ASK, "model": "acme/large", "each": "inputs.xs"}}, "ask.items", "0.015"),
+        ({"ask": {**ASK, "model": "acme/large", "each": {"const": [1, 2]}}}, "ask.items", "0.003"),
+        ({"ask": {**ASK, "model": "acme/large", "fallback": ["acme/dear"]}}, "ask.text", "0.0015"),
+        ({"ask": {**ASK, "model": "acme/large", "fallback": ["acme/unpriced"]}}, "ask.text", "0.0015"),
+        ({"ask": {**ASK, "model": "acme/unpriced"}}, "ask.text", None),
+        ({"ask": {"kind": "embed", "in": {"text": "inputs.x"}, "model": "acme/vectors"}}, "ask.vector", "0.001"),
+        (retried(), "sure.value", "0.02"),
+        (chosen(), "way.value", "0.02"),
+        (chosen(), ROUTED, "0.022"),
+        ({"ask": {"kind": "call", "prompt": "x", "model": "mock/m", "each": "inputs.xs"}}, "ask.items", "0"),
+        ({"ask": {**ASK, "each": {"const": []}}}, "ask.items", "0"),
+    ],
+)
+def test_what_is_expected_rests_on_what_is_assumed(nodes, output, expected):
+    found = rows(nodes, output)
+    assert totalled(found).expected == (None if expected is None else Decimal(expected))
+    for row in found:
+        assert row.expected is None or row.low is None or row.expected >= row.low
+        assert row.expected is None or row.high is None or row.expected <= row.high
