@@ -15,6 +15,7 @@ from flowllm.backends.local.generation.constraining import Constraints
 from flowllm.backends.local.generation.detokenizing import Detokenizer
 from flowllm.backends.local.generation.engine import Engine, Grammar, Piece, Writing
 from flowllm.backends.local.generation.families import Reader, family_of
+from flowllm.backends.local.generation.fencing import Fence, tokens_of
 from flowllm.backends.local.generation.graph import read_decoder, unfit
 from flowllm.backends.local.generation.kv import Cache, cache_of
 from flowllm.backends.local.generation.sampling import Drawing, Sampler, drawing, refused
@@ -80,7 +81,9 @@ class Writer:
         self._tokenizer = tokenizer
         self._family = family_of(description.chat_template or "")
         self._ends = _ends(description, tokenizer)
-        self._left_out = _left_out(tokenizer, self._family.marks)
+        special = _special(tokenizer)
+        self._fence = Fence(special)
+        self._left_out = frozenset(token for text, token in special.items() if text not in self._family.marks)
         self._template: ChatTemplate | None = None
         self._constraints = Constraints(tokenizer.raw.to_str, runner.vocabulary, sorted(self._ends))
         self._engine = Engine(runner.cache, model=description.folder.name)
@@ -137,8 +140,9 @@ class Writer:
         how = drawing(request, own)
         held = request.schema is not None or bool(request.choices)
         self._check(request, held=held)
-        text = self._rendered(request, wall, held=held)
-        prompt = self._tokenizer.ids(text)
+        cut, seam = self._fence.cut(request)
+        text = self._rendered(cut, wall, held=held)
+        prompt = tokens_of(text, seam, self._tokenizer.ids)
         self._fit(request, len(prompt))
         inside = self._family.thinks_after(text)
         thinking = self._family.thinking
@@ -197,10 +201,10 @@ def _ends(description: Description, tokenizer: Tokenizer) -> frozenset[int]:
     return found
 
 
-def _left_out(tokenizer: Tokenizer, marks: frozenset[str]) -> frozenset[int]:
-    """Special tokens, but for the marks that a reader looks for."""
+def _special(tokenizer: Tokenizer) -> dict[str, int]:
+    """Special tokens: their text and number."""
     added = tokenizer.raw.get_added_tokens_decoder()
-    return frozenset(int(token) for token, one in added.items() if one.special and one.content not in marks)
+    return {str(one.content): int(token) for token, one in added.items() if one.special}
 
 
 def _searched(genai: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -1,0 +1,74 @@
+"""Words of a conversation that spell a model's special tokens stay words.
+
+A chat template writes the marks that begin and end turns; the same letters inside of a message would be read as such
+marks, so that a document could speak in another's name. Each is cut in two by a character that occurs nowhere else
+while the template runs; the tokenizer then reads what stands between the cuts piece by piece.
+"""
+
+import re
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
+
+from flowllm.core.request import Chat, Message, Part, Text, Thought, ToolUse
+
+_PRIVATE = range(0xF0000, 0xFFFFD)
+
+
+class Fence:
+    """For one tokenizer; ``marks`` are its special tokens as text."""
+
+    def __init__(self, marks: Collection[str]) -> None:
+        long = sorted((mark for mark in marks if len(mark) > 1), key=len, reverse=True)
+        self._marks = re.compile("|".join(map(re.escape, long))) if long else None
+
+    def cut(self, request: Chat) -> tuple[Chat, str]:
+        """The request with its marks cut, and what they are cut with: empty where there is none."""
+        marks = self._marks
+        if marks is None or not any(marks.search(text) for text in _texts(request)):
+            return request, ""
+        seam = _unused("".join(_texts(request)))
+
+        def split(text: str) -> str:
+            return marks.sub(lambda found: found[0][0] + seam + found[0][1:], text)
+
+        return replace(request, messages=tuple(_changed(message, split) for message in request.messages)), seam
+
+
+def tokens_of(text: str, seam: str, ids: Callable[[str], Sequence[int]]) -> list[int]:
+    """The tokens of a prompt, no mark read across a seam."""
+    pieces = text.split(seam) if seam else [text]
+    return [token for piece in pieces for token in ids(piece)]
+
+
+def _texts(request: Chat) -> list[str]:
+    """Everything that others may have written."""
+    texts: list[str] = []
+    for message in request.messages:
+        texts += [message.text, message.tool_call_id, *(thought.text for thought in message.thoughts)]
+        texts += [text for call in message.tool_calls for text in (call.name, call.arguments, call.id)]
+    return texts
+
+
+def _changed(message: Message, change: Callable[[str], str]) -> Message:
+    def part(old: Part) -> Part:
+        return replace(old, text=change(old.text)) if isinstance(old, Text) else old
+
+    def call(old: ToolUse) -> ToolUse:
+        return replace(old, name=change(old.name), arguments=change(old.arguments), id=change(old.id))
+
+    def thought(old: Thought) -> Thought:
+        return replace(old, text=change(old.text))
+
+    return replace(
+        message,
+        parts=tuple(map(part, message.parts)),
+        tool_calls=tuple(map(call, message.tool_calls)),
+        thoughts=tuple(map(thought, message.thoughts)),
+        tool_call_id=change(message.tool_call_id),
+    )
+
+
+def _unused(text: str) -> str:
+    """A character that does not occur; there are more of them than a text without order would use up."""
+    taken = set(text)
+    return next((chr(code) for code in _PRIVATE if chr(code) not in taken), chr(_PRIVATE[-1]))
