@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from flowllm.core.errors import ProviderFacts, ProviderFailure
+from flowllm.core.errors import NodeFailure, ProviderFacts, ProviderFailure
 from flowllm.core.nearest import did_you_mean
 from flowllm.core.record import record
 from flowllm.core.request import Chat
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 _SURELY = 0.999
 """What a bound in single precision may be off by."""
 
-_LOGPROBS = 20
 _MODELS_OWN = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty")
 
 
@@ -67,21 +66,24 @@ _LEAST_AND_MOST: Mapping[str, tuple[float, float]] = {
     "presence_penalty": (-100.0, 100.0),
     "frequency_penalty": (-100.0, 100.0),
     "seed": (-(1 << 63), (1 << 64) - 1),
-    "logprobs": (0, _LOGPROBS),
 }
-_WHOLE = ("top_k", "seed", "logprobs")
+_WHOLE = ("top_k", "seed")
 
 
 def drawing(request: Chat, own: Mapping[str, Any]) -> Drawing:
     """What a request asks for, else what ``own`` (the model's generation_config.json) says, else greedy.
 
-    Raises `ProviderFailure` ``bad_request`` for a word or number that cannot be.
+    Raises `ProviderFailure` ``bad_request`` for a word or number that cannot be. Log probabilities are given to
+    whoever reads the engine; requests are refused them, for no delta holds them.
     """
     said: dict[str, Any] = _by_model(own)
     asked = request.sampling
     given = {"temperature": asked.temperature, "top_p": asked.top_p, "seed": asked.seed}
     said |= {name: value for name, value in given.items() if value is not None}
     for name, value in request.extra.items():
+        if name == "logprobs":
+            message = "an answer has no place for log probabilities yet"
+            raise NodeFailure("not_available_yet", message, hint="leave `logprobs` out of `extra`")
         if name not in _LEAST_AND_MOST:
             hint = did_you_mean(name, _LEAST_AND_MOST, f"known are {', '.join(_LEAST_AND_MOST)}")
             raise refused(request.model, f"a local model knows no `{name}`", hint)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from flowllm.backends.local.generation.sampling import Drawing, Sampler, drawing, nucleus
-from flowllm.core.errors import ProviderFailure
+from flowllm.core.errors import NodeFailure, ProviderFailure
 from flowllm.core.request import Chat, Sampling
 
 LOGITS = np.log(np.array([0.05, 0.4, 0.3, 0.2, 0.05], np.float32))
@@ -161,7 +161,7 @@ def test_logprobs_are_the_models_own():
         (chat(), {"do_sample": True, "temperature": "hot", "top_k": -5}, Drawing(1.0)),
         (chat(Sampling(temperature=0.0)), {"do_sample": True, "temperature": 0.6}, Drawing(0.0)),
         (chat(Sampling(0.3, 0.5, seed=4)), {}, Drawing(0.3, 0, 0.5, seed=4)),
-        (chat(top_k=3, min_p=0.1, presence_penalty=1, logprobs=2), {}, Drawing(0.0, 3, 1.0, 0.1, 1.0, 1, 0.0, None, 2)),
+        (chat(top_k=3, min_p=0.1, presence_penalty=1), {}, Drawing(0.0, 3, 1.0, 0.1, 1.0, 1)),
     ],
 )
 def test_whose_word_counts(request_, own, how):
@@ -176,7 +176,6 @@ def test_whose_word_counts(request_, own, how):
         ({"top_k": 1.5}, "`top_k` is a whole number from 0", "top_k: 0"),
         ({"min_p": True}, "not True", "min_p: 0"),
         ({"top_p": 1.1}, "`top_p` is a number from 0 to 1, not 1.1", "top_p: 0"),
-        ({"logprobs": 21}, "from 0 to 20", ""),
     ],
 )
 def test_what_cannot_be_is_refused(extra, said, hint):
@@ -184,3 +183,9 @@ def test_what_cannot_be_is_refused(extra, said, hint):
         drawing(chat(**extra), {})
     assert caught.value.code == "bad_request"
     assert hint in caught.value.hint
+
+
+def test_log_probabilities_have_no_place_in_an_answer():
+    with pytest.raises(NodeFailure, match="no place for log probabilities") as caught:
+        drawing(chat(logprobs=2), {})
+    assert caught.value.code == "not_available_yet"
