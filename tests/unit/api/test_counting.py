@@ -7,8 +7,9 @@ import pytest
 
 import flowllm
 from flowllm.api import Environment, Flow
-from flowllm.api.counting import acount, count, counter_of
+from flowllm.api.counting import acount, count, counter_of, register_tokenizers
 from flowllm.core.errors import SetupError
+from flowllm.core.plan import Plan, Step
 from flowllm.text import token_files, tokens
 from flowllm.text.tokens import LARGE
 
@@ -69,6 +70,13 @@ async def test_a_node_counts_by_the_tokenizer_of_its_model_in_a_thread(world):
     assert result.outputs["cut"].startswith("one ")
     assert threads
     assert threading.current_thread() not in threads
+
+
+def test_steps_inside_of_others_count_by_it_too(world):
+    inner = Plan("body", steps=(Step("cut", "truncate", params={"for": "acme/big"}),))
+    register_tokenizers(Plan("whole", steps=(Step("again", "retry", body=inner),)), world[0].catalog)
+    assert tokens.counter_for("acme/big").exact
+    assert not tokens.counter_for("acme/small").exact
 
 
 @pytest.mark.parametrize(

@@ -80,6 +80,7 @@ def test_what_is_not_there_has_no_size(image):
         ("openai", "gpt-5", (512, 512), "auto", 210),
         ("openai", "gpt-4.1-mini", (1024, 1024), "auto", 1024 * 162 // 100),
         ("openai", "gpt-4.1-mini", (1800, 2400), "auto", 1452 * 162 // 100),
+        ("openai", "gpt-4.1-mini", (2400, 1800), "auto", 1452 * 162 // 100),
         # The table of Anthropic's page, within what it rounds.
         ("anthropic", "claude-sonnet-4-5", (200, 200), "auto", 54),
         ("anthropic", "claude-sonnet-4-5", (1000, 1000), "auto", 1334),
