@@ -9,6 +9,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from flowllm.api.housed import Housed
 from flowllm.api.modules import kind_name, project_classes
 from flowllm.config import load_yaml, packaged, read_text_file
 from flowllm.core.card import Catalog, ProviderCard
@@ -100,7 +101,8 @@ class Environment:
         folders = chain(own, installed("flowllm.providers"))
         variables = self.keys.variables()
         known = load_catalog(folders, _read_card, self.providers, check_quirks, variables, self._place)
-        return replace(known, registry=Registry(folder / "models" for folder in own))
+        providers = Housed(self, known.providers)
+        return replace(known, providers=providers, registry=Registry(folder / "models" for folder in own))
 
     def _place(self, file: Path | None, name: str, steps: "Steps", part: "Part") -> Origin:
         """Where a setting of the provider ``name`` was written: on the command line, in Python or in its file."""

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from flowllm.api.environment import Environment
+from flowllm.api.housed import PROVIDER
 from flowllm.backends.local import diagnosing
 from flowllm.backends.local.devices import Device, no_device, parse_device
 from flowllm.backends.local.diagnosing import Look, Version
@@ -16,8 +17,6 @@ from flowllm.core.card import ProviderCard
 from flowllm.core.errors import FlowError
 from flowllm.core.origin import Origin
 from flowllm.core.record import record
-
-PROVIDER = "local"
 
 
 @record

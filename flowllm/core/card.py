@@ -215,7 +215,7 @@ class Catalog:
             "wire": dict(card.wire), "base_url": card.base_url, "headers": dict(card.headers),
             "query": dict(card.query), "quirks": card.quirks,
         }  # fmt: skip
-        if card.settings:
+        if card.settings and not card.local:
             found["settings"] = dict(card.settings)
         entry = card.models.get(name)
         if entry is not None:

@@ -247,3 +247,39 @@ async def test_many_callers_at_once_get_their_own(call):
     for (text,), deltas in zip(texts, replies, strict=True):
         (vectors,) = (delta for delta in deltas if isinstance(delta, Vectors))
         assert np.allclose(vectors.vectors[0], embedding(ENCODER, text), atol=1e-5)
+
+
+def test_a_pipeline_is_checked_against_the_files_of_local_models(environment):
+    embedded = {"rows": {"kind": "embed", "in": {"text": "inputs.docs"}, "model": "local/cross"}}
+    with pytest.raises(PipelineInvalid) as caught:
+        flow(environment, nodes=embedded, outputs={"rows": "rows.vectors"}).check()
+    assert caught.value.problems[0].code == "capability_mismatch"
+    assert "`local/cross` answers no embed requests" in caught.value.problems[0].message
+    flow(environment).check()
+
+
+def test_tokens_are_counted_by_the_model_s_own_tokenizer(environment):
+    from flowllm.api.counting import count
+
+    text = "the quick red fox jumps"
+    assert count(text, "local/tiny", environment=environment) == (5, True)
+    cut = {"cut": {"kind": "truncate", "in": {"text": {"const": text}}, "max_tokens": 3, "for": "local/tiny"}}
+    cut["cut"] |= {"keep": "head", "mark": ""}
+    assert flow(environment, nodes=cut, outputs={"text": "cut.text"}).run({"docs": []}).text.strip() == "the quick red"
+
+
+def test_the_catalog_knows_the_models_that_are_there(environment, project):
+    card = environment.catalog.providers["local"]
+    assert sorted(card.models) == ["cross", "mood", "tiny"]
+    assert (card.models["tiny"].context, card.models["tiny"].tasks) == (32, {"embed"})
+    assert card.models["mood"].tasks == {"chat"}
+    assert card.models.get("nothing") is None
+    assert environment.catalog.model(f"local/./models/{'tiny'}").context == 32
+
+
+def test_settings_that_change_no_answer_change_no_key(project):
+    def facts(**settings):
+        found = Environment(project=project, providers={"local": {"settings": settings}})
+        return found.catalog.facts("local/tiny")
+
+    assert facts() == facts(memory="3GB", wait="1s")
