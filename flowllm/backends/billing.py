@@ -11,8 +11,9 @@ from flowllm.backends.answers import count_of
 from flowllm.core.prices import EXACT
 
 _USUAL: Final = frozenset(
-    {"", "auto", "default", "global", "none", "not_available", "null", "on_demand", "standard", "unspecified"}
-)
+    {"", "auto", "default", "global", "none", "not_available", "null", "on_demand", "standard", "unspecified",
+     "service_tier_unspecified", "traffic_type_unspecified"}
+)  # fmt: skip
 _ON_DEMAND = "on_demand_"
 _TICKS = -10
 """xAI counts its costs in ticks: this power of ten of a US dollar."""

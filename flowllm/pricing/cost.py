@@ -11,9 +11,9 @@ from decimal import Decimal
 from flowllm.core.card import Catalog, ModelCard
 from flowllm.core.delta import Usage
 from flowllm.core.event import Cost, Line
-from flowllm.core.prices import EXACT, UNITS, Prices
+from flowllm.core.prices import EXACT, UNITS
 from flowllm.pricing.classes import Classes, disjoint
-from flowllm.pricing.rates import Table, Terms
+from flowllm.pricing.rates import Table, Terms, service_of
 
 ZERO = Decimal(0)
 FREE = Cost(ZERO, (), "free")
@@ -43,8 +43,9 @@ _SAME = {
 def price(model: ModelCard | None, usage: Usage | None, at: float | None = None) -> Cost:
     """What ``usage`` of ``model`` costs; ``total`` is None when a price or a count is not known.
 
-    ``source`` names the day of the prices and says when counts were estimated or corrected. ``at`` is when the
-    answer was complete, in seconds since 1970 in UTC, for prices of a time of day.
+    ``source`` names the day of the prices and says when counts were estimated or corrected, and when the standard
+    prices hold because none is known for the class of service, the speed or the region. ``at`` is when the answer
+    was complete, in seconds since 1970 in UTC, for prices of a time of day.
     """
     if usage is None:
         return UNKNOWN
@@ -56,9 +57,9 @@ def price(model: ModelCard | None, usage: Usage | None, at: float | None = None)
 def priced(table: Table, usage: Usage, *, answers: bool = True, at: float | None = None) -> Cost:
     """The same by a table of prices. ``answers``: an answer whose tokens were not counted is not for nothing."""
     classes = disjoint(usage)
-    terms = Terms(usage.input or 0, usage.service, usage.region, usage.speed, usage.variant, at)
+    terms = Terms(usage.input or 0, service_of(usage.service), usage.region, usage.speed, usage.variant, at)
     lines = (*_tokens(table, usage, classes, terms), *_units(table, usage, classes, terms))
-    source = _source(table.prices, usage, corrected=classes.corrected)
+    source = _source(table, usage, terms, corrected=classes.corrected)
     known = _counted(table, usage, classes, answers=answers) and all(line.amount is not None for line in lines)
     total = ZERO
     for line in lines:
@@ -112,8 +113,10 @@ def _line(table: Table, item: str, quantity: int | Decimal, terms: Terms, lifeti
     return Line(item, quantity, unit, found.price, amount, found.condition)
 
 
-def _source(prices: Prices, usage: Usage, *, corrected: bool) -> str:
-    words = [f"prices of {prices.as_of}" if prices.as_of else "prices without a date"]
+def _source(table: Table, usage: Usage, terms: Terms, *, corrected: bool) -> str:
+    words = [f"prices of {table.prices.as_of}" if table.prices.as_of else "prices without a date"]
+    if remark := table.remark(terms):
+        words.append(remark)
     words += ["estimated tokens"] if usage.estimated else []
     words += ["corrected counts"] if corrected else []
     return ", ".join(words)

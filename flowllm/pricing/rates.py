@@ -30,6 +30,8 @@ _INSTEAD: Mapping[str, tuple[str, ...]] = {
 }
 """What a class without a price of its own costs as much as, best first."""
 _TOKENS = frozenset(TOKENS)
+_SERVICES: Mapping[str, str] = {"fast": "priority"}
+"""Further words for a class of service: OpenAI sells one class by two names."""
 
 
 @record
@@ -67,8 +69,9 @@ class Table:
         self._hours = [(hours, _by_item(_replaced(prices.rates, hours.rates))) for hours in prices.hours]
         self._steps = sorted({rate.above for rate in prices.rates} - {0})
         self._found: dict[tuple[str | int, ...], Found | None] = {}
-        self._services = {rate.service for rate in prices.rates} | {BATCH}
+        self._services = {rate.service for rate in prices.rates} | {"", BATCH}
         self._speeds = {one.speed for one in prices.multipliers} | {""}
+        self._regions = {one.region for one in prices.multipliers} | {""}
 
     def has(self, item: str) -> bool:
         """Whether the item has any price of its own."""
@@ -77,6 +80,12 @@ class Table:
     def plain(self, item: str) -> Decimal | None:
         """The price of an item where no condition is told."""
         return next((rate.amount for rate in self._plain.get(item, ()) if _is_plain(rate)), None)
+
+    def remark(self, terms: Terms) -> str:
+        """What of the terms no price is known for, so that the standard one holds; empty where all is known."""
+        told = ((terms.service, self._services), (terms.speed, self._speeds), (terms.region, self._regions))
+        unknown = " and ".join(word for word, known in told if word not in known)
+        return f"no price for {unknown} is known; the standard one" if unknown else ""
 
     def find(self, item: str, lifetime: str, terms: Terms) -> Found | None:
         """The price that holds; None where none is known. What was found for the same terms is kept."""
@@ -95,12 +104,13 @@ class Table:
         rates = self._at(terms.at)
         if item not in _TOKENS:
             return self._own(rates.get(item, ()), lifetime, terms)
-        if terms.service not in self._services or terms.speed not in self._speeds:
-            return None
         for name in (item, *_INSTEAD.get(item, ())):
+            if name == "reasoning" and _is_output(rates, terms.service):
+                continue
             found = self._own(rates.get(name, ()), lifetime if name == item else "", terms)
             if found is not None:
-                return _multiplied(found, self.prices.multipliers, terms)
+                made = _multiplied(found, self.prices.multipliers, terms)
+                return Found(made.price, _joined(made.condition, self.remark(terms)))
         return None
 
     def _at(self, at: float | None) -> Mapping[str, tuple[Rate, ...]]:
@@ -124,6 +134,17 @@ class Table:
 
     def _reached(self, rate: Rate, prompt: int) -> bool:
         return not rate.above or prompt > rate.above or (self.prices.reached and prompt == rate.above)
+
+
+def service_of(word: str) -> str:
+    """A class of service by the word that tables know it by."""
+    return _SERVICES.get(word, word)
+
+
+def _is_output(rates: Mapping[str, tuple[Rate, ...]], service: str) -> bool:
+    """Whether the class of service prices all that is written, and not thinking apart."""
+    own, output = ({rate.service for rate in rates.get(name, ())} for name in ("reasoning", "output"))
+    return bool(service) and service in output and service not in own
 
 
 def _without_own(standard: Rate, service: str, *, reached: bool) -> Found:

@@ -54,6 +54,7 @@ def test_what_dialects_of_openai_tell(told, expected):
     [
         ("default", ""), ("standard", ""), ("on_demand", ""), ("ON_DEMAND", ""), ("auto", ""), ("not_available", ""),
         ("global", ""), ("", ""), (None, ""), (5, ""), ("priority", "priority"), ("FLEX", "flex"), ("us", "us"),
+        ("TRAFFIC_TYPE_UNSPECIFIED", ""), ("SERVICE_TIER_UNSPECIFIED", ""),
         ("ON_DEMAND_PRIORITY", "priority"), ("PROVISIONED_THROUGHPUT", "provisioned_throughput"),
     ],
 )  # fmt: skip

@@ -200,7 +200,9 @@ def test_cache_writes_by_lifetime(prices, written, write, total):
             "above 5 tokens, batch",
         ),
         ((("input", "4"), ("output service=flex", "1")), "flex", 40, ""),
-        ((("input", "4"),), "priority", None, ""),
+        ((("input", "4"),), "priority", 40, "no price for priority is known; the standard one"),
+        ((("input", "4"), ("input service=flex", "9")), "odd", 40, "no price for odd is known; the standard one"),
+        ((("input", "4"), ("input service=priority", "9")), "fast", 90, "priority"),
         ((("input", "4"), ("input service=priority", "9")), "priority", 90, "priority"),
         ((("input", "4"), ("input service=priority", "9")), "", 40, ""),
     ],
@@ -218,20 +220,56 @@ REGIONS = Prices(
 
 
 @pytest.mark.parametrize(
-    ("region", "speed", "total"),
+    ("region", "speed", "total", "condition"),
     [
-        ("", "", "25"),
-        ("us", "", "27"),
-        ("eu", "", "25"),
-        ("", "fast", "125"),
-        ("us", "fast", "137"),
-        ("", "slow", None),
+        ("", "", "25", ""),
+        ("us", "", "27", "x 1.1 for us"),
+        ("eu", "", "25", "no price for eu is known; the standard one"),
+        ("", "fast", "125", "x 6 for fast"),
+        ("us", "fast", "137", "x 1.1 for us, x 6 for fast"),
+        ("", "slow", "25", "no price for slow is known; the standard one"),
+        ("us", "slow", "27", "x 1.1 for us, no price for slow is known; the standard one"),
+        ("eu", "slow", "25", "no price for slow and eu is known; the standard one"),
     ],
 )
-def test_factors_come_last_and_for_tokens_alone(region, speed, total):
+def test_factors_come_last_and_for_tokens_alone(region, speed, total, condition):
     cost = bill(REGIONS, Usage(10, 0, units={"searches": 1}, region=region, speed=speed))
-    assert cost.total == (total and Decimal(total))
+    assert cost.total == Decimal(total)
     assert amounts(cost)["searches"] == 5
+    assert [line.condition for line in cost.items] == [condition, ""]
+    assert ("no price" in cost.source) == ("no price" in condition)
+    assert cost.source.endswith(condition.rpartition(", ")[2] if "no price" in condition else "prices without a date")
+
+
+THINKS = (
+    ("output", "4"),
+    ("reasoning", "6"),
+    ("output above=5", "5"),
+    ("output service=flex", "2"),
+    ("output service=priority", "8"),
+    ("reasoning service=priority", "9"),
+    ("output_audio", "7"),
+)
+
+
+@pytest.mark.parametrize(
+    ("service", "thinking", "sound", "rest"),
+    [
+        ("", 6, 7, 4),
+        ("flex", 2, 7, 2),  # the class prices all that is written, and sound keeps its own price
+        ("priority", 9, 7, 8),
+        ("odd", 6, 7, 4),
+        ("batch", 3, Decimal("3.5"), 2),
+    ],
+)
+def test_thinking_in_a_class_of_service_that_has_no_price_for_it(service, thinking, sound, rest):
+    usage = Usage(0, 3, reasoning=1, classes={"output_audio": 1}, service=service)
+    assert amounts(bill(THINKS, usage)) == {"reasoning": thinking, "output_audio": sound, "output": rest}
+
+
+def test_what_a_batch_writes_costs_its_price_with_the_thinking():
+    usage = Usage(0, 3, reasoning=2, service="batch")
+    assert amounts(bill((*THINKS, ("output service=batch", "1")), usage)) == {"reasoning": 2, "output": 1}
 
 
 SPOKEN = (("input_characters", "3"), ("output", "1"))
