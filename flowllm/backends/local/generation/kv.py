@@ -105,18 +105,20 @@ class SharedCache:
         """As `Cache`."""
         import numpy as np
 
-        lengths, places = np.array(self._lengths), {row: self._place[row] for row in tokens}
-        wide = int(lengths.max()) + 1
-        self._make_room(len(lengths), wide)
-        kind = self._decoder.whole
-        ids = np.zeros((len(lengths), 1), kind)
+        places = {row: self._place[row] for row in tokens}
+        # The mask is as wide as the longest row and no wider: some graphs turn positions otherwise from a length on.
+        rows, wide, kind = len(self._lengths), max(self._lengths) + 1, self._decoder.whole
+        self._make_room(rows, wide)
+        ids = np.zeros((rows, 1), kind)
         for row, place in places.items():
             ids[place, 0] = tokens[row]
-        mask = (np.arange(wide) <= lengths[:, None]).astype(kind)
+        mask = np.ones((rows, wide), kind)
+        for place, length in enumerate(self._lengths if rows > 1 else ()):
+            mask[place, length + 1 :] = 0
         feeds = {"input_ids": ids, "attention_mask": mask}
         if self._decoder.positions:
-            feeds["position_ids"] = lengths[:, None].astype(kind)
-        logits = self._run(feeds, 0, len(lengths))
+            feeds["position_ids"] = np.array(self._lengths, kind)[:, None]
+        logits = self._run(feeds, 0, rows)
         for place in places.values():
             self._lengths[place] += 1
         return Stepped(logits[:, -1], places)

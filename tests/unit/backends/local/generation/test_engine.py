@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from flowllm.backends.local.generation.engine import Engine
-from flowllm.backends.local.generation.kv import cache_of
+from flowllm.backends.local.generation.kv import SharedCache, cache_of
 from flowllm.backends.local.generation.sampling import Drawing
 from flowllm.core.errors import ProviderFailure
-from tests.unit.backends.local.generation.decoders_made import LLAMA, SHAPES, greedy
+from tests.unit.backends.local.generation.decoders_made import LLAMA, SHAPES, greedy, reference
 from tests.unit.backends.local.generation.engine_made import (
     WAYS,
     Watched,
@@ -110,6 +110,21 @@ async def test_rows_are_used_again_and_the_last_one_moves_up(start):
     found = await asyncio.gather(*(written(running, made) for made in every))
     assert found == [greedy(LLAMA, made.prompt, made.most) for made in every]
     assert {row for kind, rows in watched.runs for row in rows} == {0, 1, 2}
+
+
+@pytest.mark.parametrize(("gone", "rows"), [((0,), 2), ((2,), 2), ((0, 1), 1), ((1, 2), 1)])
+def test_those_who_are_left_are_written_with_less(shared, gone, rows):
+    cache = SharedCache(shared)
+    for row in range(3):
+        cache.begin(row, 9)
+        cache.read(row, [row, 5])
+    for row in gone:
+        cache.drop(row)
+    left = [row for row in range(3) if row not in gone]
+    logits, places = cache.step(dict.fromkeys(left, 7))
+    assert logits.shape == (rows, LLAMA.vocabulary)
+    for row in left:
+        assert logits[places[row]] == pytest.approx(reference(LLAMA, [row, 5, 7])[-1], abs=1e-3)
 
 
 @pytest.mark.parametrize(
