@@ -28,7 +28,7 @@ _INFINITE = float("inf")
 SLOTS = 8
 """Answers written side by side."""
 CHUNK = 256
-"""Tokens of a prompt that are read in one run."""
+"""Tokens of prompts that are read between two steps of those who write."""
 
 
 class Grammar(Protocol):
@@ -173,28 +173,31 @@ class Engine:
             self._drop(row)
 
     def _turn(self) -> None:
-        """Read on in one prompt, then write one token of every answer that has begun."""
+        """Read on in prompts, a chunk in all, then write one token of every answer that had begun."""
         if self._cache is None:
             self._cache = self._make()
         told: list[tuple[Writing, Piece]] = []
         writes = [row for row, writing in self._rows.items() if writing.last >= 0]
-        reads = next((row for row, writing in self._rows.items() if writing.last < 0), None)
-        if reads is not None:
-            self._read(reads, told)
+        left = self._chunk
+        for row in [row for row, writing in self._rows.items() if writing.last < 0]:
+            left -= self._read(row, left, told)
+            if not left:
+                break
         if writes:
             self._write(writes, told)
         _tell(told)
 
-    def _read(self, row: int, told: list[tuple[Writing, Piece]]) -> None:
+    def _read(self, row: int, most: int, told: list[tuple[Writing, Piece]]) -> int:
         assert self._cache is not None
         writing = self._rows[row]
         if not writing.read:
             self._cache.begin(row, len(writing.prompt) + writing.most)
-        tokens = writing.prompt[writing.read : writing.read + self._chunk]
+        tokens = writing.prompt[writing.read : writing.read + most]
         logits = self._cache.read(row, tokens)
         writing.read += len(tokens)
         if writing.read == len(writing.prompt):
             self._advance(row, logits, None, told)
+        return len(tokens)
 
     def _write(self, rows: list[int], told: list[tuple[Writing, Piece]]) -> None:
         assert self._cache is not None

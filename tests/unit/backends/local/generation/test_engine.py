@@ -96,6 +96,17 @@ async def test_a_prompt_that_is_read_holds_nobody_up(shared):
     assert kinds[begun : begun + 8] == ["read", "step"] * 4
 
 
+async def test_short_prompts_are_read_together_as_far_as_a_chunk_goes(shared):
+    running, watched = engine(shared, chunk=8)
+    every = [writing([number] * 3, 2) for number in range(4)]
+    watched.before.append(lambda cache: len(cache.runs) == 1 and [running.submit(made) for made in every[1:]])
+    running.submit(every[0])
+    for made in every:
+        assert [piece.drawn.token async for piece in pieces_of(made)] == greedy(LLAMA, made.prompt, 2)
+    kinds = [(kind, rows) for kind, rows in watched.runs if kind != "drop"]
+    assert kinds[:5] == [("read", (0,)), ("read", (1,)), ("read", (2,)), ("read", (3,)), ("step", (0,))]
+
+
 async def test_a_buffer_that_grows_forgets_nothing(start, monkeypatch):
     monkeypatch.setattr("flowllm.backends.local.generation.kv._ROOM", 4)
     running, _ = start()
