@@ -17,8 +17,9 @@ from flowllm.backends.local.generation.engine import Engine, Grammar, Piece, Wri
 from flowllm.backends.local.generation.families import Reader, family_of
 from flowllm.backends.local.generation.fencing import Fence, tokens_of
 from flowllm.backends.local.generation.graph import read_decoder, unfit
-from flowllm.backends.local.generation.kv import Cache, cache_of
+from flowllm.backends.local.generation.kv import Cache
 from flowllm.backends.local.generation.sampling import Drawing, Sampler, drawing, refused
+from flowllm.backends.local.generation.shared_kv import cache_of
 from flowllm.backends.local.generation.stopping import Stopper
 from flowllm.backends.local.graph_file import read_graph
 from flowllm.backends.local.layout import Description

@@ -10,8 +10,9 @@ import onnxruntime
 from flowllm.backends.local.generation.detokenizing import Detokenizer
 from flowllm.backends.local.generation.engine import Engine, Piece, Writing
 from flowllm.backends.local.generation.graph import Decoder, read_decoder
-from flowllm.backends.local.generation.kv import Cache, Resident, SharedCache, cache_of
+from flowllm.backends.local.generation.kv import Cache
 from flowllm.backends.local.generation.sampling import Drawing, Sampler
+from flowllm.backends.local.generation.shared_kv import Resident, SharedCache, cache_of
 from flowllm.backends.local.generation.stopping import Stopper
 from tests.unit.backends.local.generation.decoders_made import LAYOUTS, Shape
 

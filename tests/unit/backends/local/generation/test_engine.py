@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from flowllm.backends.local.generation.engine import Engine
-from flowllm.backends.local.generation.kv import SharedCache, cache_of
 from flowllm.backends.local.generation.sampling import Drawing
+from flowllm.backends.local.generation.shared_kv import SharedCache, cache_of
 from flowllm.core.errors import ProviderFailure
 from tests.unit.backends.local.generation.decoders_made import LLAMA, SHAPES, greedy, reference
 from tests.unit.backends.local.generation.engine_made import (
@@ -108,7 +108,7 @@ async def test_short_prompts_are_read_together_as_far_as_a_chunk_goes(shared):
 
 
 async def test_a_buffer_that_grows_forgets_nothing(start, monkeypatch):
-    monkeypatch.setattr("flowllm.backends.local.generation.kv._ROOM", 4)
+    monkeypatch.setattr("flowllm.backends.local.generation.shared_kv._ROOM", 4)
     running, _ = start()
     every = [writing(prompt, 20) for prompt in PROMPTS]
     found = await asyncio.gather(*(written(running, made) for made in every))
