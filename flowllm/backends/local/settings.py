@@ -41,9 +41,12 @@ _MADE: dict[tuple[Path, Settings, str], Shelf] = {}
 
 
 def parse_settings(values: Mapping[str, str], project: Path) -> Settings:
-    """The settings of the provider's file; `SetupError` for what is no such value."""
+    """The settings of the provider's file; `SetupError` for what is no such value.
+
+    The folder ``models`` is a path as it is typed: from the working folder where it is no whole one.
+    """
     own = values.get("models", "").strip()
-    folders = (project / "models", *([project / Path(own).expanduser()] if own else []), own_folder())
+    folders = (project / "models", *([Path(own).expanduser().absolute()] if own else []), own_folder())
     return Settings(
         values.get("device", "").strip() or "auto",
         tuple(dict.fromkeys(folders)),

@@ -188,11 +188,18 @@ def test_a_list_of_models(folder, tmp_path):
 
 
 def test_settings(tmp_path):
-    found = parse_settings({"memory": "2GB", "wait": "5ms", "budget": "512", "device": "cuda", "models": "x"}, tmp_path)
+    found = parse_settings(
+        {"memory": "2GB", "wait": "5ms", "budget": "512", "device": "cuda", "models": "/x"}, tmp_path
+    )
     assert (found.memory, found.wait, found.budget, found.device) == (2 * 10**9, 0.005, 512, "cuda")
-    assert found.folders[:2] == (tmp_path / "models", tmp_path / "x")
+    assert found.folders[:2] == (tmp_path / "models", Path("/x"))
     plain = parse_settings({"memory": "", "device": " "}, tmp_path)
     assert (plain.memory, plain.wait, plain.budget, plain.device) == (MEMORY, Settings().wait, None, "auto")
+
+
+def test_a_folder_is_named_from_where_one_stands(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert parse_settings({"models": "own"}, Path("/project")).folders[1] == tmp_path / "own"
 
 
 @pytest.mark.parametrize("word", ["memory", "wait", "budget"])
