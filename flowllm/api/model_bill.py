@@ -89,10 +89,10 @@ def bill(environment: Environment, name: str, usage: Usage, at: float | None = N
         from flowllm.pricing.cost import price
 
         cost = price(model.card, usage, at)
-    return Bill(model, usage, cost, tuple(_rules(model, usage, cost)))
+    return Bill(model, usage, cost, tuple(_rules(model, cost)))
 
 
-def _rules(model: Model, usage: Usage, cost: Cost) -> Iterator[str]:
+def _rules(model: Model, cost: Cost) -> Iterator[str]:
     prices = model.card.prices if model.card else None
     if model.free or cost.source == "free":
         yield "it costs nothing, whatever is asked"
@@ -103,7 +103,7 @@ def _rules(model: Model, usage: Usage, cost: Cost) -> Iterator[str]:
     own = {rate.item for rate in prices.rates}
     for line in cost.items:
         if line.price is None:
-            yield f"no price is known for `{line.item}`" + (f" in the class `{usage.service}`" if usage.service else "")
+            yield f"no price is known for `{line.item}`"
         elif line.item not in own:
             yield f"`{line.item}` has no price of its own and is paid as what it is part of"
     if any("tokens" in line.condition for line in cost.items):

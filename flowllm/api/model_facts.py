@@ -12,7 +12,7 @@ from typing import Any
 from flowllm.api.environment import Environment
 from flowllm.core.card import Catalog, ModelCard, ProviderCard
 from flowllm.core.errors import FlowError, UsageError
-from flowllm.core.nearest import did_you_mean
+from flowllm.core.nearest import did_you_mean, nearest
 from flowllm.core.prices import EXACT, TOKENS, UNITS, Prices, Rate, in_millions
 from flowllm.core.record import record
 
@@ -143,9 +143,9 @@ def show(environment: Environment, name: str) -> Model:
         raise UsageError("unknown_provider", f"nothing is known of the provider `{provider}`", hint=hint)
     found = model_of(catalog, name)
     if found.card is None and not _is_made_here(catalog, provider):
-        otherwise = f"flowllm models list --provider {provider}"
-        near = did_you_mean(name, (f"{provider}/{one}" for one in ids_of(catalog, provider)), otherwise)
-        raise UsageError("unknown_model", f"nothing is known of `{name}`", hint=near)
+        near = nearest(id_, ids_of(catalog, provider))
+        hint = f"did you mean `{provider}/{near}`?" if near else f"flowllm models list --provider {provider}"
+        raise UsageError("unknown_model", f"nothing is known of `{name}`", hint=hint)
     return found
 
 

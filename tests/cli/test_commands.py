@@ -357,7 +357,12 @@ outputs: {{o: ask.text}}
 @pytest.mark.parametrize(
     ("model", "said", "low", "high"),
     [
-        ("openai/gpt-5-mini", f"ok, cost $0.00000025 to $0.102, expected $0.00125025\n{ASSUMED}", "0.00000025", "0.102"),
+        (
+            "openai/gpt-5-mini",
+            f"ok, cost $0.00000025 to $0.102, expected $0.00125025\n{ASSUMED}",
+            "0.00000025",
+            "0.102",
+        ),
         ("mock/m", "ok, cost $0", "0", "0"),
         (
             "openai/gpt-of-tomorrow",

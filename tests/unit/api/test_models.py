@@ -1,0 +1,347 @@
+"""Models from Python: what is known, which one suits, what a usage costs. The registry here is one of the test."""
+
+import json
+import sys
+from datetime import date
+from decimal import Decimal
+
+import pytest
+
+import flowllm
+from flowllm.api import Environment, models
+from flowllm.api.model_bill import usage_of_bytes, usage_of_mapping, usage_of_words
+from flowllm.api.models import Need
+from flowllm.core.delta import Usage
+from flowllm.core.errors import UsageError
+
+HEAD = {"table": "made", "version": "1", "as_of": "2026-11-20", "licence": "MIT"}
+CHEAP = [["input", "0.000001"], ["output", "0.000002"], ["cached_input", "0.0000001"]]
+STEPS = [*CHEAP, ["input", "0.000002", {"above": 1000}], ["output", "0.000004", {"above": 1000}],
+         ["input", "0.0000007", {"service": "flex"}], ["cache_write", "0.000003", {"lifetime": "1h"}]]  # fmt: skip
+TABLE = {
+    "sees": {"context": 200_000, "output": 8_000, "mode": "chat", "supports": ["images", "tools"], "prices": CHEAP},
+    "dear": {"context": 1_000_000, "mode": "chat", "supports": ["images", "tools"],
+             "prices": [["input", "0.00005"], ["output", "0.0001"]]},
+    "blind": {"context": 200_000, "mode": "chat", "supports": ["tools"], "lacks": ["images"], "prices": CHEAP},
+    "unsaid": {"context": 200_000, "mode": "chat", "supports": ["tools"], "prices": CHEAP},
+    "reads": {"context": 200_000, "mode": "chat", "supports": ["tools"], "reads": ["text", "image"], "prices": CHEAP},
+    "unpriced": {"context": 200_000, "mode": "chat", "supports": ["images", "tools"]},
+    "windowless": {"mode": "chat", "supports": ["images", "tools"], "prices": CHEAP},
+    "old": {"context": 200_000, "mode": "chat", "supports": ["images", "tools"], "prices": CHEAP,
+            "deprecated": "2026-11-22"},
+    "ending": {"context": 200_000, "mode": "chat", "supports": ["images", "tools"], "prices": CHEAP,
+               "deprecated": "2026-12-22"},
+    "zero": {"context": 200_000, "mode": "chat", "supports": ["images", "tools"],
+             "prices": [["input", "0"], ["output", "0"]]},
+    "vectors": {"context": 8_000, "mode": "embed", "prices": [["input", "0.00000002"]]},
+    "eu/sees": {"mode": "chat", "prices": [["input", "0.000009"], ["output", "0.000009"]]},
+    "stepped": {"context": 9_000, "mode": "chat", "prices": STEPS, "source": "https://acme.example/prices",
+                "multipliers": [["1.1", {"region": "eu"}]],
+                "hours": [{"start": "16:30", "end": "23:00", "weekdays": [0, 1, 2, 3, 4, 5, 6],
+                           "prices": [["input", "0.0000005"]]}]},
+}  # fmt: skip
+CARD = """\
+name: acme
+base_url: https://acme.example/v1
+wire: {chat: openai_chat, embed: openai_embeddings}
+auth: {scheme: bearer, env: ACME_KEY}
+models: {own: {context: 10, output: 5, supports: [tools, dancing], price: {input: 1, output: 2}}}
+"""
+CLAUDE = "name: cla\nbase_url: https://cla.example\nwire: {chat: anthropic_messages}\nauth: {scheme: none}\n"
+FREE = "name: here\nbase_url: http://localhost:1/v1\nwire: {chat: openai_chat}\nauth: {scheme: none}\nfree: true\n"
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    project = tmp_path_factory.mktemp("project")
+    (project / "providers/models").mkdir(parents=True)
+    for name, text in (("acme", CARD), ("cla", CLAUDE), ("here", FREE)):
+        (project / f"providers/{name}.yaml").write_text(text)
+    for name, table in (("acme", TABLE), ("cla", {"one": TABLE["sees"]}), ("tabled", {"far": TABLE["sees"]})):
+        (project / f"providers/models/{name}.json").write_text(json.dumps({**HEAD, "models": table}))
+    return Environment(project=project, today=date(2026, 11, 22))
+
+
+def names(found):
+    return [one.model.name.removeprefix("acme/") for one in found]
+
+
+def need(**more):
+    return Need(**{"provider": "acme", "supports": ("images",), **more})
+
+
+def test_the_module_is_there_at_first_use():
+    assert flowllm.models is sys.modules["flowllm.api.models"]
+    assert "models" in dir(flowllm)
+    assert set(models.__all__) == set(dir(models))
+
+
+@pytest.mark.parametrize(
+    ("words", "options", "expected"),
+    [
+        ("OWN", {}, ["acme/own"]),
+        ((), {"provider": "cla"}, ["cla/one"]),
+        (["acme/", "e"], {"provider": "acme"}, None),
+        ("far", {}, []),
+        ("far", {"every": True}, ["tabled/far"]),
+        ("eu/sees", {"every": True}, []),
+    ],
+)
+def test_a_list_holds_what_is_asked_for(world, words, options, expected):
+    found = [model.name for model in models.list(words, environment=world, **options)]
+    if expected is None:
+        assert len(found) > 3
+        assert all("e" in name for name in found)
+    else:
+        assert [name for name in found if name.partition("/")[0] in ("acme", "cla", "tabled")] == expected
+
+
+def test_a_list_without_words_is_what_provider_files_name(world):
+    found = [model.name for model in models.list(environment=world)]
+    assert "acme/own" in found
+    assert "acme/sees" not in found
+
+
+def test_all_that_is_known_is_shown_and_unknown_is_null(world):
+    facts = models.show("acme/stepped", environment=world).facts()
+    assert (facts["context"], facts["output"], facts["family"], facts["released"]) == (9_000, None, None, None)
+    assert set(facts["capabilities"].values()) == {None}
+    assert facts["prices"][3] == {
+        "item": "input", "unit": "token", "amount": "0.000002", "per_million": "2", "above": 1000, "inclusive": False,
+        "service": "", "lifetime": "", "variant": "",
+    }  # fmt: skip
+    assert (facts["source"], facts["prices_from"], facts["prices_as_of"]) == (
+        "https://acme.example/prices", "made 1", "2026-11-20")  # fmt: skip
+    assert (facts["multipliers"], facts["hours"][0]["start"]) == (
+        [{"factor": "1.1", "region": "eu", "speed": ""}], "16:30")  # fmt: skip
+    sees = models.show("acme/sees", environment=world)
+    assert (sees.can("images"), sees.can("pdf"), sees.places) == (True, None, ("eu",))
+    assert models.show("acme/blind", environment=world).can("images") is False
+    assert models.show("acme/reads", environment=world).can("images") is True
+    own = models.show("acme/own", environment=world).facts()["capabilities"]
+    assert (own["dancing"], own["images"]) == (True, False)
+    assert json.loads(json.dumps(facts)) == facts
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "hint"),
+    [
+        ("acme/seas", "unknown_model", "did you mean `acme/sees`?"),
+        ("acme/xyz123", "unknown_model", "flowllm models list --provider acme"),
+        ("own", "unknown_model", "did you mean `acme/own`?"),
+        ("vectors", "unknown_model", "did you mean `acme/vectors`?"),
+        ("acmee/sees", "unknown_provider", "did you mean `acme`?"),
+        ("", "unknown_model", "provider/model"),
+        ("acme/", "unknown_model", "provider/model"),
+    ],
+)
+def test_a_name_that_leads_nowhere_has_a_hint(world, name, code, hint):
+    with pytest.raises(UsageError) as caught:
+        models.show(name, environment=world)
+    assert caught.value.code == code
+    assert hint in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("wanted", "expected"),
+    [
+        (need(), ["ending", "reads", "sees", "windowless", "dear", "unpriced"]),
+        (need(supports=("vision,tools",)), ["ending", "reads", "sees", "windowless", "dear", "unpriced"]),
+        (need(supports="vision"), ["ending", "reads", "sees", "windowless", "dear", "unpriced"]),
+        (need(context=200_000), ["ending", "reads", "sees", "dear", "unpriced"]),
+        (need(context=200_001), ["dear"]),
+        (need(output=8_000), ["sees"]),
+        (need(max_input_price="1"), ["ending", "reads", "sees", "windowless"]),
+        (need(max_input_price="0.99"), []),
+        (need(max_output_price=2), ["ending", "reads", "sees", "windowless"]),
+        (need(max_output_price=Decimal("1.99")), []),
+        (need(deprecated=True), ["ending", "old", "reads", "sees", "windowless", "dear", "unpriced"]),
+        (need(context=200_001, unknown=True), ["dear", "windowless"]),
+        (need(max_input_price="1", context=1, unknown=True),
+         ["ending", "reads", "sees", "stepped", "unpriced", "unsaid", "windowless"]),
+        (need(supports=(), task="embeddings"), ["vectors"]),
+        (need(supports=("dancing",)), ["own"]),
+        (need(provider="tabled"), ["tabled/far"]),
+        (need(provider="here"), []),
+    ],
+)  # fmt: skip
+def test_what_fits_is_found_and_unknown_never_counts_as_fitting(world, wanted, expected):
+    found = [name for name in names(models.find(wanted, environment=world)) if name != "zero"]
+    assert (sorted(found) if wanted.unknown else found) == expected
+
+
+def test_what_is_unknown_of_a_match_is_named(world):
+    found = models.find(need(max_input_price=1, context=5, unknown=True), environment=world)
+    told = {one.model.name: one.unknown for one in found}
+    assert told["acme/sees"] == ()
+    assert (told["acme/unsaid"], told["acme/unpriced"]) == (("images",), ("input price",))
+    assert told["acme/windowless"] == ("context",)
+    assert [len(one.unknown) for one in found] == sorted(len(one.unknown) for one in found)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "hint"),
+    [
+        (need(supports=("visoin",)), "did you mean `vision`?"),
+        (need(supports=("telepathy",)), "known: tools"),
+        (need(task="chatt"), "did you mean `chat`?"),
+        (need(provider="acmee"), "did you mean `acme`?"),
+        (need(max_input_price="cheap"), "--max-input-price"),
+        (need(max_output_price="-1"), "--max-output-price"),
+        (need(max_output_price="nan"), "--max-output-price"),
+    ],
+)
+def test_a_need_that_cannot_be_read_is_refused(world, wanted, hint):
+    with pytest.raises(UsageError) as caught:
+        models.find(wanted, environment=world)
+    assert hint in caught.value.hint
+
+
+def test_a_recommendation_is_the_sum_of_its_reasons(world):
+    found = models.recommend(need(unknown=True), limit=None, environment=world)
+    assert all(one.score == sum(points for points, _ in one.reasons) for one in found)
+    assert all(points >= 0 for one in found for points, _ in one.reasons)
+    score = {one.model.name: one.score for one in found if not one.unknown}
+    assert score["acme/sees"] > score["acme/dear"] > 0
+    assert score["acme/sees"] > score["acme/unpriced"] == score["acme/zero"]
+    assert "acme/old" not in score
+    reasons = {one.model.name: one.reasons for one in found}
+    assert (0, "no price is known") in reasons["acme/unpriced"]
+    assert (0, "its table tells a price of $0") in reasons["acme/zero"]
+    assert (0, "ends on 2026-12-22") in reasons["acme/ending"]
+    assert [len(one.unknown) for one in found] == sorted(len(one.unknown) for one in found)
+    assert len(models.recommend(need(), limit=2, environment=world)) == 2
+
+
+def test_models_side_by_side(world):
+    plain = models.compare(["acme/sees", "acme/dear", "acme/sees"], environment=world)
+    assert [(one.model.name, one.bill) for one in plain] == [("acme/sees", None), ("acme/dear", None)]
+    priced = models.compare(["acme/sees", "acme/dear"], {"input": 10, "output": 1}, environment=world)
+    assert [one.bill.cost.total for one in priced] == [Decimal("0.000012"), Decimal("0.0006")]
+
+
+PRICED = [
+    ({"input": 1000, "output": 10}, "0.00102", []),
+    ({"input": 1001, "output": 10}, "0.002042", ["whole request"]),
+    ({"input": 1000, "cached_input": 900}, "0.00019", []),
+    ({"input": 100, "service": "flex"}, "0.00007", []),
+    ({"input": 100, "output": 10, "service": "batch"}, "0.00006", []),
+    ({"input": 100, "cache_write": 10, "cache_write.1h": 10}, "0.00012", []),
+    ({"input": 100, "cache_write.1h": 10}, "0.00012", []),
+    ({"output": 10, "reasoning": 4}, "0.00002", ["`reasoning` has no price of its own"]),
+    ({"input": 100, "region": "eu"}, "0.00011", []),
+    ({"input": 100, "at": "2026-11-22T17:00"}, "0.00005", []),
+    ({"input": 100, "at": "2026-11-22T17:00-08:00"}, "0.0001", []),
+    ({"input": 100, "pages": 2}, None, ["no price is known for `pages`"]),
+    ({"input": 100, "service": "royal"}, "0.0001", []),
+    ({"input": 1, "cached_input": 5}, "0.0000001", ["were cut"]),
+]
+
+
+@pytest.mark.parametrize(("usage", "total", "rules"), PRICED)
+def test_lines_sum_to_the_total_and_the_rules_are_told(world, usage, total, rules):
+    bill = models.price("acme/stepped", usage, environment=world)
+    data = bill.to_data()
+    assert (data["total"] and Decimal(data["total"])) == (total and Decimal(total))
+    if total is not None:
+        assert sum(Decimal(line["amount"]) for line in data["lines"]) == Decimal(data["total"])
+    assert all(any(rule in said for said in bill.rules) for rule in rules)
+    assert (data["version"], data["source"]) == ("made 1", "https://acme.example/prices")
+    assert bill.cost == models.price("acme/stepped", usage, environment=world).cost
+
+
+@pytest.mark.parametrize(
+    ("name", "total", "rule"),
+    [
+        ("acme/unpriced", None, "no price of this model is known"),
+        ("here/whatever", "0", "it costs nothing"),
+        ("mock/echo", "0", "it costs nothing"),
+        ("tabled/far", "0.00001", ""),
+    ],
+)
+def test_what_has_no_price_is_not_free_and_what_is_free_is_not_unknown(world, name, total, rule):
+    bill = models.price(name, Usage(input=10, output=0), environment=world)
+    assert bill.cost.total == (total and Decimal(total))
+    assert (not rule and not bill.rules) or rule in bill.rules[0]
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (["inptu=3"], "did you mean `input`?"),
+        (["input"], "input=300000"),
+        (["input=-1"], "input=1000"),
+        (["input=1.5"], "input=1000"),
+        (["input=many"], "input=1000"),
+        (["at=noon"], "at=2026"),
+    ],
+)
+def test_words_that_tell_no_usage_are_refused(words, hint):
+    with pytest.raises(UsageError) as caught:
+        usage_of_words(words)
+    assert caught.value.code == "bad_usage"
+    assert hint in caught.value.hint
+
+
+def test_words_tell_every_class():
+    words = ["input=300_000", "cache-write.1h=5", "input_audio=7", "output_seconds=1.5", "speed=fast", "variant=1080p"]
+    usage, at = usage_of_words(words)
+    assert usage == Usage(input=300_000, output=0, classes={"input_audio": 7}, written={"1h": 5},
+                          units={"output_seconds": Decimal("1.5")}, speed="fast", variant="1080p")  # fmt: skip
+    assert at is None
+    told = {"input": 5, "classes": {"input_image": 2}, "written": {"5m": 1}, "units": {"pages": 3}, "reasoning": None}
+    assert usage_of_mapping(told)[0] == Usage(
+        input=5, output=0, classes={"input_image": 2}, written={"5m": 1}, units={"pages": 3}
+    )
+
+
+OPENAI = {"prompt_tokens": 10, "completion_tokens": 4, "prompt_tokens_details": {"cached_tokens": 3}}
+CLAUDES = {"input_tokens": 10, "output_tokens": 4, "cache_read_input_tokens": 5}
+ANSWER = {"id": "x", "object": "chat.completion", "model": "m", "usage": OPENAI,
+          "choices": [{"index": 0, "message": {"role": "assistant", "content": "hi"}}]}  # fmt: skip
+STREAM = (
+    'data: {"choices":[{"index":0,"delta":{"content":"hi"}}]}\n\n'
+    f'data: {{"choices":[],"usage":{json.dumps(OPENAI)}}}\n\ndata: [DONE]\n\n'
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "told", "expected"),
+    [
+        ("acme/sees", {"input": 10, "output": 4, "cached_input": 3}, (10, 4, 3)),
+        ("acme/sees", OPENAI, (10, 4, 3)),
+        ("acme/sees", {"usage": OPENAI}, (10, 4, 3)),
+        ("acme/sees", ANSWER, (10, 4, 3)),
+        ("acme/sees", STREAM, (10, 4, 3)),
+        ("acme/sees", {"input_tokens": 10, "output_tokens": 4}, (10, 4, None)),
+        ("cla/one", CLAUDES, (15, 4, 5)),
+        ("cla/one", {"usage": CLAUDES}, (15, 4, 5)),
+        ("tabled/far", OPENAI, (10, 4, 3)),
+        ("gemini/x", {"promptTokenCount": 10, "candidatesTokenCount": 4}, (10, 4, None)),
+        ("bedrock/x", {"inputTokens": 10, "outputTokens": 4}, (10, 4, None)),
+        ("cohere/x", {"tokens": {"input_tokens": 10, "output_tokens": 4}}, (10, 4, None)),
+    ],
+)
+def test_a_usage_is_read_from_what_providers_send(world, name, told, expected):
+    data = told if isinstance(told, str) else json.dumps(told)
+    usage = usage_of_bytes(world, name, data.encode())
+    assert (usage.input, usage.output, usage.cached_input) == expected
+
+
+@pytest.mark.parametrize("data", [b"", b"[]", b"not json", b'{"usage": {}}', b'{"choices": []}', b"\xff"])
+def test_what_tells_no_usage_is_refused(world, data):
+    with pytest.raises(UsageError, match="no usage is told there"):
+        usage_of_bytes(world, "acme/sees", data)
+
+
+@pytest.mark.parametrize(("told", "day"), [("2026-01-02", date(2026, 1, 2)), ("", None)])
+def test_the_day_is_that_of_the_environment(monkeypatch, told, day):
+    monkeypatch.setenv("FLOWLLM_TODAY", told)
+    assert Environment(today=date(2020, 2, 2)).day == date(2020, 2, 2)
+    assert Environment().day == day if day else Environment().day > date(2020, 1, 1)
+
+
+def test_a_day_that_is_none_is_refused(monkeypatch):
+    monkeypatch.setenv("FLOWLLM_TODAY", "soon")
+    with pytest.raises(UsageError, match="FLOWLLM_TODAY"):
+        _ = Environment().day
