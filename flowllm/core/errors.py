@@ -137,6 +137,7 @@ _PROVIDER = {
 _PROVIDER_TWICE = {
     "dns_error": "the server's name was not resolved",
     "invalid_response": "an answer that is not what the provider documents",
+    "worker_died": "the process of a local model ended while it worked",
 }
 _PROVIDER_FINAL = {
     "tls_error": "the server's certificate is not accepted",

@@ -8,9 +8,9 @@ from typing import Any
 from flowllm.backends.local.batching import Batcher, Limits
 from flowllm.backends.local.layout import Description
 from flowllm.backends.local.pooling import POOLS, Floats, unit
-from flowllm.backends.local.sessions import Opened
+from flowllm.backends.local.sessions import Session
 from flowllm.backends.local.tokenizing import Tokenizer, Tokens
-from flowllm.core.errors import NodeFailure
+from flowllm.core.errors import FlowError, NodeFailure
 from flowllm.core.record import record
 from flowllm.core.scope import Scope
 
@@ -39,7 +39,7 @@ class _Input:
 class Encoder:
     """A session with its tokenizer. Close it to end its thread and let go of its memory."""
 
-    def __init__(self, description: Description, opened: Opened, limits: Limits | None = None) -> None:
+    def __init__(self, description: Description, opened: Session, limits: Limits | None = None) -> None:
         self.description = description
         self.opened = opened
         self.tokenizer = Tokenizer(description.folder, description.window)
@@ -58,8 +58,9 @@ class Encoder:
         return self.opened.provider
 
     def close(self) -> None:
-        """End the worker thread."""
+        """End the worker thread, and the process of an isolated model."""
         self._batcher.close()
+        self.opened.close()
 
     def wanted(self, extra: Mapping[str, Any]) -> Wanted:
         """How vectors are made here, by the model's files and by ``extra`` over them."""
@@ -122,6 +123,8 @@ class Encoder:
         name = "logits" if self.description.labels else self.description.pooled or self.description.tokens
         try:
             rows = np.asarray(self.opened.run(feeds, (name,))[0], dtype=np.float32)
+        except FlowError:
+            raise
         except Exception as error:  # noqa: BLE001  the classes of ONNX Runtime have no common one
             message = f"the model in {self.description.folder.name} failed: {str(error)[:300]}"
             raise NodeFailure("node_failed", message) from None

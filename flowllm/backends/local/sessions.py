@@ -6,7 +6,7 @@ error here, unless the device's file says ``fallback: cpu``.
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from flowllm.backends.local import devices, libraries
 from flowllm.backends.local.devices import PROVIDERS, Device
@@ -16,6 +16,28 @@ from flowllm.core.record import record
 _SPACES = re.compile(r"\s+")
 _QUIET = 4
 """Only what ends the process is logged: failures come as errors."""
+
+
+class Session(Protocol):
+    """What runs a graph: a session of this process, or one in a process of its own."""
+
+    @property
+    def provider(self) -> str:
+        """The execution provider that really runs it."""
+        ...
+
+    @property
+    def inputs(self) -> dict[str, str]:
+        """Names of inputs with their element types (``tensor(int64)``)."""
+        ...
+
+    def run(self, feeds: dict[str, Any], outputs: tuple[str, ...] | None = None) -> list[Any]:
+        """Arrays in, arrays out."""
+        ...
+
+    def close(self) -> None:
+        """Let go of what it holds."""
+        ...
 
 
 @record
@@ -40,6 +62,9 @@ class Opened:
         """Arrays in, arrays out; the interpreter's lock is free meanwhile."""
         found: list[Any] = self.session.run(list(outputs) if outputs else None, feeds)
         return found
+
+    def close(self) -> None:
+        """Nothing: the session's memory goes with whoever holds this."""
 
 
 PROBE = bytes.fromhex(

@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from flowllm.backends.local import libraries
+from flowllm.backends.local import libraries, manifest
 from flowllm.backends.local.batching import BUDGET, WAIT, Limits
 from flowllm.backends.local.devices import PROVIDERS, Device, settled, size
 from flowllm.backends.local.layout import Description
 from flowllm.backends.local.places import Places, own_folder
-from flowllm.backends.local.sessions import open_session
+from flowllm.backends.local.sessions import Session, open_session
 from flowllm.backends.local.shelf import Loaded, Shelf
 from flowllm.core.durations import seconds
 from flowllm.core.errors import SetupError
@@ -27,13 +27,17 @@ FindDevice = Callable[[str], Device]
 
 @record
 class Settings:
-    """``memory`` in bytes, ``wait`` in seconds, ``budget`` in padded tokens of a batch, None: as the device has it."""
+    """``memory`` in bytes, ``wait`` in seconds, ``budget`` in padded tokens of a batch, None: as the device has it.
+
+    ``isolation``: ``process`` runs every model in a process of its own, ``unlisted`` those without a manifest.
+    """
 
     device: str = "auto"
     folders: tuple[Path, ...] = ()
     memory: int = MEMORY
     wait: float = WAIT
     budget: int | None = None
+    isolation: str = "none"
 
 
 _LOCK = threading.Lock()
@@ -53,6 +57,7 @@ def parse_settings(values: Mapping[str, str], project: Path) -> Settings:
         _read(values, "memory", size, MEMORY),
         _read(values, "wait", seconds, WAIT),
         _read(values, "budget", _whole, None),
+        _read(values, "isolation", _isolation, "none"),
     )
 
 
@@ -79,16 +84,30 @@ class _Loader:
 
     def __call__(self, found: Description) -> Loaded:
         """Load what was described."""
+        isolated = self._isolated(found)
         if found.task == "chat":
+            if isolated:
+                message = f"the model in {found.folder} writes, and only encoders run in a process of their own"
+                raise SetupError("not_available_yet", message, hint="FLOWLLM_MODEL_ISOLATION=none")
             from flowllm.backends.local.generation import open_writer
 
             return open_writer(found, self.device)
         from flowllm.backends.local.encoders import Encoder
 
-        opened = open_session(found.file, self.device)
+        opened = _isolated_session(found, self.device) if isolated else open_session(found.file, self.device)
         on_cpu = opened.provider == PROVIDERS["cpu"]
         budget = self.settings.budget or (BUDGET if on_cpu else _DEVICE_BUDGET)
         return Encoder(found, opened, Limits(budget, wait=self.settings.wait))
+
+    def _isolated(self, found: Description) -> bool:
+        said = self.settings.isolation
+        return said == "process" or (said == "unlisted" and not (found.folder / manifest.NAME).is_file())
+
+
+def _isolated_session(found: Description, device: Device) -> Session:
+    from flowllm.backends.local.worker import Isolated
+
+    return Isolated(found.file, device)
 
 
 def _read(values: Mapping[str, str], word: str, read: Callable[[str], Any], otherwise: Any) -> Any:
@@ -105,6 +124,13 @@ def _whole(text: str) -> int:
         message = f"`{text}` is no number of tokens"
         raise ValueError(message)
     return int(text)
+
+
+def _isolation(text: str) -> str:
+    if text not in ("none", "process", "unlisted"):
+        message = f"`{text}` is none of none, process and unlisted"
+        raise ValueError(message)
+    return text
 
 
 @atexit.register

@@ -1,0 +1,162 @@
+import asyncio
+import io
+import os
+import signal
+import threading
+
+import numpy as np
+import pytest
+
+from flowllm.api import Environment, Flow
+from flowllm.api import local as api
+from flowllm.backends.local import frames
+from flowllm.backends.local.devices import Device
+from flowllm.backends.local.encoders import Encoder as Loaded
+from flowllm.backends.local.layout import describe
+from flowllm.backends.local.manifest import write_manifest
+from flowllm.backends.local.worker import Isolated
+from flowllm.core.errors import ProviderFailure, SetupError
+from flowllm.core.scope import Scope
+from tests.local_models.encoders import Encoder, embedding, write_embedder
+
+CPU = Device(provider="cpu", threads=1)
+TEXTS = ["the red fox", "birds fly"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return write_embedder(tmp_path_factory.mktemp("isolated") / "m")
+
+
+@pytest.fixture
+def isolated(folder):
+    session = Isolated(folder / "model.onnx", CPU)
+    yield session
+    session.close()
+
+
+async def rows_of(model):
+    return (await model.embed(TEXTS, model.wanted({}), Scope()))[0]
+
+
+async def test_answers_are_the_same_and_the_next_call_starts_a_dead_process_anew(folder, isolated):
+    model = Loaded(describe(folder), isolated)
+    expected = np.stack([embedding(Encoder(), text) for text in TEXTS])
+    assert isolated.pid not in (None, os.getpid())
+    assert np.abs(await rows_of(model) - expected).max() < 1e-5
+
+    os.kill(isolated.pid, signal.SIGKILL)
+    with pytest.raises(ProviderFailure) as caught:
+        await rows_of(model)
+    assert (caught.value.code, caught.value.retryable) == ("worker_died", True)
+    assert "ended (-9)" in caught.value.message
+    assert np.abs(await rows_of(model) - expected).max() < 1e-5
+
+    model.close()
+    assert isolated.pid is None
+
+
+async def test_a_process_killed_in_mid_batch_fails_that_batch_alone(folder, isolated, monkeypatch):
+    model = Loaded(describe(folder), isolated)
+    entered, asked = threading.Event(), isolated._asked
+
+    def watched(*arguments):
+        entered.set()
+        return asked(*arguments)
+
+    monkeypatch.setattr(isolated, "_asked", watched)
+    os.kill(isolated.pid, signal.SIGSTOP)
+    task = asyncio.ensure_future(rows_of(model))
+    assert await asyncio.to_thread(entered.wait, 10)
+    os.kill(isolated.pid, signal.SIGKILL)
+    with pytest.raises(ProviderFailure) as caught:
+        await task
+    assert caught.value.code == "worker_died"
+    assert len(await rows_of(model)) == 2
+    model.close()
+
+
+def test_a_failing_run_is_an_error_and_the_process_stays(isolated):
+    before = isolated.pid
+    wrong = {name: np.zeros((1, 99), np.int64) for name in isolated.inputs}
+    with pytest.raises(RuntimeError):
+        isolated.run(wrong)
+    assert isolated.pid == before
+    ids = np.array([[2, 5, 3]])
+    feeds = {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
+    assert np.allclose(isolated.run(feeds)[0][0], Encoder().hidden(ids[0]), atol=1e-5)
+
+
+def test_what_cannot_be_opened_is_told_as_it_is_in_this_process(tmp_path):
+    (tmp_path / "model.onnx").write_bytes(b"x")
+    with pytest.raises(SetupError) as caught:
+        Isolated(tmp_path / "model.onnx", CPU)
+    assert caught.value.code == "bad_model_file"
+    with pytest.raises(SetupError) as caught:
+        Isolated(tmp_path / "model.onnx", Device(provider="cuda"))
+    assert caught.value.code == "device_unavailable"
+
+
+@pytest.mark.parametrize(
+    ("isolation", "listed", "apart"),
+    [("process", True, True), ("unlisted", True, False), ("unlisted", False, True), ("none", False, False)],
+)
+def test_which_models_run_apart(tmp_path, isolation, listed, apart):
+    folder = write_embedder(tmp_path / "models" / "m")
+    if listed:
+        write_manifest(folder)
+    providers = {"local": {"settings": {"isolation": isolation}}}
+    environment = Environment(project=tmp_path, cache_folder=tmp_path / "cache", providers=providers)
+    nodes = {"rows": {"kind": "embed", "in": {"text": {"const": TEXTS}}, "model": "local/m"}}
+    result = Flow.of({"nodes": nodes, "outputs": {"rows": "rows.vectors"}}, environment=environment).run({})
+    assert np.allclose(result.outputs["rows"][0], embedding(Encoder(), TEXTS[0]), atol=1e-5)
+    entry = api.shelf_of(environment)._entries["m"]
+    assert isinstance(entry.model.opened, Isolated) == apart
+    assert api.unload(environment) == ["m"]
+
+
+ARRAYS = {
+    "a": np.arange(6, dtype=np.float32).reshape(2, 3),
+    "b": np.zeros((0, 4), np.int64),
+    "c": np.array([True, False]),
+    "d": np.ones((1,), np.float16),
+}
+
+
+def test_frames_come_as_they_went():
+    stream = io.BytesIO()
+    frames.write(stream, {"word": "x"}, ARRAYS)
+    frames.write(stream, {})
+    stream.seek(0)
+    header, arrays = frames.read(stream)
+    assert header == {"word": "x"}
+    for name, array in ARRAYS.items():
+        assert arrays[name].dtype == array.dtype
+        assert np.array_equal(arrays[name], array)
+    assert frames.read(stream) == ({}, {})
+    with pytest.raises(frames.Ended):
+        frames.read(stream)
+
+
+def framed(header):
+    return len(header).to_bytes(4, "big") + header
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\x00\x00\x00\x05{",
+        b"\xff\xff\xff\xff",
+        framed(b"[]"),
+        framed(b"{}"),
+        framed(b'{"arrays": [["a", "|O", [1]]]}') + bytes(8),
+        framed(b'{"arrays": [["a", "<f4", [-1]]]}'),
+        framed(b'{"arrays": [["a", "<f4", [99999, 99999]]]}'),
+        framed(b'{"arrays": [["a", "<f4", [2]]]}') + bytes(7),
+        framed(b'{"arrays": [["a", "what", [2]]]}'),
+    ],
+)
+def test_what_is_no_message_ends_it(content):
+    with pytest.raises(frames.Ended):
+        frames.read(io.BytesIO(content))
