@@ -37,6 +37,14 @@ def budget_of(effort: str | None, length: int, room: int) -> int:
     return budget
 
 
+def require_room(thinking: Any, length: Any) -> None:
+    """`ProviderFailure` ``bad_request`` for a budget as it is sent that leaves nothing of the length for an answer."""
+    budget = thinking.get("budget_tokens") if isinstance(thinking, Mapping) else None
+    if isinstance(budget, int) and isinstance(length, int) and budget >= length:
+        message = f"the provider would refuse {budget} tokens of thinking in an answer of {length}"
+        raise ProviderFailure("bad_request", message, hint=f"a length above {budget}, or: reasoning: none")
+
+
 def fields_of(effort: str | None, way: str, length: int) -> dict[str, Any]:
     """The fields of a model at Amazon; ``effort`` is a word of the format itself. ``length`` is asked for a budget."""
     if effort is None or way == "none":

@@ -65,6 +65,8 @@ _EXAMPLES = {
     "tasks": "[chat]",
     "tokenizer": "tokenizers/acme-large.json",
     "registry": "openai",
+    "start": '"16:30"',
+    "end": '"00:30"',
 }
 
 _CODE_KEYS = frozenset({"_target_", "_partial_", "_args_", "_convert_", "_recursive_", "hydra", "defaults"})

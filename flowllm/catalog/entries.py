@@ -13,11 +13,11 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from flowllm.core.prices import TOKENS, UNITS
+from flowllm.core.prices import TIME_OF_DAY, TOKENS, UNITS
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _NAME = r"^[a-z0-9][a-z0-9_.-]*$"
-_TIME = r"^([01][0-9]|2[0-3]):[0-5][0-9]$"
+_TIME = re.compile(TIME_OF_DAY, re.ASCII)
 SETTING = r"^[a-z][a-z0-9_]*$"
 
 
@@ -101,6 +101,14 @@ def _place(path: str) -> str:
     return path
 
 
+def _time(value: Any) -> str:
+    """YAML reads 16:30 as the number 990."""
+    if not isinstance(value, str) or not _TIME.fullmatch(value):
+        message = "a time of day is a quoted text of four digits, 00:00 to 24:00"
+        raise ValueError(message)
+    return value
+
+
 def _text(value: Any) -> Any:
     """A setting is a text, also where it looks like a number."""
     return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
@@ -167,8 +175,8 @@ class MultiplierEntry(_Strict):
 class HoursEntry(_Strict):
     """Prices of a time of day in UTC; weekdays count from Monday, 0."""
 
-    start: str = Field(pattern=_TIME)
-    end: str = Field(pattern=_TIME)
+    start: Annotated[str, BeforeValidator(_time)]
+    end: Annotated[str, BeforeValidator(_time)]
     rates: tuple[RateEntry, ...]
     weekdays: tuple[Annotated[int, Field(ge=0, le=6)], ...] = (0, 1, 2, 3, 4, 5, 6)
 

@@ -11,14 +11,14 @@ from decimal import Decimal
 from typing import Any
 
 from flowllm.core.card import ModelCard
-from flowllm.core.prices import TOKENS, UNITS, Hours, Multiplier, Prices, Rate
+from flowllm.core.prices import TIME_OF_DAY, TOKENS, UNITS, Hours, Multiplier, Prices, Rate
 from flowllm.core.record import record
 
 TASKS = {"chat": "chat", "responses": "chat", "completion": "chat", "embed": "embed", "rerank": "rerank", "": "chat"}
 """What can be asked of a model by its mode; a mode that is not here is its own task."""
 
 _AMOUNT = re.compile(r"\d{1,9}(\.\d{1,30})?", re.ASCII)
-_TIME = re.compile(r"([01]\d|2[0-3]):[0-5]\d|24:00", re.ASCII)
+_TIME = re.compile(TIME_OF_DAY, re.ASCII)
 _CONDITIONS: Mapping[str, type] = {"above": int, "service": str, "lifetime": str, "variant": str}
 _NUMBERS = ("context", "output")
 _WORDS = ("mode", "family", "released", "deprecated", "source")

@@ -78,8 +78,7 @@ def _take_region(
     if setting is None or not setting.env:
         return
     profile = values.get("profile") or profile_name(environment)
-    told = (section.words.get("region", "").strip() for section in sections(environment, profile) if section.words)
-    if region := next(filter(None, told), ""):
+    if region := next((found.region for found in sections(environment, profile) if found.region), ""):
         values["region"], sources["region"] = region, f"the region of the profile `{profile}`"
 
 
@@ -127,8 +126,10 @@ def _uses(entry: ProviderEntry, base_url: str) -> Iterator[_Use]:
         yield from (_Use(name, (part, key), _LINE) for key, text in texts.items() for name in placeholders(text))
     if entry.auth.scheme == "aws":
         yield _Use("region", ("auth",), _HOST)
-    for way, text in _strings(entry.quirks, ("quirks",)):
-        yield from (_Use(name, way, _LINE, loose=True) for name in placeholders(text))
+    of_models = {name: {"quirks": model.quirks} for name, model in entry.models.items() if model}
+    for words, first in ((entry.quirks, ("quirks",)), (of_models, ("models",))):
+        for way, text in _strings(words, first):
+            yield from (_Use(name, way, _LINE, loose=True) for name in placeholders(text))
 
 
 def _strings(value: Any, way: Steps) -> Iterator[tuple[Steps, str]]:

@@ -60,6 +60,10 @@ class Multiplier:
     speed: str = ""
 
 
+TIME_OF_DAY: Final = r"([01][0-9]|2[0-3]):[0-5][0-9]|24:00"
+"""How `Hours` writes a time, as a regular expression."""
+
+
 @record
 class Hours:
     """Prices of a time of day. ``start`` and ``end`` are hours of UTC as ``16:30``; ``weekdays`` 0 is Monday.

@@ -33,7 +33,7 @@ from flowllm.backends.content import (
     with_ids,
 )
 from flowllm.backends.framing import Frame
-from flowllm.backends.thinking import ROOM, Sampled, budget_of, length_of, require_unsampled, sampled
+from flowllm.backends.thinking import ROOM, Sampled, budget_of, length_of, require_room, require_unsampled, sampled
 from flowllm.backends.wire import HttpParts, Listing, model_of
 from flowllm.core.delta import Delta, Reasoning, ToolCall, Usage
 from flowllm.core.request import Chat, Image, Message, Part, Request, Text, Thought, Tool
@@ -89,6 +89,7 @@ class Wire(Spoken[Quirks]):
         body = merged(finished_body(body, quirks.drop, quirks.rename), {**quirks.add, **request.extra})
         told = {word: body.get(word) for word in _SAMPLING}
         require_unsampled(told, sampled(name, quirks.sampling, quirks.unsampled), body.get("thinking"))
+        require_room(body.get("thinking"), body.get("max_tokens"))
         path = (request.stream and quirks.stream_path) or quirks.path
         return HttpParts("POST", path.replace("{model}", quote(name, safe="")), orjson.dumps(body), request.stream)
 

@@ -34,9 +34,10 @@ from flowllm.backends.content import (
 )
 from flowllm.backends.framing import Frame
 from flowllm.backends.hosted import family_of
-from flowllm.backends.thinking import ROOM, Sampled, fields_of, length_of, require_unsampled, sampled
+from flowllm.backends.thinking import ROOM, Sampled, fields_of, length_of, require_room, require_unsampled, sampled
 from flowllm.backends.wire import HttpParts, Listing, model_of
 from flowllm.core.delta import Delta, Finish, Reasoning, ToolCall, Usage
+from flowllm.core.errors import ProviderFailure
 from flowllm.core.request import Chat, Image, Lifetime, Message, Part, Request, Text, Thought, Tool
 
 _FORMAT = "bedrock_converse"
@@ -88,7 +89,10 @@ class Wire(Spoken[Quirks]):
         if quirks.cache == "prefix" and not has_marks(request):
             _mark(body)
         body = merged(finished_body(body, quirks.drop, {}), {**quirks.add, **request.extra})
-        require_unsampled(*_sampling(body, quirks, name))
+        config, fields = _own(body, "inferenceConfig"), _own(body, quirks.fields) if quirks.fields else body
+        told = {"temperature": config.get("temperature"), "topP": config.get("topP"), "top_k": fields.get("top_k")}
+        require_unsampled(told, sampled(name, quirks.sampling, quirks.unsampled), fields.get("thinking"))
+        require_room(fields.get("thinking"), config.get("maxTokens"))
         path = quirks.converse_stream_path if request.stream else quirks.converse_path
         return HttpParts("POST", path.replace("{model}", quote(name, safe="")), orjson.dumps(body), request.stream)
 
@@ -157,11 +161,13 @@ def _inference(request: Chat, length: int | None) -> dict[str, Any]:
     }
 
 
-def _sampling(body: Mapping[str, Any], quirks: Quirks, name: str) -> tuple[dict[str, Any], Sampled, Any]:
-    """What `require_unsampled` asks of a body."""
-    config, fields = body.get("inferenceConfig") or {}, body if not quirks.fields else body.get(quirks.fields) or {}
-    told = {"temperature": config.get("temperature"), "topP": config.get("topP"), "top_k": fields.get("top_k")}
-    return told, sampled(name, quirks.sampling, quirks.unsampled), fields.get("thinking")
+def _own(body: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """A mapping of a body; `ProviderFailure` ``bad_request`` where ``extra`` made it something else."""
+    part = body.get(name) or {}
+    if not isinstance(part, Mapping):
+        message = f"`{name}` of this format is a mapping, and `extra` says otherwise"
+        raise ProviderFailure("bad_request", message, hint=f"extra: {{{name}: {{...}}}}")
+    return part
 
 
 def _tools(request: Chat, structured: str) -> dict[str, Any] | None:

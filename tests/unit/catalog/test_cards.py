@@ -116,6 +116,7 @@ def test_a_secret_is_the_name_of_a_variable(env):
         (priced(rates=[{"item": "input", "amount": 1, "at": 2}]), "unknown_field", "acme.models.m.prices.rates[0].at"),
         (priced(multipliers=[{"factor": 2}]), "bad_value", "acme.models.m.prices.multipliers[0]"),
         (priced(hours=[{"start": "1:00", "end": "02:00", "rates": []}]), "bad_value", HOURS),
+        (priced(hours=[{"start": 990, "end": "24:00", "rates": []}]), "bad_value", HOURS),
         ({"name": "other"}, "bad_value", "name"),
         ({"docs": "docs.acme.example"}, "bad_value", "acme.docs"),
         ({"checked": "soon"}, "bad_value", "acme.checked"),

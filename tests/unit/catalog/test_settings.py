@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from flowllm.backends.addresses import origin_of, require_own, require_place
 from flowllm.backends.wire import check_quirks
 from flowllm.catalog import card_of, load_catalog
+from flowllm.core.aws_profile import sections
 from flowllm.core.errors import PipelineInvalid, ProviderFailure, SetupError
 from flowllm.core.origin import Origin
 
@@ -75,6 +76,12 @@ DEFAULT, DEV = "[default]\nregion = eu-west-1\n", "[profile dev]\nregion = eu-we
         ({}, {}, {"credentials": "[default]\nregion = r-4\n", "config": DEFAULT}, "r-4"),
         ({}, {}, {"credentials": "[default]\naws_access_key_id = a\n", "config": DEFAULT}, "eu-west-1"),
         ({}, {}, {"config": "no section"}, "us-east-1"),
+        ({}, {}, {"config": "[profile default]\nregion = r-5\n"}, "r-5"),
+        ({"AWS_PROFILE": "my dev"}, {}, {"config": '[profile "my dev"]\nregion = r-6\n'}, "r-6"),
+        ({"AWS_PROFILE": "dev"}, {}, {"config": "[dev]\nregion = r-7\n"}, "us-east-1"),
+        ({"AWS_PROFILE": "dev"}, {}, {"credentials": "[dev]\nregion = r-8\n"}, "r-8"),
+        ({"AWS_CONFIG_FILE": "~nobody-of-that-name/x"}, {}, {"config": DEFAULT}, "us-east-1"),
+        ({}, {}, {"config": "[profile 'open]\nregion = r-9\n" + DEFAULT}, "eu-west-1"),
         ({}, {}, {"config": "[default]\nregion =\n"}, "us-east-1"),
         ({}, {"auth": {"scheme": "bearer", "env": "K"}}, {"config": DEFAULT}, "us-east-1"),
         ({"HOME": ""}, {}, {"config": DEFAULT}, "us-east-1"),
@@ -89,6 +96,20 @@ def test_a_profile_of_aws_says_the_region_where_no_variable_does(tmp_path, envir
     cloud = card_of(CLOUD | more, "cloud", Origin("cloud.yaml"), None, said)
     require_place(cloud)
     assert (cloud.base_url, cloud.settings["region"]) == (f"https://run.{region}.cloud.example", region)
+
+
+def test_no_secret_of_a_profile_is_kept(tmp_path):
+    (tmp_path / "credentials").write_text("[default]\naws_secret_access_key = canary\nregion = r\n")
+    found = list(sections({"AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "credentials")}, "default"))
+    assert [one.words for one in found] == [{"aws_secret_access_key", "region"}]
+    assert "canary" not in repr(found)
+
+
+def test_a_setting_that_a_model_alone_names_must_have_a_value():
+    quirks = {"templates": {"chat": {"path": "/p", "body": {"tenant": "{tenant}"}}}}
+    data = {"settings": {"tenant": {"env": "TENANT"}}, "models": {"m": {"quirks": quirks}}}
+    acme = card_of({"base_url": "https://a.example"} | data, "acme", Origin(), None, {})
+    assert acme.unset == {"tenant": "$TENANT is not set"}
 
 
 def test_a_region_of_a_profile_leads_to_no_other_server(tmp_path):

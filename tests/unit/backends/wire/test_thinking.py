@@ -121,3 +121,21 @@ def test_who_drops_sampling_sends_none(wire, top_p):
     told = body(wire, UNSAMPLED | {"drop": ["temperature", top_p]}, sampling=Sampling(0.2, 0.5, 99))
     _, sent, length = parts(wire, told)
     assert (sent.get("temperature"), sent.get(top_p), length) == (None, None, 99)
+
+
+@pytest.mark.parametrize("wire", WIRES)
+@pytest.mark.parametrize(("length", "refused"), [(24575, True), (24576, True), (24577, False)])
+def test_extra_words_may_not_take_the_answer_from_its_thinking(wire, length, refused):
+    extra = {"inferenceConfig": {"maxTokens": length}} if wire == "bedrock_converse" else {"max_tokens": length}
+    if not refused:
+        assert parts(wire, body(wire, BUDGET, reasoning="high", extra=extra))[2] == length
+        return
+    with pytest.raises(ProviderFailure, match=f"24576 tokens of thinking in an answer of {length}"):
+        body(wire, BUDGET, reasoning="high", extra=extra)
+
+
+@pytest.mark.parametrize("name", ["inferenceConfig", "additionalModelRequestFields"])
+def test_extra_words_of_converse_keep_its_mappings(name):
+    with pytest.raises(ProviderFailure, match=f"`{name}` of this format is a mapping") as found:
+        body("bedrock_converse", {}, extra={name: "x"})
+    assert found.value.code == "bad_request"
