@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.local_models.encoders import write_embedder
+from tests.local_models.encoders import Encoder, write_classifier, write_embedder
 
 
 @pytest.fixture
@@ -55,3 +55,34 @@ def test_doctor_breaks_on_two_wheels(flowllm, monkeypatch):
     shown = flowllm("doctor")
     assert shown.status == 3
     assert "pip uninstall -y onnxruntime onnxruntime-gpu" in shown.out
+
+
+@pytest.fixture
+def shelf(tmp_path, monkeypatch):
+    """Models beside any project: a shipped pipeline has its own."""
+    write_embedder(tmp_path / "models" / "tiny")
+    write_classifier(tmp_path / "models" / "cross", Encoder(labels=1), ["LABEL_0"])
+    monkeypatch.setenv("FLOWLLM_MODELS", str(tmp_path / "models"))
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+
+
+@pytest.mark.usefixtures("shelf")
+@pytest.mark.parametrize(
+    ("words", "asked"),
+    [
+        (["summarize", "embedder=local/tiny"], {"vectors"}),
+        (["answer", "embedder=local/tiny", "nodes.best.model=local/cross"], {"query", "texts", "best"}),
+    ],
+)
+def test_shipped_pipelines_run_with_local_models_by_overrides_alone(flowllm, words, asked):
+    done = flowllm("run", *words, "--json")
+    assert done.status == 0
+    assert done.data["outputs"]["engine"] == "extractive"
+    assert done.data["cost"]["total"] == "0"
+    assert asked <= {name for name, node in done.data["nodes"].items() if node.get("input")}
+
+
+@pytest.mark.usefixtures("shelf")
+def test_a_model_for_another_task_is_told_before_anything_runs(flowllm):
+    done = flowllm("run", "summarize", "embedder=local/cross")
+    assert (done.status, "`local/cross` answers no embed requests" in done.err) == (2, True)
