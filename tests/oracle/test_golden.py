@@ -25,7 +25,9 @@ VERDICTS = dict(_verdicts())
 
 def test_every_request_has_a_verdict_and_every_verdict_a_request():
     assert VERDICTS.keys() == ROWS.keys()
-    assert {path.stem for path in GOLDEN.glob("*.json")} == TARGETS.keys()
+    assert {path.stem for path in GOLDEN.glob("*.json")} == TARGETS.keys() | {"prices"}
+    locks = Path(__file__).parents[2].glob("bin/requirements/oracle-*.txt")
+    assert {path.stem.removeprefix("oracle-") for path in locks} == TARGETS.keys() | {"prices"}
 
 
 def test_each_wire_is_asked_for_all_chats():
