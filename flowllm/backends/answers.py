@@ -10,7 +10,7 @@ import orjson
 
 from flowllm.backends.failures import failure_inside, snippet
 from flowllm.backends.framing import Frame
-from flowllm.backends.half_pairs import frame_of, is_open, join, with_halves
+from flowllm.backends.lone_surrogates import Halves, marked, mended
 from flowllm.backends.wire import HttpParts
 from flowllm.core.delta import Delta, Finish, Meta, Text
 from flowllm.core.errors import ProviderFacts, ProviderFailure
@@ -42,7 +42,9 @@ class AnswerDecoder(ABC):
     an AttributeError, IndexError, KeyError or TypeError as an answer that is not of its format.
     """
 
-    __slots__ = ("_called", "_citations", "_cut", "_named", "_raw", "_refusal", "_text", "complete", "done", "follow")
+    __slots__ = (
+        "_called", "_citations", "_halves", "_named", "_raw", "_refusal", "_text", "complete", "done", "follow",
+    )  # fmt: skip
 
     kind: ClassVar[str] = "an answer"
     """What the format calls its answer, for messages."""
@@ -53,7 +55,7 @@ class AnswerDecoder(ABC):
         self._text: list[str] = []
         self._refusal: list[str] = []
         self._called = False
-        self._cut: tuple[Frame, Any] | None = None
+        self._halves: Halves | None = None
         self._citations = 0
         self._named = False
         self._raw: str | None = None
@@ -64,12 +66,12 @@ class AnswerDecoder(ABC):
     @property
     def partial_text(self) -> str:
         """The text so far."""
-        return "".join(self._text)
+        return "".join(self._text) + (self._halves.text if self._halves else "")
 
     def feed(self, frame: Frame) -> Iterable[Delta]:
         """The deltas of one frame."""
-        if self._cut is not None:
-            return self._after_cut(frame)
+        if self._halves is not None:
+            return self._mended(frame, marked(frame.data), self._halves)
         if frame.data == self.mark:
             self.done = self.complete = True
             return ()
@@ -77,8 +79,9 @@ class AnswerDecoder(ABC):
         try:
             self._read(self._load(frame), frame, deltas)
         except ProviderFailure as found:
-            if (value := _halved(found, frame)) is not None:
-                return self._with_halves(frame, value)
+            sound = marked(frame.data) if found.code == "invalid_response" else None
+            if sound is not None:
+                return self._mended(frame, sound, Halves())
             failure = found
         except (AttributeError, IndexError, KeyError, TypeError):
             failure = invalid(frame, f"is not of the shape of {self.kind}")
@@ -86,34 +89,37 @@ class AnswerDecoder(ABC):
             return deltas
         raise with_text(failure, self.partial_text)
 
-    def _with_halves(self, frame: Frame, value: Any) -> Iterable[Delta]:
-        """The deltas of a frame with halves of pairs; one that ends in a first half waits for the next frame."""
-        if frame.whole or not is_open(value):
-            return self.feed(frame_of(frame, value, mended=True))
-        self._cut = frame, value
-        return ()
+    def _mended(self, frame: Frame, sound: bytes | None, halves: Halves) -> Iterable[Delta]:
+        """The deltas of a frame of an answer with lone surrogates; the first half of a pair waits for the second.
 
-    def _after_cut(self, frame: Frame | None) -> list[Delta]:
-        """The deltas of the frame that waited, and of the one after it where there is one."""
-        assert self._cut is not None
-        (waited, value), self._cut = self._cut, None
-        after = None if frame is None else with_halves(frame.data)
-        if frame is not None and after is not None:
-            join(value, after)
-            frame = frame_of(frame, after, mended=False)
-        deltas = [*self.feed(frame_of(waited, value, mended=True))]
-        return deltas if frame is None else [*deltas, *self.feed(frame)]
+        ``sound`` is the data of the frame with its own marked, where it has some.
+        """
+        self._halves, before = None, len(self._text)
+        try:
+            deltas = self.feed(frame if sound is None else replace(frame, data=sound))
+        except ProviderFailure as found:
+            failure = found
+        else:
+            told = halves.joined(deltas, last=frame.whole)
+            self._text[before:] = [delta.text for delta in told if type(delta) is Text]
+            return told
+        finally:
+            self._halves = halves
+        self._text[before:] = [mended("".join(self._text[before:]))]
+        failure = ProviderFailure(failure.code, mended(failure.message), facts=failure.facts, hint=failure.hint)
+        raise with_text(failure, self.partial_text)
 
     def finish(self) -> Iterable[Delta]:
         """What only the end tells: the refusal where there was no text, the number of citations, the end mark."""
-        deltas = [] if self._cut is None else self._after_cut(None)
         if not self.complete:
             raise interrupted(self.partial_text)
-        deltas += self._held()
+        deltas = [*self._held()]
         if self._refusal and not any(self._text):
             deltas.append(Text("".join(self._refusal)))
         if self._citations:
             deltas.append(Meta(citations=self._citations))
+        if self._halves is not None:
+            deltas = [*self._halves.rest(), *self._halves.joined(deltas, last=True)]
         deltas.append(Finish(meaning_of(self._raw, called=self._called), self._raw))
         return deltas
 
@@ -186,17 +192,6 @@ def simulated(deltas: Iterable[Delta]) -> Iterator[Delta]:
             yield from map(Text, _WORD.findall(delta.text))
         else:
             yield delta
-
-
-def _halved(failure: ProviderFailure, frame: Frame) -> Any:
-    """The JSON of a frame that was refused, where halves of pairs were the reason; else None."""
-    if failure.code != "invalid_response":
-        return None
-    try:
-        orjson.loads(frame.data)
-    except orjson.JSONDecodeError:
-        return with_halves(frame.data)
-    return None
 
 
 def meaning_of(raw: str | None, *, called: bool) -> str | None:

@@ -19,6 +19,7 @@ from flowllm.backends.content import Spoken, Vocabulary, merged
 from flowllm.backends.framing import Frame
 from flowllm.backends.hosted import family_of
 from flowllm.backends.hosted_text import BODIES, TOLD, Tell, TextDecoder, claude_told
+from flowllm.backends.lone_surrogates import marked, restored
 from flowllm.backends.thinking import ROOM, Sampled
 from flowllm.backends.vectors import OneByOne, VectorsDecoder, after_first
 from flowllm.backends.wire import Decoder, HttpParts, find_wire, model_of
@@ -205,8 +206,15 @@ class Unwrapped:
             if not data:
                 raise ValueError
             frame = Frame(data)
-        if self._told is None:
-            return frame
-        body = object_of(frame)
-        told = self._told(body)
-        return frame if told is body else Frame(orjson.dumps(told), whole=frame.whole)
+        return frame if self._told is None else _retold(frame, self._told)
+
+
+def _retold(frame: Frame, tell: Tell) -> Frame:
+    """The frame as ``tell`` says what it holds; lone surrogates stay what they are."""
+    sound = marked(frame.data)
+    body = object_of(frame if sound is None else replace(frame, data=sound))
+    told = tell(body)
+    if told is body:
+        return frame
+    data = orjson.dumps(told)
+    return replace(frame, data=data if sound is None else restored(data))
