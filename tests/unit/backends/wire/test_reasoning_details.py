@@ -4,6 +4,7 @@ import orjson
 import pytest
 
 from flowllm.backends.framing import Frame
+from flowllm.backends.reasoning_details import Rows
 from flowllm.backends.wire import find_wire
 from flowllm.core.card import ProviderCard
 from flowllm.core.delta import fold
@@ -72,6 +73,39 @@ def test_pieces_of_a_row_are_put_together(pieces, rows):
     assert sent_back(reply.thoughts)["reasoning_details"] == rows
 
 
+ALIKE = [SUMMARY | {"summary": text} for text in ("one", "two")]
+
+
+def test_rows_of_a_whole_answer_are_rows_of_their_own():
+    reply = answer({"content": "so", "reasoning_details": ALIKE}, whole=True)
+    assert sent_back(reply.thoughts)["reasoning_details"] == ALIKE
+
+
+def test_rows_of_one_event_are_rows_of_their_own():
+    events = [{"content": "", "reasoning_details": rows} for rows in ([SUMMARY | {"summary": "h"}], ALIKE)]
+    reply = answer(*events, {"content": "so"})
+    assert sent_back(reply.thoughts)["reasoning_details"] == [SUMMARY | {"summary": "hone"}, ALIKE[1]]
+
+
+def test_a_text_grows_without_being_copied():
+    class Piece(str):
+        """A text that may not be put together with another."""
+
+        __slots__ = ()
+
+        def __add__(self, other):
+            raise AssertionError(other)
+
+        def __format__(self, spec):
+            raise AssertionError(spec)
+
+    rows = Rows()
+    for _ in range(3):
+        rows.add([SUMMARY | {"summary": Piece("a")}])
+    (seal,) = rows.sealed()
+    assert orjson.loads(seal.signature) == [SUMMARY | {"summary": "aaa"}]
+
+
 @pytest.mark.parametrize(
     "thought", [Thought("open"), Thought("", "S", sealed=True, format="anthropic_messages"), Thought("hm", "S")]
 )
@@ -79,11 +113,12 @@ def test_thoughts_of_others_stay_here(thought):
     assert sent_back((thought,)) == {"role": "assistant", "content": "so"}
 
 
+@pytest.mark.parametrize("own", [{}, {"end_mark": "none"}], ids=["same", "own"])
 @pytest.mark.parametrize("quirks", [{"thoughts": "all"}, {"thoughts": "none"}])
-def test_rows_go_to_no_provider_that_wants_none(quirks):
+def test_rows_go_to_no_provider_that_wants_none(quirks, own):
     reply = answer({"content": "so", "reasoning_details": [SIGNED]}, whole=True)
     assert "reasoning_details" not in sent_back(reply.thoughts, **quirks)
-    assert answer({"content": "so", "reasoning_details": [SIGNED]}, whole=True, **quirks).thoughts == (
+    assert answer({"content": "so", "reasoning_details": [SIGNED]}, whole=True, **quirks, **own).thoughts == (
         Thought("I think."),
     )
 
