@@ -43,7 +43,7 @@ def show_local(environment: "Environment", name: str, screen: "Screen", *, as_js
 
 def is_local(environment: "Environment", name: str) -> bool:
     """Whether a model runs from a folder of this machine."""
-    from flowllm.api.local import PROVIDER
+    from flowllm.api.housed import PROVIDER
 
     provider = name.partition("/")[0]
     return provider == PROVIDER and environment.catalog.providers[provider].local

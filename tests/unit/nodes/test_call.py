@@ -1,5 +1,7 @@
 """What a call sends, what it gives, and what it refuses."""
 
+from dataclasses import asdict
+
 import pytest
 from pydantic import ValidationError
 
@@ -51,14 +53,7 @@ async def test_ports_of_a_plain_answer():
         "messages": [*HI, {"role": "assistant", "content": "ab", "thoughts": [WHY]}],
         "tool_calls": [],
         "reasoning": "why",
-        "usage": {
-            "input": 3,
-            "output": 2,
-            "cached_input": None,
-            "cache_write": None,
-            "reasoning": None,
-            "estimated": False,
-        },
+        "usage": asdict(Usage(input=3, output=2)),
         "finish": "stop",
         "model": "acme/m",
     }
