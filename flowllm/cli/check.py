@@ -87,17 +87,23 @@ class Checked:
 
     def verdict(self) -> str:
         """``ok``, or how much was found; and the cost, where a model may be asked."""
-        from flowllm.cli.rehearse import cost_range
+        from flowllm.cli.rehearse import cost_range, is_guessed, money
         from flowllm.cli.render import counted
         from flowllm.compiler.estimate import totalled
 
         said = counted(self.problems) or "ok"
-        return f"{said}, cost {cost_range(totalled(list(self.rows)))}" if self.rows else said
+        if not self.rows:
+            return said
+        total = totalled(list(self.rows))
+        return f"{said}, cost {cost_range(total)}" + (f", expected {money(total.expected)}" * is_guessed(total))
 
     @property
     def is_guessed(self) -> bool:
         """Whether the cost has an expected value of its own."""
-        return any(row.low != row.high and row.expected for row in self.rows or ())
+        from flowllm.cli.rehearse import is_guessed
+        from flowllm.compiler.estimate import totalled
+
+        return bool(self.rows) and is_guessed(totalled(list(self.rows or ())))
 
     def unbounded(self) -> list[str]:
         """Why the cost has no bound, one line for each node."""

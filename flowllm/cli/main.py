@@ -23,6 +23,8 @@ from flowllm.cli.options import Command, Commands, Manner, OwnOptionsFirst
 
 SINGLE = ("run", "check", "plan", "graph", "schema", "init", "doctor")
 GROUPS = ("cache", "keys", "models", "providers")
+SHOWN = (*SINGLE, *GROUPS)
+"""What help and completion name; they need nothing of what is inside of groups."""
 
 
 class Stopped(BaseException):
@@ -67,7 +69,7 @@ def application(words: Sequence[str] | None = None) -> typer.Typer:
         app.command(name, cls=OwnOptionsFirst)(module.COMMAND)
     for name in (name for name in GROUPS if name in only):
         module = importlib.import_module(f"flowllm.cli.{name}")
-        app.add_typer(_group(module.COMMANDS), name=name, help=module.HELP)
+        app.add_typer(_group({} if only == set(SHOWN) else module.COMMANDS), name=name, help=module.HELP)
     for name in (name for name in later.NAMES if name in only):
         command = later.command(name)
         app.command(name, cls=OwnOptionsFirst, hidden=True, context_settings={"ignore_unknown_options": True})(command)
@@ -76,7 +78,7 @@ def application(words: Sequence[str] | None = None) -> typer.Typer:
 
 def _needed(words: Sequence[str] | None) -> set[str]:
     """The commands to make: one, those that help and completion show, or every one for the sake of a good error."""
-    shown, every = {*SINGLE, *GROUPS}, {*SINGLE, *GROUPS, *later.NAMES}
+    shown, every = set(SHOWN), {*SHOWN, *later.NAMES}
     if words is None:
         return every
     first = next(iter(words or _completed()), "--help")

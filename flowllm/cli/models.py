@@ -20,10 +20,7 @@ if TYPE_CHECKING:
     from flowllm.api.model_facts import Model
     from flowllm.cli.render import Screen
 
-HELP = (
-    "Show models: list, show. Choose one: find, compare, recommend. Price a usage: price. "
-    "Take their facts from a published table: sync."
-)
+HELP = "Show, choose and price models: list, show, find, compare, recommend, price, sync."
 SHOWN = 50
 
 

@@ -47,9 +47,10 @@ def rehearse(command: "Run", flow: "Flow", inputs: dict[str, Any], screen: "Scre
     if command.as_json:
         screen.json({"rehearsal": True, "nodes": [row.to_data() for row in rows], "total": total.to_data()})
     else:
-        screen.table(_table([*rows, total]), right=frozenset({2, 3, 4}))
-    guessed = f"; {ASSUMED}" if total.low != total.high else ""
-    screen.note(f"no model was asked; tokens are estimated{guessed}")
+        screen.table(_table([*rows, total]), right=frozenset({2, 3, 4, 6}))
+    screen.note("no model was asked; tokens are estimated")
+    if is_guessed(total):
+        screen.note(ASSUMED)
     return 0
 
 
@@ -106,21 +107,24 @@ def _row(node: str, events: list[CallFinished], price: Price) -> Estimate:
 
 
 def _table(rows: list[Estimate]) -> list[tuple[str, ...]]:
-    head = ("node", "model", "calls", "tokens in", "tokens out up to", "cost")
+    head = ("node", "model", "calls", "tokens in", "tokens out up to", "cost", "expected")
     return [head, *map(_cells, rows)]
 
 
 def _cells(row: Estimate) -> tuple[str, ...]:
     models = " or ".join(row.models)
     calls = str(row.calls) if row.most_calls == row.calls else f"{row.calls} to {_count(row.most_calls)}"
-    return row.node, models, calls, _count(row.input), _count(row.output), cost_range(row)
+    return row.node, models, calls, _count(row.input), _count(row.output), cost_range(row), money(row.expected)
 
 
 def cost_range(row: Estimate) -> str:
-    """The cost from low to high with what is expected between, in words."""
-    if row.low == row.high:
-        return money(row.low)
-    return f"{money(row.low)} to {money(row.high)}" + (f", expected {money(row.expected)}" if row.expected else "")
+    """The cost from low to high, in words."""
+    return money(row.low) if row.low == row.high else f"{money(row.low)} to {money(row.high)}"
+
+
+def is_guessed(row: Estimate) -> bool:
+    """Whether what is expected says more than the bounds."""
+    return row.low != row.high and bool(row.expected)
 
 
 def _count(number: int | None) -> str:

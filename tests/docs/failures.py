@@ -20,6 +20,8 @@ from flowllm.config import load_yaml
 
 EXAMPLES = Path(__file__).parent / "failure_examples.yaml"
 CHECK = "flowllm check pipeline.yaml"
+TODAY = "2026-09-01"
+"""The day of all examples, by which models count as deprecated."""
 PORT = "8000"
 """What pages show in place of the port that was free."""
 
@@ -76,11 +78,12 @@ def run(example):
 
 @contextlib.contextmanager
 def environment(folder):
-    """No keys, no colours, a width, and a cache of its own."""
+    """No keys, no colours, a width, a day, and a cache of its own."""
     before = dict(os.environ)
     for name in [name for name in os.environ if name.endswith("_API_KEY")]:
         del os.environ[name]
     os.environ |= {"FLOWLLM_CACHE_DIR": f"{folder}/cache", "XDG_CONFIG_HOME": f"{folder}/config", "COLUMNS": "100"}
+    os.environ["FLOWLLM_TODAY"] = TODAY
     try:
         yield
     finally:

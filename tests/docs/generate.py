@@ -39,6 +39,7 @@ from flowllm.policies.chain import order, policy_model
 from tests.docs.blocks import ROOT
 from tests.docs.evidence import accepted, recorded, shipped, tick
 from tests.docs.failures import read_examples, shown
+from tests.docs.models import models as models_page
 
 NO_DEFINITIONS: Mapping = {}
 CLOUDS = {"aws": "AWS", "azure": "Azure", "google": "Google Cloud"}
@@ -356,10 +357,16 @@ def schema():
     return json.dumps(pipeline_schema(Kinds()), ensure_ascii=False, indent=1) + "\n"
 
 
+def models():
+    """docs/reference/models.md"""
+    return models_page(HEAD, rows)
+
+
 PAGES = {
     "docs/reference/kinds.md": kinds,
     "docs/reference/policies.md": policies,
     "docs/reference/providers.md": providers,
+    "docs/reference/models.md": models,
     "docs/reference/commands.md": commands,
     "docs/reference/errors.md": errors,
     "docs/schema/pipeline.json": schema,
