@@ -204,7 +204,9 @@ def test_a_rehearsal_counts_attempts_and_cases_not_taken(flowllm, folder):
     assert rows["sure/one"]["calls"] == {"low": 0, "high": 4}
     assert (rows["two"]["reached"], rows["two"]["calls"]) == (False, {"low": 0, "high": 1})
     bound = Decimal(rows["two"]["cost"]["high"])
-    assert rows["sure/one"]["cost"] == {"low": "0", "high": str(4 * bound)}
+    told = rows["sure/one"]["cost"]
+    assert (told["low"], told["high"]) == ("0", str(4 * bound))
+    assert told["expected"] == rows["two"]["cost"]["expected"], "one attempt is expected"
     assert 0 < Decimal(rows["pick"]["cost"]["high"]) < bound, "its prompt is known"
 
 
