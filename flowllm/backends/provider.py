@@ -3,12 +3,16 @@
 Deltas go on as soon as their event arrived. Four times bound the waiting, none of them held open
 while a delta is out: connecting; the first piece of an answer that streams; the silence between its
 events; the whole of an answer that does not stream. Comments of the server count as events.
+
+Some answers are jobs: one request begins it, others ask after it (`Begins`). A job is begun once: whatever fails
+after that is final. A question after it that fails is asked again, because the job goes on and is paid whether
+its answer arrives or not; that is polling, bounded by what is left of the time for the whole.
 """
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import orjson
 
@@ -17,6 +21,7 @@ from flowllm.backends.answers import simulated, with_text
 from flowllm.backends.failures import request_id
 from flowllm.backends.framing import Frame, Framing, Limits, Sniffed
 from flowllm.backends.http import CONNECT_SECONDS, HttpClient, HttpResponse
+from flowllm.backends.lone_surrogates import marked
 from flowllm.backends.sending import Key, Sender, told
 from flowllm.backends.usage import header_usage
 from flowllm.backends.vectors import summed
@@ -28,10 +33,12 @@ from flowllm.core.request import Chat, Embed, Request
 from flowllm.core.scope import Call, Clock, Scope
 
 DRAIN_SECONDS = 0.2
-AGAIN_SECONDS = 1.0
-"""The least pause before work that was begun is asked after again where that failed."""
+POLL_SECONDS = 1.0, 15.0
+"""The pause after the first question after a job that fails, and the longest: it doubles from one to the next."""
 CANCEL_SECONDS = 1.0
 """How long a provider is told that work is left: no cancel takes longer for it."""
+ERROR = 400
+"""The least status of an error."""
 _BROKEN = frozenset({"truncated", "protocol_error", "connect_error", "timeout"})
 
 
@@ -61,16 +68,18 @@ class _Provider:
         self._wires: dict[str, Wire] = {}
 
     async def __call__(self, request: Request, scope: Scope) -> AsyncGenerator[Delta, None]:
-        decoder: Decoder | None = None
+        job: Begins | None = None
+        begun = False
         try:
             wire = self._wire(request)
             parts: HttpParts | None = wire.encode(request)
             decoder, waiting = wire.decoder(request), None
+            job = decoder if isinstance(decoder, Begins) else None
             counts: list[Usage] = []
             while parts is not None:
-                again = waiting is not None and parts.method == "GET"
                 waiting = await self._turn(parts, waiting, request, scope.clock)
-                response = await (self._ask_after(wire, parts, waiting) if again else self._open(parts, waiting))
+                response = await (self._poll(wire, parts, waiting) if begun else self._open(parts, waiting))
+                begun = begun or (job is not None and response.status < ERROR)
                 async with (
                     aclosing(response),
                     aclosing(self._batches(wire, decoder, response, waiting, counts)) as batches,
@@ -82,10 +91,10 @@ class _Provider:
             for delta in decoder.finish():
                 yield delta
         except ProviderFailure as failure:
-            raise told(failure, self._card, request.model) from None
+            raise told(_final(failure) if begun else failure, self._card, request.model) from None
         finally:
-            if isinstance(decoder, Begins) and decoder.cancel is not None:
-                await self._cancel(decoder.cancel, scope.clock)
+            if job is not None and job.cancel is not None:
+                await self._cancel(job.cancel, scope.clock)
 
     async def _cancel(self, parts: HttpParts, clock: Clock) -> None:
         """End work that is left before its end, as far as the provider can be told of it without waiting for it."""
@@ -121,32 +130,42 @@ class _Provider:
         except TimeoutError:
             raise waiting.failure() from None
 
-    async def _ask_after(self, wire: Wire, parts: HttpParts, waiting: "_Waiting") -> HttpResponse:
-        """The answer to a question after work that was begun, asked again as long as it is waited for."""
+    async def _poll(self, wire: Wire, parts: HttpParts, waiting: "_Waiting") -> HttpResponse:
+        """What is answered about a job; a question that fails is followed by the next while it is waited for.
+
+        An answer that cannot be read is asked for once more, and then the decoder's to refuse.
+        """
+        pause, longest = POLL_SECONDS
+        doubted = False
         while True:
             try:
-                response = await self._open(parts, waiting)
-                if response.status < 400:  # noqa: PLR2004
-                    return response if parts.stream else await self._kept(response, waiting)
-                async with aclosing(response):
-                    failure = wire.decode_error(response.status, response.headers, await _error_body(response, waiting))
+                response, sound = await self._ask(wire, parts, waiting)
+                if sound or doubted:
+                    return response
+                doubted, failure = True, ProviderFailure("truncated", "the answer broke off")
             except ProviderFailure as found:
                 failure = found
-            pause = max(AGAIN_SECONDS, parts.delay, failure.facts.retry_after or 0.0)
-            if not failure.retryable or not waiting.outlasts(pause):
+            wait = max(pause, parts.delay, failure.facts.retry_after or 0.0)
+            if not failure.retryable or not waiting.outlasts(wait):
                 raise failure
-            await waiting.clock.sleep(pause)
+            await waiting.clock.sleep(wait)
+            pause = min(2 * pause, longest)
 
-    async def _kept(self, response: HttpResponse, waiting: "_Waiting") -> HttpResponse:
-        """The answer after its body came whole; `ProviderFailure` ``truncated`` where it broke off."""
-        try:
-            async with aclosing(response), waiting.timeout():
-                body = await response.start(self._limits.body + 1)
-        except TimeoutError:
-            raise waiting.failure() from None
-        if _is_cut(body):
-            raise ProviderFailure("truncated", "the answer broke off")
-        return HttpResponse(response.status, {**response.headers, "content-encoding": ""}, _Came(body))
+    async def _ask(self, wire: Wire, parts: HttpParts, waiting: "_Waiting") -> tuple[HttpResponse, bool]:
+        """One answer about a job, read whole where it does not stream, and whether it can be read."""
+        response = await self._open(parts, waiting)
+        if parts.stream and response.status < ERROR:
+            return response, True
+        async with aclosing(response):
+            if response.status >= ERROR:
+                raise wire.decode_error(response.status, response.headers, await _error_body(response, waiting))
+            try:
+                async with waiting.timeout():
+                    body = await response.start(self._limits.body + 1)
+            except TimeoutError:
+                raise waiting.failure() from None
+        headers = {**response.headers, "content-encoding": ""}
+        return HttpResponse(response.status, headers, _Came(body)), len(body) > self._limits.body or _is_json(body)
 
     async def _batches(
         self, wire: Wire, decoder: Decoder, response: HttpResponse, waiting: "_Waiting", counts: list[Usage]
@@ -155,7 +174,7 @@ class _Provider:
 
         ``counts`` are those of the headers of all answers of the call.
         """
-        if response.status >= 400:  # noqa: PLR2004
+        if response.status >= ERROR:
             raise wire.decode_error(response.status, response.headers, await _error_body(response, waiting))
         if found := request_id(response.headers):
             yield (Meta(request_id=found),)
@@ -192,15 +211,19 @@ class _Came:
         """Nothing is held."""
 
 
-def _is_cut(body: bytes) -> bool:
-    """Whether a body began as JSON and is none."""
-    if body.lstrip()[:1] not in (b"{", b"["):
-        return False
+def _is_json(body: bytes) -> bool:
+    """Whether a decoder finds JSON in a body."""
     try:
-        orjson.loads(body)
+        orjson.loads(marked(body) or body)
     except orjson.JSONDecodeError:
-        return True
-    return False
+        return False
+    return True
+
+
+def _final(failure: ProviderFailure) -> ProviderFailure:
+    """The failure as one after which the same is not asked again."""
+    facts = replace(failure.facts, should_retry=False)
+    return ProviderFailure(failure.code, failure.message, facts=facts, hint=failure.hint)
 
 
 class _Waiting:

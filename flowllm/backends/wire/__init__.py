@@ -144,7 +144,10 @@ def model_of(card: ProviderCard, model: str) -> tuple[str, ModelCard | None]:
 
 @runtime_checkable
 class Begins(Protocol):
-    """A decoder of work that goes on at the provider, and costs, although nobody waits for it any more."""
+    """A decoder of work that goes on at the provider, and costs, although nobody waits for it any more.
+
+    Once a request for it was answered well, no failure is a reason to begin it again: it would be paid twice.
+    """
 
     cancel: HttpParts | None
     """What ends the work; None where there is none to end."""

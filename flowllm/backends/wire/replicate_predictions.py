@@ -3,7 +3,7 @@
 A prediction that is asked for whole is waited for on the server and then asked after; one that streams
 is read from the address that it names, as text without JSON. Where a model names none, it is asked
 after and its stream is simulated. What a stream costs in tokens is not told. A prediction that is left
-before its end is canceled; no failure of one is a reason to make, and pay, another.
+before its end is canceled, by a request where it is known, else by the deadline that it was made with.
 """
 
 import re
@@ -24,6 +24,7 @@ from flowllm.core.errors import ProviderFailure
 from flowllm.core.request import Chat, Image, Request
 
 POLL_SECONDS = 0.5
+_ENDS = frozenset({"succeeded", "failed", "canceled"})
 _VERSION = re.compile(r"[0-9a-f]{40,64}")
 _STATUSES = {
     "queued": "queued",
@@ -40,13 +41,15 @@ class Quirks(Vocabulary):
     """What a model takes and names differently; words of a model override the provider's.
 
     ``rename`` and ``drop`` work on the names of its ``input``, ``add`` goes into it. ``wait``: seconds that
-    the server may hold the answer back until the prediction is at its end, 60 at most.
+    the server may hold the answer back until the prediction is at its end, 60 at most. ``cancel_after``: seconds
+    after which a prediction that is asked for whole is canceled by the server, 5 at least.
     """
 
     rename: Mapping[str, str] = {}
     drop: tuple[str, ...] = ()
     add: Mapping[str, Any] = {}
     wait: int = 60
+    cancel_after: int = 600
 
 
 class Wire(Spoken[Quirks]):
@@ -64,7 +67,8 @@ class Wire(Spoken[Quirks]):
         body["input"] = merged(asked, {**quirks.add, **request.extra})
         if request.stream:
             return HttpParts("POST", path, orjson.dumps({**body, "stream": True}))
-        return HttpParts("POST", path, orjson.dumps(body), headers={"prefer": f"wait={quirks.wait}"})
+        headers = {"prefer": f"wait={quirks.wait}", "cancel-after": f"{quirks.cancel_after}s"}
+        return HttpParts("POST", path, orjson.dumps(body), headers=headers)
 
     def decoder(self, request: Request) -> "Decoder":
         """A decoder of one answer."""
@@ -109,7 +113,10 @@ def _without_images(request: Chat) -> Chat:
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What a provider says of a prediction. ``status``: queued, running, succeeded, failed, canceled or other."""
+    """What a provider says of a prediction. ``status``: queued, running, succeeded, failed or canceled.
+
+    A status that is not known (``status_raw`` is the provider's own word) is one of a prediction that runs.
+    """
 
     id: str
     status: str
@@ -121,7 +128,7 @@ class Prediction:
 def prediction_of(body: Mapping[str, Any]) -> Prediction:
     """A prediction as it came; KeyError and TypeError for anything else."""
     raw, urls = str(body["status"]), body.get("urls") or {}
-    return Prediction(str(body["id"]), _STATUSES.get(raw, "other"), raw, urls.get("stream"), urls.get("cancel"))
+    return Prediction(str(body["id"]), _STATUSES.get(raw, "running"), raw, urls.get("stream"), urls.get("cancel"))
 
 
 class Decoder(AnswerDecoder):
@@ -141,7 +148,7 @@ class Decoder(AnswerDecoder):
         if frame.event == "output":
             return frame.data.decode()
         if frame.event == "error":
-            raise _final(failure_inside(_complaint(frame.data)))
+            raise failure_inside(_complaint(frame.data))
         if frame.event not in ("", "done"):
             return None
         data = json_of(frame)
@@ -157,19 +164,19 @@ class Decoder(AnswerDecoder):
             self._prediction(data, deltas)
 
     def _last(self, status: str, error: Any) -> None:
-        """The end; a prediction that failed would fail again, and be paid again."""
+        """The end."""
         self.cancel = None
         if status != "succeeded":
             message = "the prediction was canceled" if status == "canceled" else f"the prediction ended as {status}"
             message = str(error)[:LONGEST] if error else message
-            raise _final(ProviderFailure("server_error", message))
+            raise ProviderFailure("server_error", message)
         self._raw = status
         self.complete = self.done = True
 
     def _prediction(self, body: dict[str, Any], deltas: list[Delta]) -> None:
         found = prediction_of(body)
         self._name(body.get("model"), deltas)
-        if found.status in ("queued", "running"):
+        if found.status not in _ENDS:
             self.cancel = HttpParts("POST", str(found.cancel_url)) if found.cancel_url else None
             self.follow = self._next(body, found)
             return
@@ -195,12 +202,6 @@ class Decoder(AnswerDecoder):
         read, written = (count_of(told.get(f"{name}_token_count")) for name in ("input", "output"))
         if read is not None or written is not None:
             deltas.append(Usage(input=read, output=written))
-
-
-def _final(failure: ProviderFailure) -> ProviderFailure:
-    """The failure as one after which the same is not asked again."""
-    facts = replace(failure.facts, should_retry=False)
-    return ProviderFailure(failure.code, failure.message, facts=facts, hint=failure.hint)
 
 
 def _complaint(data: bytes) -> Any:

@@ -1,20 +1,25 @@
 """Answers that go on in that of another request, and answers that come whole where a stream was asked for."""
 
 import asyncio
+import gzip
 from contextlib import aclosing, suppress
 
 import httpx
 import orjson
 import pytest
 
+from flowllm.backends.framing import Limits
 from flowllm.backends.http import HttpClient, HttpxTransport
 from flowllm.backends.provider import Timeouts, backend_for
+from flowllm.backends.sending import Sender
 from flowllm.core.card import Auth, ProviderCard
 from flowllm.core.delta import Meta, Text, fold
-from flowllm.core.errors import ProviderFailure
+from flowllm.core.errors import ProviderFailure, SetupError
+from flowllm.core.policy import Services
 from flowllm.core.request import Chat, Message
 from flowllm.core.request import Text as Said
 from flowllm.core.scope import Scope
+from flowllm.policies.retry import Retry
 from tests.unit.policies.world import FakeClock
 
 USER = Message("user", (Said("hi"),))
@@ -62,11 +67,18 @@ class Server:
     async def deltas(self, **how):
         return [delta async for delta in self.call(**how)]
 
-    def call(self, *, stream, wire="replicate_predictions", quirks=None, timeouts=None):
+    @property
+    def methods(self):
+        """The methods of all requests but cancels."""
+        return [request.method for request in self.sent if str(request.url) != CANCEL]
+
+    def call(self, *, stream, **how):
+        return self.backend(**how)(Chat("acme/a/b", (USER,), stream=stream), Scope(clock=self.clock))
+
+    def backend(self, *, wire="replicate_predictions", quirks=None, timeouts=None, limits=None):
         card = ProviderCard("acme", API, {"chat": wire}, Auth("bearer", ("K",)), quirks=quirks or {}, origins=(STREAM,))
         client = HttpClient(transport=HttpxTransport(httpx.MockTransport(self)))
-        call = backend_for(card, lambda _: "canary-secret", client, timeouts)
-        return call(Chat("acme/a/b", (USER,), stream=stream), Scope(clock=self.clock))
+        return backend_for(card, lambda _: "canary-secret", client, timeouts, limits)
 
 
 async def test_a_prediction_is_asked_after_until_its_end():
@@ -182,22 +194,144 @@ class Broken(httpx.AsyncByteStream):
         raise httpx.ReadError("")
 
 
-@pytest.mark.parametrize("broken", [lambda: httpx.Response(200, stream=Broken()), CUT], ids=["broken", "short"])
-async def test_an_answer_about_a_prediction_that_breaks_off_is_asked_for_again(broken):
+def broken():
+    return httpx.Response(200, stream=Broken())
+
+
+async def test_an_answer_about_a_prediction_that_breaks_off_is_asked_for_again():
     server = Server().on(PREDICTIONS, prediction("starting"))
     server.on(f"{API}/predictions/p", broken, broken, prediction("succeeded", output="a"))
     assert fold(await server.deltas(stream=False)).text == "a"
-    assert [request.method for request in server.sent] == ["POST", "GET", "GET", "GET"]
-    assert server.clock.slept == [0.5, 1.0, 1.0]
+    assert server.methods == ["POST", "GET", "GET", "GET"]
+    assert server.clock.slept == [0.5, 1.0, 2.0]
 
 
 async def test_answers_that_break_off_are_asked_for_as_long_as_they_are_waited_for():
-    server = Server().on(PREDICTIONS, prediction("starting")).on(f"{API}/predictions/p", CUT)
+    server = Server().on(PREDICTIONS, prediction("starting")).on(f"{API}/predictions/p", broken)
     with pytest.raises(ProviderFailure) as caught:
-        await server.deltas(stream=False, timeouts=Timeouts(whole=5.0))
+        await server.deltas(stream=False, timeouts=Timeouts(whole=600.0))
     assert caught.value.code == "truncated"
-    assert sum(server.clock.slept) == pytest.approx(5.0, abs=1.0)
-    assert server.canceled == 1
+    assert sum(server.clock.slept) == pytest.approx(600.0, abs=15.0)
+    assert server.clock.slept[:6] == [0.5, 1.0, 2.0, 4.0, 8.0, 15.0]
+    assert (len(server.methods), server.canceled) == (1 + 43, 1)
+
+
+@pytest.mark.parametrize("garbled", [CUT, b"", b"<html>"], ids=["cut", "empty", "page"])
+async def test_an_answer_that_cannot_be_read_is_asked_for_once_more(garbled):
+    server = Server().on(PREDICTIONS, prediction("starting"))
+    server.on(f"{API}/predictions/p", garbled, prediction("succeeded", output="a"))
+    assert fold(await server.deltas(stream=False)).text == "a"
+    assert server.methods == ["POST", "GET", "GET"]
+
+
+LONE = orjson.dumps(prediction("succeeded", output="X")).replace(b'"X"', rb'"a\ud83d"')
+
+
+@pytest.mark.parametrize(("first", "methods"), [(prediction("starting"), ["POST", "GET"]), (LONE, ["POST"])])
+async def test_a_lone_surrogate_is_read_wherever_the_answer_stands(first, methods):
+    server = Server().on(PREDICTIONS, first).on(f"{API}/predictions/p", LONE)
+    assert fold(await server.deltas(stream=False)).text == "a\ufffd"
+    assert server.methods == methods
+
+
+STREAMED_AT, ASKED_AT = f"{STREAM}/s", f"{API}/predictions/p"
+LONG = httpx.Response(429, content=b"{}", headers={"retry-after": "700"})
+
+
+@pytest.mark.parametrize(
+    ("made", "place", "answer", "stream", "code"),
+    [
+        (prediction("starting", STREAMED_AT), STREAMED_AT, b": hi\n\n", True, "stream_interrupted"),
+        (prediction("starting", STREAMED_AT), STREAMED_AT, b"event: output\ndata:\n\n", True, "stream_interrupted"),
+        (prediction("starting"), ASKED_AT, b"", False, "empty_response"),
+        (prediction("starting"), ASKED_AT, CUT, False, "invalid_response"),
+        (prediction("starting"), ASKED_AT, {"id": "p"}, False, "invalid_response"),
+        (prediction("starting"), ASKED_AT, prediction("processing"), False, "timeout"),
+        (prediction("starting"), ASKED_AT, httpx.Response(503, content=b"{}"), False, "server_error"),
+        (prediction("starting"), ASKED_AT, broken, False, "truncated"),
+        (prediction("starting"), ASKED_AT, LONG, False, "rate_limited"),
+        (orjson.dumps(prediction("starting"))[:-9], ASKED_AT, b"", False, "invalid_response"),
+        (b"", ASKED_AT, b"", False, "empty_response"),
+    ],
+)
+async def test_a_prediction_is_made_once_whatever_fails_after_that(made, place, answer, stream, code):
+    server = Server().on(PREDICTIONS, made).on(place, answer)
+    call = Retry().wrap(server.backend(timeouts=Timeouts(whole=20.0)), Services())
+    with pytest.raises(ProviderFailure) as caught:
+        async for _ in call(Chat("acme/a/b", (USER,), stream=stream), Scope(clock=server.clock)):
+            pass
+    assert (caught.value.code, caught.value.retryable, server.methods.count("POST")) == (code, False, 1)
+
+
+async def test_a_prediction_that_was_refused_is_asked_for_again():
+    server = Server().on(PREDICTIONS, httpx.Response(503, content=b"{}"), prediction("succeeded", output="a"))
+    call = Retry().wrap(server.backend(), Services())
+    reply = fold([delta async for delta in call(Chat("acme/a/b", (USER,)), Scope(clock=server.clock))])
+    assert (reply.text, server.methods) == ("a", ["POST", "POST"])
+
+
+async def test_a_status_that_is_not_known_is_one_of_a_prediction_that_runs():
+    server = Server().on(PREDICTIONS, prediction("booting"))
+    server.on(ASKED_AT, prediction("warming"), prediction("succeeded", output="a"))
+    assert fold(await server.deltas(stream=False)).text == "a"
+    assert server.methods == ["POST", "GET", "GET"]
+
+
+async def test_a_prediction_that_is_asked_for_whole_has_a_deadline_at_the_server():
+    server = Server().on(PREDICTIONS, prediction("succeeded", output="a"))
+    await server.deltas(stream=False)
+    await server.deltas(stream=False, quirks={"cancel_after": 30})
+    await server.deltas(stream=True)
+    assert [request.headers.get("cancel-after") for request in server.sent] == ["600s", "30s", None]
+
+
+async def test_a_compressed_answer_about_a_prediction_is_read():
+    zipped = gzip.compress(orjson.dumps(prediction("succeeded", output="a")))
+    server = Server().on(PREDICTIONS, prediction("starting"))
+    server.on(ASKED_AT, lambda: httpx.Response(200, stream=Came(zipped), headers={"content-encoding": "gzip"}))
+    assert fold(await server.deltas(stream=False)).text == "a"
+
+
+async def test_an_answer_about_a_prediction_has_the_limit_of_all_answers():
+    server = Server().on(PREDICTIONS, prediction("starting"))
+    server.on(ASKED_AT, prediction("succeeded", output="a" * 5000))
+    with pytest.raises(ProviderFailure) as caught:
+        await server.deltas(stream=False, limits=Limits(body=1000))
+    assert (caught.value.code, server.methods) == ("body_too_large", ["POST", "GET"])
+
+
+async def test_an_answer_about_a_prediction_that_stands_still_is_not_waited_for():
+    server = Server().on(PREDICTIONS, prediction("starting"))
+    server.on(ASKED_AT, lambda: httpx.Response(200, stream=Still(server.clock)))
+    with pytest.raises(ProviderFailure, match="sent nothing for 5 s") as caught:
+        await server.deltas(stream=False, timeouts=Timeouts(whole=5.0))
+    assert (caught.value.code, server.canceled) == ("timeout", 1)
+    assert server.clock.now() == 105.0
+
+
+class Came(httpx.AsyncByteStream):
+    """A body as it is on the line; it knows whether it was closed."""
+
+    def __init__(self, data):
+        self._data, self.closed = data, False
+
+    async def __aiter__(self):
+        yield self._data
+
+    async def aclose(self):
+        self.closed = True
+
+
+class Still(httpx.AsyncByteStream):
+    """A body that does not go on."""
+
+    def __init__(self, clock):
+        self._clock = clock
+
+    async def __aiter__(self):
+        yield b"{"
+        await self._clock.sleep(100)
+        yield b"}"
 
 
 @pytest.mark.parametrize("told", [b"overloaded", b'{"detail": "try again", "status": 503}', b'{"error": "rate limit"}'])
@@ -258,6 +392,28 @@ async def test_a_cancel_that_fails_changes_no_outcome(answer):
     with pytest.raises(ProviderFailure, match="sent nothing for 5 s"):
         await server.deltas(stream=False, timeouts=Timeouts(whole=5.0))
     assert server.canceled == 1
+
+
+async def test_the_answer_to_a_cancel_is_closed():
+    body = Came(b"{}")
+    server = running().on(CANCEL, lambda: httpx.Response(200, stream=body))
+    with pytest.raises(ProviderFailure):
+        await server.deltas(stream=True)
+    assert (server.canceled, body.closed) == (1, True)
+
+
+async def test_a_cancel_without_a_key_changes_no_outcome(monkeypatch):
+    send = Sender.send
+
+    async def keyless(sender, parts):
+        if parts.path == CANCEL:
+            raise SetupError("missing_key", "no key")
+        return await send(sender, parts)
+
+    monkeypatch.setattr(Sender, "send", keyless)
+    with pytest.raises(ProviderFailure) as caught:
+        await running().deltas(stream=True)
+    assert caught.value.code == "stream_interrupted"
 
 
 async def test_a_cancel_that_is_not_heard_holds_nobody_up():
