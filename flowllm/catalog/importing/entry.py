@@ -18,7 +18,7 @@ FAULTS = {
     "unpriced_unit": "a price for what no request counts",
     "bad_number": "a number that is negative, absurd or none",
     "dear_input": "input is dearer than output",
-    "told_twice": "two entries of one model differ; the first one counts",
+    "told_twice": "two entries of one model differ; the first one counts, with what else the other prices",
 }
 """What is counted and listed of a table that is read, and what each word means."""
 

@@ -158,6 +158,18 @@ def _add(table: Table, provider: str, card: ModelCard, name: str) -> None:
     table.skip("another entry is the same model", name)
     if (before.context, before.prices and before.prices.rates) != (card.context, card.prices and card.prices.rates):
         table.doubt("told_twice", name)
+        models[card.id] = _with_further(before, card)
+
+
+def _with_further(model: ModelCard, other: ModelCard) -> ModelCard:
+    """A model with the prices that only another entry of it tells, where the two tell no price differently."""
+    if model.prices is None or other.prices is None:
+        return model
+    known = {_key(rate): rate.amount for rate in model.prices.rates}
+    if any(known.get(_key(rate), rate.amount) != rate.amount for rate in other.prices.rates):
+        return model
+    further = tuple(rate for rate in other.prices.rates if _key(rate) not in known)
+    return replace(model, prices=replace(model.prices, rates=model.prices.rates + further))
 
 
 def _add_variant(models: dict[str, ModelCard], card: ModelCard) -> None:
@@ -337,10 +349,14 @@ def _unique(rates: Iterator[Rate]) -> list[Rate]:
     """One rate for an item and its conditions: the first, or the first that is not 0 where the item is one of units."""
     found: dict[tuple[object, ...], Rate] = {}
     for rate in rates:
-        key = (rate.item, rate.above, rate.service, rate.lifetime, rate.variant)
+        key = _key(rate)
         if key not in found or (rate.item in UNITS and not found[key].amount):
             found[key] = rate
     return [found[key] for key in sorted(found, key=_order)]
+
+
+def _key(rate: Rate) -> tuple[object, ...]:
+    return rate.item, rate.above, rate.service, rate.lifetime, rate.variant
 
 
 def _order(key: tuple[object, ...]) -> tuple[object, ...]:

@@ -381,6 +381,23 @@ def test_an_entry_that_is_there_twice():
 
 
 @pytest.mark.parametrize(
+    ("other", "kept"),
+    [
+        ({"input_cost_per_token": 2e-6, "input_cost_per_token_flex": 1e-6}, ["input", "output", "input flex"]),
+        ({"input_cost_per_token": 3e-6, "input_cost_per_token_flex": 1e-6}, ["input", "output"]),
+        ({"input_cost_per_token_flex": 1e-6}, ["input", "output", "input flex"]),
+        ({}, ["input", "output"]),
+    ],
+)
+def test_further_prices_of_another_entry_are_kept_where_the_two_agree(other, kept):
+    first = {"litellm_provider": "bedrock", "input_cost_per_token": 2e-6, "output_cost_per_token": 4e-6}
+    found = table({"m": {"litellm_provider": "bedrock_converse", **other}, "bedrock/m": first})
+    rates = found.models["bedrock"]["m"].prices.rates
+    assert [f"{rate.item} {rate.service}".strip() for rate in rates] == kept
+    assert rates[0].amount == Decimal("0.000002")
+
+
+@pytest.mark.parametrize(
     ("text", "told"),
     [
         ("", "no JSON: Expecting value at line 1, column 1"),
