@@ -24,10 +24,9 @@ from flowllm.backends.http import CONNECT_SECONDS, HttpClient, HttpResponse
 from flowllm.backends.lone_surrogates import marked
 from flowllm.backends.sending import Key, Sender, told
 from flowllm.backends.usage import header_usage
-from flowllm.backends.vectors import summed
 from flowllm.backends.wire import Begins, Decoder, HttpParts, Wire, find_wire
 from flowllm.core.card import ProviderCard
-from flowllm.core.delta import Delta, Meta, Usage
+from flowllm.core.delta import Delta, Meta, Usage, summed
 from flowllm.core.errors import ProviderFacts, ProviderFailure, SetupError
 from flowllm.core.request import Chat, Embed, Request
 from flowllm.core.scope import Call, Clock, Scope

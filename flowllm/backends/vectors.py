@@ -1,16 +1,17 @@
 """The decoder of embeddings that come in one body: each format only says where they stand.
 
-Where a model takes one text a request, the requests follow each other, and their answers are one.
+Where a model takes one text a request, the requests follow each other, and their answers are one. Vectors that
+came are not asked for again: the policy `retry` sends what is left.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
 from flowllm.backends.answers import BodyDecoder, invalid, object_of
 from flowllm.backends.framing import Frame
 from flowllm.backends.wire import HttpParts
-from flowllm.core.delta import Delta, Meta, Usage, Vectors
+from flowllm.core.delta import Delta, Meta, Usage, Vectors, summed
 from flowllm.core.errors import ProviderFailure
 from flowllm.core.request import Embed
 
@@ -49,48 +50,30 @@ class VectorsDecoder(BodyDecoder):
 
 
 class OneByOne(BodyDecoder):
-    """The vectors of texts that are embedded one a request, in their order.
+    """The vectors of texts that are embedded one a request, in their order, each when it came.
 
-    ``each`` reads one answer, ``rest`` are the requests after the first. Nothing is told before the last answer;
-    the counts are their sum, and unknown where one of them counts nothing.
+    ``each`` reads one answer, ``rest`` are the requests after the first. The counts are the sum so far, and
+    unknown where one of them counts nothing.
     """
 
     def __init__(self, each: VectorsDecoder, rest: Iterator[HttpParts]) -> None:
         super().__init__()
         self._each = each
         self._rest = rest
-        self._rows: list[Any] = []
-        self._told: dict[str, Meta] = {}
-        self._usages: list[Usage | None] = []
+        self._named = False
+        self._usages: list[Usage] = []
 
     def _deltas(self, frame: Frame) -> Iterable[Delta]:
-        usage = None
+        told, usage = [], Usage()
         for delta in self._each.feed(frame):
-            if isinstance(delta, Vectors):
-                self._rows += delta.vectors
-            elif isinstance(delta, Usage):
+            if isinstance(delta, Usage):
                 usage = delta
-            elif isinstance(delta, Meta):
-                self._told.setdefault("model", delta)
+            elif not isinstance(delta, Meta) or not self._named:
+                told.append(delta)
+                self._named = self._named or isinstance(delta, Meta)
         self._usages.append(usage)
         self.follow = next(self._rest, None)
-        if self.follow:
-            return ()
-        counted = summed([one for one in self._usages if one]) if all(self._usages) else None
-        return (Vectors(self._rows), *self._told.values(), *((counted,) if counted else ()))
-
-
-def summed(usages: Sequence[Usage]) -> Usage:
-    """What several requests of one call counted; unknown where one of them does not tell."""
-    read, written, cached, kept = (
-        _sum([getattr(usage, name) for usage in usages]) for name in ("input", "output", "cached_input", "cache_write")
-    )
-    return usages[0] if len(usages) == 1 else Usage(read, written, cached, kept, service=usages[-1].service)
-
-
-def _sum(counts: Sequence[int | None]) -> int | None:
-    known = [count for count in counts if count is not None]
-    return sum(known) if len(known) == len(counts) else None
+        return told if all(one == Usage() for one in self._usages) else (*told, summed(self._usages))
 
 
 def first_alone(request: Embed) -> Embed:

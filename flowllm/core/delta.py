@@ -4,7 +4,7 @@ Everything that answers is a stream of deltas; a whole HTTP body is one that cam
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
 
@@ -46,7 +46,7 @@ class ToolCall:
 
 @record
 class Vectors:
-    """Embeddings, one row a text, float32 array of shape (texts, dimensions) or lists of floats."""
+    """Embeddings of the next texts, one row a text, float32 array of shape (texts, dimensions) or lists of floats."""
 
     vectors: Sequence[Any]
 
@@ -190,7 +190,7 @@ class Fold:
         self._text: list[str] = []
         self._thoughts: list[_Pieces] = []
         self._calls: dict[int, _CallPieces] = {}
-        self._vectors: Sequence[Any] | None = None
+        self._vectors: list[Sequence[Any]] = []
         self._scores: Scores | None = None
         self._usage: Usage | None = None
         self._finish = Finish()
@@ -216,7 +216,7 @@ class Fold:
             case Meta():
                 self._add_meta(delta)
             case Vectors(vectors=vectors):
-                self._vectors = vectors
+                self._vectors.append(vectors)
             case Scores():
                 self._scores = delta
             case Restart():
@@ -256,7 +256,7 @@ class Fold:
             text="".join(self._text),
             reasoning="".join(thought.text for thought in thoughts) or None,
             tool_calls=tuple(self._calls[i].call() for i in sorted(self._calls)),
-            vectors=self._vectors,
+            vectors=_rows(self._vectors),
             scores=self._scores,
             usage=self._usage,
             finish=self._finish.reason,
@@ -268,6 +268,36 @@ class Fold:
             answered_by=self._answered_by,
             simulated=self._meta.simulated,
         )
+
+
+def _rows(vectors: list[Sequence[Any]]) -> Sequence[Any] | None:
+    """All rows; those that came together as they came."""
+    return [row for rows in vectors for row in rows] if len(vectors) > 1 else vectors[0] if vectors else None
+
+
+_COUNTS = ("input", "output", "cached_input", "cache_write", "reasoning", "reported", "billed_input", "billed_output")
+
+
+def summed(usages: Sequence[Usage]) -> Usage:
+    """What several requests of one call counted: a count is unknown where one of them does not tell it.
+
+    Where and in which class they were served is what the last one says.
+    """
+    *_, last = usages
+    if len(usages) == 1:
+        return last
+    told: dict[str, Any] = {name: _sum([getattr(usage, name) for usage in usages]) for name in _COUNTS}
+    told |= {name: _sum_of([getattr(usage, name) for usage in usages]) for name in ("classes", "written", "units")}
+    return replace(last, **told, estimated=any(usage.estimated for usage in usages))
+
+
+def _sum(counts: Sequence[Any]) -> Any:
+    return None if None in counts else sum(counts)
+
+
+def _sum_of(tables: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    words = dict.fromkeys(word for table in tables for word in table)
+    return {word: sum(table.get(word, 0) for table in tables) for word in words}
 
 
 def fold(deltas: Iterable[Delta]) -> Reply:

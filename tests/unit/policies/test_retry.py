@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowllm.core.delta import Finish, Meta, Reasoning, Restart, Text, ToolCall, Usage
+from flowllm.core.delta import Finish, Meta, Reasoning, Restart, Text, ToolCall, Usage, Vectors, fold
 from flowllm.core.errors import BudgetExceeded, NodeFailure, ProviderFacts, ProviderFailure
 from flowllm.core.event import CallRetried
+from flowllm.core.request import Embed
 from flowllm.policies.retry import Retry
 from tests.unit.policies.world import World, chat, collect, reply
 
@@ -162,3 +163,49 @@ async def test_the_same_dice_give_the_same_waits():
     assert slept[0] == slept[1]
     generator = random.Random(7)
     assert slept[0] == [generator.uniform(0, 0.5 * 2**n) for n in range(3)]
+
+
+def embedding(*numbers, used=1):
+    return [delta for number in numbers for delta in (Vectors([[number]]), Usage(used))]
+
+
+async def embedded(world, *answers, **policy):
+    script = world.script(*answers)
+    call = Retry(base=0, **policy).wrap(script, world.services)
+    request = Embed("acme/e", ("a", "b", "c", "d"))
+    try:
+        outcome = [delta async for delta in call(request, world.scope())]
+    except ProviderFailure as failure:
+        outcome = failure
+    return ["".join(request.texts) for request in script.requests], outcome
+
+
+async def test_vectors_that_came_are_not_asked_for_again(world):
+    failed = [Meta(request_id="r"), failing()]
+    answers = [*embedding(1.0), failing()], failed, [*embedding(2.0, 3.0), failing()], [*embedding(4.0), Finish("stop")]
+    sent, deltas = await embedded(world, *answers)
+    reply = fold(deltas)
+    assert sent == ["abcd", "bcd", "bcd", "d"]
+    assert reply.vectors == [[1.0], [2.0], [3.0], [4.0]]
+    assert reply.usage == Usage(3)
+    assert not any(isinstance(delta, Restart) for delta in deltas)
+
+
+async def test_attempts_are_counted_anew_for_texts_that_are_left(world):
+    steps = [[*embedding(number), failing()] for number in (1.0, 2.0, 3.0)]
+    sent, failure = await embedded(world, *steps, [failing()], attempts=2)
+    assert sent == ["abcd", "bcd", "cd", "d", "d"][: len(sent)]
+    assert (len(sent), failure.attempts[-1]) == (4, "attempt 4: overloaded")
+    sent, failure = await embedded(world, steps[0], [failing()], attempts=2)
+    assert sent == ["abcd", "bcd"]
+
+
+async def test_vectors_that_all_came_before_a_failure_begin_anew(world):
+    sent, deltas = await embedded(world, [Vectors([[9.0]] * 4), failing()], [*embedding(1.0, 2.0, 3.0, 4.0)])
+    assert sent == ["abcd", "abcd"]
+    assert fold(deltas).vectors == [[1.0], [2.0], [3.0], [4.0]]
+
+
+async def test_a_cost_that_one_attempt_does_not_tell_is_unknown(world):
+    sent, deltas = await embedded(world, [Vectors([[1.0]]), failing()], embedding(2.0, 3.0, 4.0))
+    assert (sent, fold(deltas).usage) == (["abcd", "bcd"], Usage())
