@@ -144,13 +144,14 @@ class Engine:
         return len(self._rows) + len(self._waiting)
 
     def _work(self) -> None:
-        while self._admit():
+        going = True
+        while going:
             try:
-                self._turn()
+                going = self._admit()
+                if going:
+                    self._turn()
             except Exception as error:  # noqa: BLE001  the classes of ONNX Runtime have no common one
-                failure = self._failure(f"ONNX Runtime failed: {str(error)[:300]}")
-                self._end_all(failure)
-                self._cache = None
+                self._end_all(self._failure(f"ONNX Runtime failed: {str(error)[:300]}"))
 
     def _admit(self) -> bool:
         """Give free rows to those who wait; False, and the worker ends, where there is nothing to do."""
@@ -178,14 +179,19 @@ class Engine:
             self._cache = self._make()
         told: list[tuple[Writing, Piece]] = []
         writes = [row for row, writing in self._rows.items() if writing.last >= 0]
+        try:
+            self._read_on(told)
+            if writes:
+                self._write(writes, told)
+        finally:
+            _tell(told)
+
+    def _read_on(self, told: list[tuple[Writing, Piece]]) -> None:
         left = self._chunk
         for row in [row for row, writing in self._rows.items() if writing.last < 0]:
             left -= self._read(row, left, told)
             if not left:
                 break
-        if writes:
-            self._write(writes, told)
-        _tell(told)
 
     def _read(self, row: int, most: int, told: list[tuple[Writing, Piece]]) -> int:
         assert self._cache is not None
@@ -216,10 +222,9 @@ class Engine:
             piece = Piece(ended="error", failure=failure)
         except Exception as error:  # noqa: BLE001  one answer's fault is not the others'
             piece = Piece(ended="error", failure=self._failure(f"{type(error).__name__}: {str(error)[:300]}"))
+        told.append((writing, piece))
         if piece.ended is not None:
             self._drop(row)
-        if piece.text or piece.drawn is not None or piece.ended is not None:
-            told.append((writing, piece))
 
     def _drop(self, row: int) -> None:
         del self._rows[row]
@@ -227,9 +232,10 @@ class Engine:
             self._cache.drop(row)
 
     def _end_all(self, failure: FlowError, *others: Writing) -> None:
+        """Fail what is in work, and forget the cache: nothing is known of what it holds."""
         every = [*self._rows.values(), *others]
-        for row in list(self._rows):
-            self._drop(row)
+        self._rows.clear()
+        self._cache = None
         _tell([(writing, Piece(ended="error", failure=failure)) for writing in every])
 
     def _failure(self, message: str) -> ProviderFailure:

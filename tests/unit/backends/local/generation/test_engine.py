@@ -1,6 +1,7 @@
 import asyncio
 import threading
 from functools import partial
+from random import Random
 
 import numpy as np
 import pytest
@@ -74,6 +75,35 @@ async def test_joins_in_mid_flight_write_what_each_writes_alone(start):
     found = [[piece.drawn.token async for piece in pieces_of(made)] for made in every]
     assert found == [greedy(LLAMA, prompt, count) for prompt, count in zip(PROMPTS, COUNTS, strict=True)]
     assert max(len(rows) for kind, rows in watched.runs if kind == "step") >= 3  # they did write side by side
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_any_crowd_writes_what_each_writes_alone(start, seed):
+    random, lock = Random(seed), threading.Lock()
+    running, watched = start(slots=random.choice([2, 3, 5]), chunk=random.choice([2, 5, 16]))
+    every = [writing(random.choices(range(64), k=random.randint(1, 25)), random.randint(1, 12)) for _ in range(16)]
+    gone, waiting = random.sample(every, 5), list(every)
+
+    def submit(made):
+        with lock:
+            if made in waiting:
+                waiting.remove(made)
+                running.submit(made)
+
+    def happen(cache):
+        if random.random() < 0.4:
+            submit(next(iter(waiting), None))
+        if random.random() < 0.2:
+            random.choice(gone).cancelled = True
+
+    watched.before.append(happen)
+    for made in every:
+        submit(made)
+        if made not in gone:
+            assert [piece.drawn.token async for piece in pieces_of(made)] == greedy(LLAMA, made.prompt, made.most)
+    for made in gone:
+        made.cancelled = True
+    assert len({rows for kind, rows in watched.runs if kind == "step"}) > 1
 
 
 async def test_draws_of_one_seed_do_not_depend_on_the_others(start):
@@ -205,6 +235,22 @@ async def test_a_run_that_fails_fails_all_in_work_and_none_after(shared):
     assert "out of memory" in str(both[0])
     assert await written(running, writing(PROMPT, 5)) == greedy(LLAMA, PROMPT, 5)
     assert len(made) == 2  # what a failed run left in the buffers is not gone on with
+
+
+async def test_rows_that_cannot_be_freed_end_those_in_work_and_nothing_hangs(shared):
+    made: list[Watched] = []
+
+    def make():
+        made.append(Watched(cache_of(shared)))
+        if len(made) == 1:
+            made[0].drop = lambda row: 1 / 0
+        return made[-1]
+
+    running = Engine(make)
+    first, second = writing([1], 2), writing([2], 30)
+    found = await asyncio.gather(written(running, first), written(running, second), return_exceptions=True)
+    assert isinstance(found[1], ProviderFailure)
+    assert await written(running, writing(PROMPT, 5)) == greedy(LLAMA, PROMPT, 5)
 
 
 class Broken:

@@ -1,0 +1,52 @@
+import pytest
+
+from flowllm.api import Environment, Flow
+from flowllm.core.errors import BadOutput, FlowError
+from tests.unit.backends.local.generation.folders_made import folder
+
+CALLS = {
+    "name": "calls",
+    "inputs": {"question": "string"},
+    "model": "local/tiny",
+    "nodes": {
+        "ask": {"kind": "call", "prompt": "{{ inputs.question }}", "max_output_tokens": 6},
+        "pick": {"kind": "call", "prompt": "{{ inputs.question }}?", "choices": ["yes", "no"]},
+        "shape": {
+            "kind": "call",
+            "prompt": "{{ inputs.question }}!",
+            "schema": {
+                "type": "object",
+                "properties": {"n": {"type": "integer", "minimum": 0, "maximum": 9}},
+                "required": ["n"],
+                "additionalProperties": False,
+            },
+        },
+    },
+    "outputs": {"text": "ask.text", "usage": "ask.usage", "choice": "pick.choice", "value": "shape.value"},
+}
+
+
+@pytest.fixture
+def environment(tmp_path):
+    folder(tmp_path / "models" / "tiny")
+    return Environment(project=tmp_path)
+
+
+def test_calls_of_a_pipeline_are_answered_side_by_side(environment):
+    found = Flow.of(CALLS, environment=environment).run({"question": "hello"}).outputs
+    assert found["choice"] in ("yes", "no")
+    assert 0 <= found["value"]["n"] <= 9
+    assert found["usage"]["output"] == 6
+
+
+def test_a_prompt_beyond_the_window_is_the_failure_of_its_node(environment):
+    with pytest.raises(FlowError) as caught:
+        Flow.of(CALLS, environment=environment).run({"question": "word " * 200})
+    assert caught.value.code == "context_too_long"
+    assert caught.value.exit == 4
+
+
+def test_an_answer_cut_short_is_bad_output(environment):
+    nodes = {**CALLS["nodes"], "shape": {**CALLS["nodes"]["shape"], "max_output_tokens": 2}}
+    with pytest.raises(BadOutput, match="cut at max_output_tokens"):
+        Flow.of({**CALLS, "nodes": nodes}, environment=environment).run({"question": "hello"})
