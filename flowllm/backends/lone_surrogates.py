@@ -17,11 +17,11 @@ from flowllm.core.delta import Delta, Meta, Reasoning, Text, ToolCall
 LONGEST = 4 * 1024 * 1024
 """Bytes of an event or a body beyond which none is marked."""
 MOST = 10_000
-"""Runs of surrogates beyond which none is marked."""
-_RUN = re.compile(rb"(?<!\\)((?:\\\\)*)((?:\\u[dD][89a-fA-F][0-9a-fA-F]{2})+)")
+"""Escaped surrogates, those of pairs among them, beyond which none is marked."""
+_RUN = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}(?:\\u[dD][89a-fA-F][0-9a-fA-F]{2})*")
+_ONE = len(rb"\ud83d")
 _MARK = re.compile("[\U0010d800-\U0010dfff]")
 _MARKS = {code: code + 0x100000 for code in range(0xD800, 0xE000)}
-_SURROGATES = {mark: code for code, mark in _MARKS.items()}
 _Said = Text | Reasoning | ToolCall
 
 
@@ -29,8 +29,19 @@ def marked(data: bytes) -> bytes | None:
     """JSON with its lone surrogates marked; None where there are none, or more than an answer has."""
     if len(data) > LONGEST or b"\\u" not in data:
         return None
-    found, runs = _RUN.subn(_marked_run, data, MOST + 1)
-    return found if runs <= MOST and found != data else None
+    pieces: list[bytes] = []
+    last = escapes = 0
+    for found in _RUN.finditer(data):
+        escapes += (found.end() - found.start()) // _ONE
+        if escapes > MOST:
+            return None
+        before, start = data[last : found.start()], found.start()
+        if (len(before) - len(before.rstrip(b"\\"))) % 2:
+            start += _ONE  # The backslash is the second of two, and the letters after it are text.
+        pieces += data[last:start], _marked_run(data[start : found.end()])
+        last = found.end()
+    sound = b"".join((*pieces, data[last:]))
+    return None if sound == data else sound
 
 
 def restored(data: bytes) -> bytes:
@@ -86,14 +97,14 @@ class Halves:
             yield told
 
 
-def _marked_run(found: re.Match[bytes]) -> bytes:
-    run = json.loads(b'"%b"' % found[2])
+def _marked_run(escapes: bytes) -> bytes:
+    run = json.loads(b'"%b"' % escapes)
     marks = run.translate(_MARKS)
-    return found[0] if marks == run else found[1] + json.dumps(marks)[1:-1].encode()
+    return escapes if marks == run else json.dumps(marks)[1:-1].encode()
 
 
 def _unmarked(text: str) -> str:
-    return text.translate(_SURROGATES) if _MARK.search(text) else text
+    return _MARK.sub(lambda found: chr(ord(found[0]) - 0x100000), text)
 
 
 def _paired(text: str) -> str:
