@@ -121,8 +121,11 @@ def greedy(shape: Shape, prompt: Sequence[int], count: int) -> list[int]:
 
 
 class _Graph:
-    def __init__(self, shape: Shape, seed: int) -> None:
+    """``half``: past, present and logits are of half precision, as in files of fp16; the rest is not."""
+
+    def __init__(self, shape: Shape, seed: int, *, half: bool = False) -> None:
         self.shape = shape
+        self.kind = TensorProto.FLOAT16 if half else FLOAT
         self.nodes: list[onnx.NodeProto] = []
         self.constants: list[onnx.TensorProto] = []
         for name, value in weights(shape, seed).items():
@@ -146,8 +149,8 @@ class _Graph:
         self.nodes.append(helper.make_node(kind, list(inputs), [name], **attributes))
         return name
 
-    def cast(self, value: str, kind: int) -> str:
-        name = f"cast_{len(self.nodes)}"
+    def cast(self, value: str, kind: int, to: str = "") -> str:
+        name = to or f"cast_{len(self.nodes)}"
         self.nodes.append(helper.make_node("Cast", [value], [name], to=kind))
         return name
 
@@ -168,26 +171,27 @@ class _Graph:
         return self("Add", hidden, self("MatMul", mixed, f"down{layer}"))
 
     def finish(self, hidden: str, path: Path, positions: bool) -> Path:
-        self("MatMul", self.norm(hidden, "last_norm"), "head", to="logits")
+        logits = self("MatMul", self.norm(hidden, "last_norm"), "head")
+        self.cast(logits, self.kind, "logits")
         shape, info = self.shape, helper.make_tensor_value_info
         inputs = [info("input_ids", INT64, ["batch", "sequence"]), info("attention_mask", INT64, ["batch", "total"])]
         inputs += [info("position_ids", INT64, ["batch", "sequence"])] if positions else []
-        outputs = [info("logits", FLOAT, ["batch", "sequence", shape.vocabulary])]
+        outputs = [info("logits", self.kind, ["batch", "sequence", shape.vocabulary])]
         for layer in range(shape.layers):
             for half in ("key", "value"):
                 past = ["batch", shape.kv_heads, "past", shape.head]
                 present = ["batch", shape.kv_heads, "present", shape.head]
-                inputs.append(info(f"past_key_values.{layer}.{half}", FLOAT, past))
-                outputs.append(info(f"present.{layer}.{half}", FLOAT, present))
+                inputs.append(info(f"past_key_values.{layer}.{half}", self.kind, past))
+                outputs.append(info(f"present.{layer}.{half}", self.kind, present))
         graph = helper.make_graph(self.nodes, "decoder", inputs, outputs, self.constants)
         opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid("com.microsoft", 1)]
         path.write_bytes(helper.make_model(graph, opset_imports=opsets, ir_version=8).SerializeToString())
         return path
 
 
-def concat(path: Path, shape: Shape = LLAMA, seed: int = 0, *, positions: bool = True) -> Path:
+def concat(path: Path, shape: Shape = LLAMA, seed: int = 0, *, positions: bool = True, half: bool = False) -> Path:
     """The graph as optimum writes it; without ``positions`` it counts them from the length of the mask."""
-    g = _Graph(shape, seed)
+    g = _Graph(shape, seed, half=half)
     total = g("Gather", g("Shape", "attention_mask"), g.scalar(1, np.int64))
     count = g("Gather", g("Shape", "input_ids"), g.scalar(1, np.int64))
     places = g("Range", g("Sub", total, count), total, g.scalar(1, np.int64))
@@ -221,7 +225,9 @@ def _attention(g: _Graph, inner: str, layer: int, seen: str, turned: list[str]) 
         return g("Concat", left, right, axis=3)
 
     def grown(value: str, half: str) -> str:
-        whole = g("Concat", f"past_key_values.{layer}.{half}", value, axis=2, to=f"present.{layer}.{half}")
+        past = g.cast(f"past_key_values.{layer}.{half}", FLOAT)
+        whole = g("Concat", past, value, axis=2)
+        g.cast(whole, g.kind, f"present.{layer}.{half}")
         copies = np.repeat(np.arange(shape.kv_heads), shape.heads // shape.kv_heads)
         return g("Gather", whole, g.constant("copies", copies.astype(np.int64)), axis=1)
 
@@ -233,9 +239,10 @@ def _attention(g: _Graph, inner: str, layer: int, seen: str, turned: list[str]) 
     return g("Reshape", mixed, g.numbers(0, 0, shape.width))
 
 
-def shared(path: Path, shape: Shape = LLAMA, seed: int = 0, *, positions: bool = False) -> Path:
+def shared(path: Path, shape: Shape = LLAMA, seed: int = 0, *, positions: bool = False, half: bool = False) -> Path:
     """The graph as the builder writes it."""
-    g = _Graph(shape, seed)
+    g = _Graph(shape, seed, half=half)
+    cosine, sine = g.cast("cosine", g.kind), g.cast("sine", g.kind)
     summed = g("ReduceSum", "attention_mask", g.numbers(1), keepdims=0)
     lengths = g.cast(g("Sub", summed, g.scalar(1, np.int64)), INT32)
     total = g.cast(g("Gather", g("Shape", "attention_mask"), g.scalar(1, np.int64)), INT32)
@@ -243,13 +250,14 @@ def shared(path: Path, shape: Shape = LLAMA, seed: int = 0, *, positions: bool =
     for layer in range(shape.layers):
         inner = g.norm(hidden, f"norm{layer}")
         past = [f"past_key_values.{layer}.{half}" for half in ("key", "value")]
-        inputs = [*(g.projected(inner, name, layer) for name in "qkv"), *past]
-        inputs += [lengths, total, "cosine", "sine"]
+        inputs = [*(g.cast(g.projected(inner, name, layer), g.kind) for name in "qkv"), *past]
+        inputs += [lengths, total, cosine, sine]
         outputs = [f"mixed{layer}", f"present.{layer}.key", f"present.{layer}.value"]
         counts = {"num_heads": shape.heads, "kv_num_heads": shape.kv_heads, "do_rotary": 1}
         made = helper.make_node("GroupQueryAttention", inputs, outputs, domain="com.microsoft", **counts)
         g.nodes.append(made)
-        hidden = g.mlp(g("Add", hidden, g("MatMul", f"mixed{layer}", f"o{layer}")), layer)
+        mixed = g.cast(f"mixed{layer}", FLOAT)
+        hidden = g.mlp(g("Add", hidden, g("MatMul", mixed, f"o{layer}")), layer)
     return g.finish(hidden, path, positions)
 
 

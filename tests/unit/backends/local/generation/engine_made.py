@@ -20,7 +20,9 @@ WAYS = {
     "shared": ("shared", {}),
     "shared with positions": ("shared", {"positions": True}),
     "shared on a device": ("shared", {}),
+    "shared in halves": ("shared", {"half": True}),
     "concat": ("concat", {}),
+    "concat in halves": ("concat", {"half": True}),
     "concat without positions": ("concat", {"positions": False}),
 }
 

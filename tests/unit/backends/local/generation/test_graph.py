@@ -31,8 +31,9 @@ def test_ports_are_told_by_their_names(tmp_path, shape, way):
     assert (found.heads, found.size, found.vocabulary) == (shape.kv_heads, shape.head, shape.vocabulary)
     assert len(found.past) == len(found.present) == 2 * shape.layers
     assert found.shared is way.startswith("shared")
-    assert found.positions is (way in ("concat", "shared with positions"))
-    assert (found.whole, found.halves, found.counts, found.masked) == ("int64", "float32", "float32", True)
+    assert found.positions is (way in ("concat", "concat in halves", "shared with positions"))
+    kind = "float16" if way.endswith("halves") else "float32"
+    assert (found.whole, found.halves, found.counts, found.masked) == ("int64", kind, kind, True)
 
 
 def test_layers_are_in_the_order_of_their_numbers():
