@@ -5,7 +5,7 @@ from decimal import Decimal
 import pytest
 
 from flowllm.compiler import compile_spec
-from flowllm.compiler.estimate import Estimate, foreseen, totalled
+from flowllm.compiler.estimate import Estimate, between, foreseen, totalled
 from flowllm.config import parse_mapping
 from flowllm.core.card import Catalog, ModelCard, ProviderCard
 from flowllm.core.kinds import Kinds
@@ -225,3 +225,11 @@ def test_what_is_expected_rests_on_what_is_assumed(nodes, output, expected):
     for row in found:
         assert row.expected is None or row.low is None or row.expected >= row.low
         assert row.expected is None or row.high is None or row.expected <= row.high
+
+
+@pytest.mark.parametrize(
+    ("low", "value", "high", "expected"),
+    [(1, 2, 3, 2), (1, 0, 3, 1), (1, 4, 3, 3), (None, 4, 3, 3), (1, 4, None, 4), (1, None, 3, None)],
+)
+def test_what_is_expected_lies_within_the_bounds(low, value, high, expected):
+    assert between(low, value, high) == expected
