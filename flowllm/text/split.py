@@ -2,10 +2,10 @@
 
 `split` gives parts and gaps of one length; ``gaps[i]`` is what stands between part i and the next,
 so that without overlap ``parts[0] + gaps[0] + parts[1] + ...`` is the text exactly. No part is
-empty; blanks before the first unit belong to the first part. Units are sentences, paragraphs (apart
-by blank lines) or words; with ``max_tokens`` whole units are packed into a part while they fit, and
-a unit that is too long alone is split into smaller ones: paragraph, sentence, word, character.
-With ``overlap`` a part begins with the last units of the part before, up to so many tokens.
+empty; what stands before the first unit belongs to the first part, where it fits. Units are sentences,
+paragraphs (apart by blank lines) or words; with ``max_tokens`` whole units are packed into a part while
+they fit, and a unit that is too long alone is split into smaller ones: paragraph, sentence, word, character.
+Nothing rests on counts that sum up: a whole may have fewer tokens than its halves, or more. With ``overlap`` a part begins with the last units of the part before, up to so many tokens.
 
 `sentences_of_prose` gives sentences alone, for where they are chosen from: headings, rows of tables and
 fenced code are gaps, and what stands before the first sentence is left out. A text of nothing else is
@@ -57,7 +57,7 @@ def split(text: str, by: By, max_tokens: int | None = None, overlap: int = 0, co
     if not levels:
         return _cut(text, list(fitting.stretches(0, len(text), overlap)))
     units = [piece for span in levels[0](text, 0, len(text)) for piece in fitting.pieces(span, levels[1:])]
-    return _cut(text, _packed(units, fitting, overlap))
+    return _cut(text, _packed(fitting.opened(units), fitting, overlap))
 
 
 def _cut(text: str, spans: list[Span]) -> Parts:
@@ -120,6 +120,12 @@ class _Fitting:
         else:
             yield from self.stretches(*span)
 
+    def opened(self, units: list[Span]) -> list[Span]:
+        """The units, before them the marks that open the text where they do not fit beside the first."""
+        end = units[0][0] if units else len(self._text)
+        fit = not end or (units and self.fits(self.size(0, units[0][1])))
+        return units if fit else [*self.stretches(0, end), *units]
+
     def stretches(self, start: int, end: int, overlap: int = 0) -> Iterator[Span]:
         """As many words as fit, again and again, each beginning with the last ones of the one before."""
         start, behind = self._word(start, end), start
@@ -148,10 +154,18 @@ class _Fitting:
         while low + 1 < high:
             middle = (low + high) // 2
             low, high = (middle, high) if self.fits(self.size(start, middle)) else (low, middle)
-        if low >= end or self._text[low].isspace():
-            return start + len(self._text[start:low].rstrip())
-        blank = max(self._text.rfind(sign, start, low) for sign in _BLANKS)
-        return start + len(self._text[start:blank].rstrip()) if blank > start else max(low, start + 1)
+        stop = low
+        if low < end and not self._text[low].isspace():
+            stop = max(self._text.rfind(sign, start, low) for sign in _BLANKS)
+        if stop <= start:
+            return max(low, start + 1)
+        return self._shortened(start, start + len(self._text[start:stop].rstrip()))
+
+    def _shortened(self, start: int, stop: int) -> int:
+        """``stop``, or less: a tokenizer may see more tokens in the beginning of what fits."""
+        while stop - start > 1 and not self.fits(self.size(start, stop)):
+            stop -= 1
+        return stop
 
     def _back(self, start: int, stop: int, overlap: int) -> int:
         """Where the last words of a stretch begin that together have at most ``overlap`` tokens."""
@@ -169,8 +183,13 @@ def _packed(units: list[Span], fitting: _Fitting, overlap: int) -> list[Span]:
     """Whole units joined while they fit, each part beginning with up to ``overlap`` tokens of the last."""
     parts: list[Span] = []
     first = 0
+    behind = 0
     while first < len(units):
         after = _last_that_fits(units, first, fitting)
+        if after <= behind:  # nothing new fits behind what would be repeated
+            first = behind
+            continue
+        behind = after
         parts.append((0 if first == 0 else units[first][0], units[after - 1][1]))
         if after == len(units):
             break
@@ -179,13 +198,18 @@ def _packed(units: list[Span], fitting: _Fitting, overlap: int) -> list[Span]:
 
 
 def _last_that_fits(units: list[Span], first: int, fitting: _Fitting) -> int:
-    """The index behind the last unit of the part: sums of unit counts, then the part itself is counted."""
+    """The index behind the last unit of the part.
+
+    Counts of units are summed; the part itself is counted where the sum is too much, which may be more than
+    the whole, and at the end.
+    """
     start, after, total = units[first][0] if first else 0, first, 0
     while after < len(units):
-        size = fitting.size(units[after - 1][1] if after > first else start, units[after][1])
-        if after > first and not fitting.fits(total + size):
-            break
-        total += size
+        total += fitting.size(units[after - 1][1] if after > first else start, units[after][1])
+        if after > first and not fitting.fits(total):
+            total = fitting.size(start, units[after][1])
+            if not fitting.fits(total):
+                break
         after += 1
     while after - first > 1 and not fitting.fits(fitting.size(start, units[after - 1][1])):
         after -= 1

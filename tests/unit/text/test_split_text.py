@@ -1,13 +1,15 @@
 """Parts and gaps are the text, and parts fit."""
 
 import itertools
+import re
+from math import ceil
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowllm.text.markdown import is_underline
 from flowllm.text.split import sentences_of_prose, split
+from flowllm.text.tokens import ESTIMATE
 
 
 class Characters:
@@ -19,6 +21,28 @@ class Characters:
     def count(self, text):
         self.read += len(text)
         return len(text)
+
+
+class Parts:
+    """Characters in parts of a token, summed and rounded up: a whole is up to two less than its halves."""
+
+    exact = False
+
+    def __init__(self, of_a_token=0.3, pair_saves=0.2):
+        self._of_a_token = of_a_token
+        self._pair_saves = pair_saves
+
+    def count(self, text):
+        return ceil(round(len(text) * self._of_a_token - text.count("  ") * self._pair_saves, 6))
+
+
+class Merging:
+    """As tokenizers may: a beginning has more tokens than the whole, and a whole more than its halves."""
+
+    exact = True
+
+    def count(self, text):
+        return max(bool(text), len(text) - text.count("ab") - 3 * text.count("b .") + 2 * text.count(". "))
 
 
 def woven(found):
@@ -40,10 +64,50 @@ def test_parts_and_gaps_are_the_text(text, by, limit):
         assert all(len(part) <= limit for part in found.parts)
 
 
-@given(texts, kinds, st.integers(4, 40), st.integers(1, 10))
-def test_with_overlap_parts_follow_one_another_and_miss_nothing(text, by, limit, overlap):
+@given(texts, kinds, st.integers(2, 30), st.integers(0, 10), st.sampled_from([Parts(), Merging(), ESTIMATE]))
+def test_parts_fit_whatever_their_counts_sum_to(text, by, limit, overlap, counter):
+    text = text.lstrip()
+    found = split(text, by, limit, min(overlap, limit // 2), counter=counter)
+    assert overlap or woven(found) == text
+    assert all(counter.count(part) <= limit or len(part) == 1 for part in found.parts)
+
+
+@pytest.mark.parametrize(
+    ("by", "limit", "overlap", "text", "dear", "free", "parts"),
+    [
+        ("sentences", 7, 0, "Éé. Éé.", ". ", "", ["Éé.", "Éé."]),
+        ("tokens", 3, 0, "éééé xxxx", "", "éé ", ["ééé", "é", "xxx", "x"]),
+        ("paragraphs", 13, 6, "a\n\na\n\né\n\naaa", "\n\né", "", ["a\n\na\n\né", "aaa"]),
+    ],
+    ids=["a whole of more than its halves", "a beginning of more than the whole", "nothing new beside the overlap"],
+)
+def test_with_a_counter_whose_sums_mislead(by, limit, overlap, text, dear, free, parts):
+    class Misleading:
+        exact = True
+
+        def count(self, text):
+            more = 6 * text.count(dear) if dear else 0
+            return len(text) + more - (len(free) * text.count(free) if free else 0)
+
+    assert split(text, by, limit, overlap, counter=Misleading()).parts == parts
+
+
+@given(st.lists(st.sampled_from(["a", "bb b", "ccc cc c"]), min_size=1, max_size=30), st.integers(5, 12))
+def test_whole_units_are_packed_while_they_fit(units, limit):
+    counter = Parts()
+    found = split("\n\n".join(units), "paragraphs", limit, counter=counter)
+    assert "\n\n".join(found.parts).split("\n\n") == units
+    for part, then in itertools.pairwise(found.parts):
+        assert counter.count(part + "\n\n" + then.split("\n\n")[0]) > limit
+
+
+COUNTERS = st.sampled_from([Characters(), Parts(), Parts(0.55), Merging(), ESTIMATE])
+
+
+@given(texts, kinds, st.integers(4, 40), st.integers(1, 10), COUNTERS)
+def test_with_overlap_parts_follow_one_another_and_miss_nothing(text, by, limit, overlap, counter):
     overlap = min(overlap, limit // 2)
-    found = split(text, by, limit, overlap, counter=Characters())
+    found = split(text, by, limit, overlap, counter=counter)
     ends = {0}  # where the parts so far may end: a text that repeats itself has them at several places
     for part in found.parts:
         starts = [start for start in range(len(text)) if text.startswith(part, start)]
@@ -55,9 +119,12 @@ def test_with_overlap_parts_follow_one_another_and_miss_nothing(text, by, limit,
     assert any(is_nothing(text[end:]) for end in ends)
 
 
+NOTHING = re.compile(r"(?:[-=*_#>~+|•‣◦▪·–—:\s]|\(?[A-Za-z\d]{1,3}[.)](?=[ \t]))*")  # noqa: RUF001  marks of lists
+"""Blanks, rules, and the marks of items, headings and quotations."""
+
+
 def is_nothing(text):
-    """Blank, but for the line that makes a heading of the one above."""
-    return all(not line.strip() or is_underline(line) for line in text.splitlines())
+    return NOTHING.fullmatch(text) is not None
 
 
 @pytest.mark.parametrize(
@@ -71,6 +138,8 @@ def is_nothing(text):
         ("tokens", 7, 0, "one two three", ["one two", "three"], [" ", ""]),
         ("tokens", 3, 0, "abcdefgh", ["abc", "def", "gh"], ["", "", ""]),
         ("tokens", 11, 4, "one two three four", ["one two", "two three", "four"], [" ", " ", ""]),
+        ("sentences", 5, 0, "--\nAa b", ["--", "Aa b"], ["\n", ""]),
+        ("sentences", 2, 0, "-----", ["--", "--", "-"], ["", "", ""]),
         ("tokens", 9, 0, "", [], []),
         ("paragraphs", None, 0, " \n ", [" \n "], [""]),
     ],
