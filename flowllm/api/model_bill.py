@@ -42,6 +42,9 @@ _SHELLS: Mapping[str, Mapping[str, Any]] = {
 }
 """Answers around a usage object, by the key that holds it; blanks tell keys of the same name apart."""
 
+_OTHERS = ("openai_chat", "anthropic_messages", "gemini_generate", "ollama_native")
+"""Formats that servers answer in beside their own."""
+
 
 @record
 class Bill:
@@ -202,11 +205,10 @@ def usage_of_bytes(environment: Environment, name: str, data: bytes) -> Usage:
         if isinstance(value, Mapping) and value and all(_is_ours(key) for key in value):
             return usage_of_mapping(value)[0]
     card = _card(environment, name.partition("/")[0])
-    for piece in (data, *_shells(data)):
-        for task, wire in _wires(card):
-            usage = _decoded(card, wire, _asked(task, name), piece)
-            if usage is not None:
-                return usage
+    for piece, task, wire in _readings(card, data):
+        usage = _decoded(card, wire, _asked(task, name), piece)
+        if usage is not None:
+            return usage
     message = f"no usage is told there in a format of `{card.name}`"
     raise UsageError("bad_usage", message, hint='{"input": 300000, "output": 1000} says it in flowllm\'s own words')
 
@@ -221,10 +223,16 @@ def _card(environment: Environment, provider: str) -> ProviderCard:
     return known[provider] if provider in known else ProviderCard(provider, wire={"chat": "openai_chat"})
 
 
-def _wires(card: ProviderCard) -> list[tuple[str, str]]:
-    """Tasks and the formats that answers to them have; who speaks chat completions may speak responses as well."""
-    also = [("chat", "openai_responses")] if card.wire.get("chat") == "openai_chat" else []
-    return [*card.wire.items(), *also]
+def _readings(card: ProviderCard, data: bytes) -> Iterator[tuple[bytes, str, str]]:
+    """What may be an answer, to which task and in which format: the provider's own ones, then others of whole answers.
+
+    Who speaks chat completions may speak responses as well.
+    """
+    own = list(card.wire.items())
+    own += [("chat", "openai_responses")] if card.wire.get("chat") == "openai_chat" else []
+    for piece in (data, *_shells(data)):
+        yield from ((piece, task, wire) for task, wire in own)
+    yield from ((data, "chat", wire) for wire in _OTHERS)
 
 
 def _shells(data: bytes) -> list[bytes]:

@@ -316,6 +316,7 @@ STREAM = (
         ("acme/sees", {"input_tokens": 10, "output_tokens": 4}, (10, 4, None)),
         ("cla/one", CLAUDES, (15, 4, 5)),
         ("cla/one", {"usage": CLAUDES}, (15, 4, 5)),
+        ("cla/one", ANSWER, (10, 4, 3)),
         ("tabled/far", OPENAI, (10, 4, 3)),
         ("gemini/x", {"promptTokenCount": 10, "candidatesTokenCount": 4}, (10, 4, None)),
         ("bedrock/x", {"inputTokens": 10, "outputTokens": 4}, (10, 4, None)),
