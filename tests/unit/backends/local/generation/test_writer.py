@@ -221,6 +221,14 @@ async def test_an_answer_is_held_to_its_schema(writer, seed):
     assert 0 <= value["count"] <= 99
 
 
+async def test_what_a_grammar_cannot_say_of_a_schema_is_left_to_later_checks(writer):
+    schema = {"type": "array", "items": {"enum": [1, 2]}, "minItems": 3, "maxItems": 3, "uniqueItems": True}
+    reply = await reply_of(writer, asked(schema=schema, sampling=Sampling(1.0, seed=1, max_output_tokens=40)))
+    value = json.loads(reply.text)
+    assert len(value) == 3
+    assert set(value) <= {1, 2}
+
+
 @pytest.mark.parametrize("temperature", [0.0, 3.0])
 async def test_an_answer_is_one_of_the_choices(writer, temperature):
     choices = ("yes", "no", "no way", 'quo"te', "日本")
