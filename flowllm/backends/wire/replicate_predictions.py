@@ -41,15 +41,15 @@ class Quirks(Vocabulary):
     """What a model takes and names differently; words of a model override the provider's.
 
     ``rename`` and ``drop`` work on the names of its ``input``, ``add`` goes into it. ``wait``: seconds that
-    the server may hold the answer back until the prediction is at its end, 60 at most. ``cancel_after``: seconds
-    after which a prediction that is asked for whole is canceled by the server, 5 at least.
+    the server may hold the answer back until the prediction is at its end, 60 at most. ``cancel_after``: the time
+    after which the server cancels a prediction that is asked for whole, as the server writes it (``1m``).
     """
 
     rename: Mapping[str, str] = {}
     drop: tuple[str, ...] = ()
     add: Mapping[str, Any] = {}
     wait: int = 60
-    cancel_after: int = 600
+    cancel_after: str = "10m"
 
 
 class Wire(Spoken[Quirks]):
@@ -67,7 +67,7 @@ class Wire(Spoken[Quirks]):
         body["input"] = merged(asked, {**quirks.add, **request.extra})
         if request.stream:
             return HttpParts("POST", path, orjson.dumps({**body, "stream": True}))
-        headers = {"prefer": f"wait={quirks.wait}", "cancel-after": f"{quirks.cancel_after}s"}
+        headers = {"prefer": f"wait={quirks.wait}", "cancel-after": quirks.cancel_after}
         return HttpParts("POST", path, orjson.dumps(body), headers=headers)
 
     def decoder(self, request: Request) -> "Decoder":

@@ -280,9 +280,9 @@ async def test_a_status_that_is_not_known_is_one_of_a_prediction_that_runs():
 async def test_a_prediction_that_is_asked_for_whole_has_a_deadline_at_the_server():
     server = Server().on(PREDICTIONS, prediction("succeeded", output="a"))
     await server.deltas(stream=False)
-    await server.deltas(stream=False, quirks={"cancel_after": 30})
+    await server.deltas(stream=False, quirks={"cancel_after": "1m"})
     await server.deltas(stream=True)
-    assert [request.headers.get("cancel-after") for request in server.sent] == ["600s", "30s", None]
+    assert [request.headers.get("cancel-after") for request in server.sent] == ["10m", "1m", None]
 
 
 async def test_a_compressed_answer_about_a_prediction_is_read():

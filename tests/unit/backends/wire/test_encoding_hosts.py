@@ -151,7 +151,7 @@ def test_what_a_prediction_takes():
     quirks = {"rename": {"max_tokens": "max_new_tokens"}, "drop": ["seed"], "add": {"top_k": 5}, "wait": 9}
     sent = parts("replicate_predictions", messages=(said("user", "look", PIXEL),), sampling=DRAWN, quirks=quirks,
                  extra={"debug": True})  # fmt: skip
-    assert sent.headers == {"prefer": "wait=9", "cancel-after": "600s"}
+    assert sent.headers == {"prefer": "wait=9", "cancel-after": "10m"}
     assert orjson.loads(sent.body) == {"input": {
         "prompt": "look", "image": "data:image/png;base64,QUJD", "temperature": 0.5, "top_p": 0.9,
         "max_new_tokens": 99, "stop_sequences": "x,y", "top_k": 5, "debug": True,
