@@ -16,6 +16,9 @@ from flowllm.text.tokens import count
 MARGIN = 2
 """How far a counted prompt may be from what a model's own tokenizer says."""
 
+DENSE = 3
+"""No character is estimated to have so many tokens."""
+
 SOON = timedelta(days=90)
 """How long before its last day a model is spoken of."""
 
@@ -56,7 +59,7 @@ def check_lengths(unit: Unit, models: Mapping[str, ModelCard], findings: Finding
         return
     for field, value in unit.node.fields.items():
         text = fixed_text(value) if isinstance(value, PromptTemplate) else ""
-        if text and len(text) + longest > min(windows.values()):
+        if text and DENSE * len(text) + longest > min(windows.values()):
             _check_windows(unit, field, count(text), windows, findings)
 
 

@@ -5,7 +5,8 @@ so that without overlap ``parts[0] + gaps[0] + parts[1] + ...`` is the text exac
 empty; what stands before the first unit belongs to the first part, where it fits. Units are sentences,
 paragraphs (apart by blank lines) or words; with ``max_tokens`` whole units are packed into a part while
 they fit, and a unit that is too long alone is split into smaller ones: paragraph, sentence, word, character.
-Nothing rests on counts that sum up: a whole may have fewer tokens than its halves, or more. With ``overlap`` a part begins with the last units of the part before, up to so many tokens.
+Nothing rests on counts that sum up: a whole may have fewer tokens than its halves, or more.
+With ``overlap`` a part begins with the last units of the part before, up to so many tokens.
 
 `sentences_of_prose` gives sentences alone, for where they are chosen from: headings, rows of tables and
 fenced code are gaps, and what stands before the first sentence is left out. A text of nothing else is

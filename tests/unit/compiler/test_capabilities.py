@@ -110,6 +110,7 @@ def test_what_a_model_is_known_not_to_do_is_an_error_and_what_is_unknown_is_sile
         (ask("boundless", prompt=LONG), []),
         (ask("small", prompt=LONG), ["over_window"]),
         (ask("small", prompt=LONG * 2), ["context_too_long"]),
+        (ask("small", prompt="ҿ" * 500), ["over_window"]),
         (ask("wide", prompt=LONG * 2, fallback=["acme/small"]), ["context_too_long"]),
         (ask("small", prompt="word " * 500, max_output_tokens=90), []),
         (ask("small", prompt="word " * 940, max_output_tokens=90), ["over_window"]),
