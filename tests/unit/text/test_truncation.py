@@ -33,6 +33,7 @@ COUNTERS = {
     "characters": len,
     "words": lambda text: len(text.split()),
     "estimate": ESTIMATE.count,
+    "less than its halves": lambda text: -(-(3 * len(text) - 2 * text.count("  ")) // 7),
     "not additive": lambda text: len(text.encode("utf-8", "surrogatepass")) // 3 + text.count("\n") * 2,
 }
 keeps = st.sampled_from(KEEPS)
