@@ -1,5 +1,6 @@
 """Which model suits a need: those that fit, and the best of them with reasons. Unknown is never taken for yes."""
 
+import re
 from collections.abc import Iterable, Sequence
 from datetime import date
 from decimal import Decimal, InvalidOperation
@@ -8,6 +9,8 @@ from typing import Any
 from flowllm.api.environment import Environment
 from flowllm.api.model_facts import CAPABILITIES, TASKS, Model, brief, known_models, listed
 from flowllm.api.providers import SAME_AS, is_local, key_state
+from flowllm.compiler.capabilities import SOON
+from flowllm.core.card import Catalog
 from flowllm.core.errors import UsageError
 from flowllm.core.nearest import did_you_mean
 from flowllm.core.prices import EXACT
@@ -25,11 +28,12 @@ _SAME_TASK = {
     "embeddings": "embed", "embedding": "embed", "ranking": "rerank", "completion": "chat", "responses": "chat",
     "image_generation": "image", "tts": "speech", "stt": "transcription", "video_generation": "video",
 }  # fmt: skip
+_DATED = re.compile(r"([-@](latest|default|\d{8})|-20\d\d-\d\d-\d\d)$", re.ASCII)
 _MADE_UP = "mock"
 _CARRIED = ("chat", "embed", "rerank")
 """Tasks that pipelines can ask for."""
 
-_MET, _KEY, _NAMED, _LOCAL = 10, 5, 3, 2
+_MET, _KEY, _STAYS, _NAMED, _LOCAL = 10, 5, 5, 3, 2
 _CHEAP = (("0.25", 10), ("0.5", 8), ("1", 7), ("2", 5), ("5", 3), ("10", 1))
 """Points for at most so many dollars for a million tokens, of which three in four are read."""
 _LONG = ((1_000_000, 4), (200_000, 3), (128_000, 2), (32_000, 1))
@@ -108,10 +112,26 @@ def find(environment: Environment, need: Need) -> tuple[Match, ...]:
 
 
 def recommend(environment: Environment, need: Need) -> tuple[Recommended, ...]:
-    """The models that fit, the best first, each with the reasons for its score."""
-    named = {model.name for model in listed(environment.catalog)}
-    found = [_scored(environment, match, _read(environment, need), named) for match in find(environment, need)]
-    return tuple(sorted(found, key=lambda one: (len(one.unknown), -one.score, *_by_price(one.model))))
+    """The models that fit, the best first, each with the reasons for its score.
+
+    Of a model and its dated forms, and of several ways to ask a provider, the first is meant for all.
+    """
+    catalog, wanted = environment.catalog, _read(environment, need)
+    named = {model.name for model in listed(catalog)}
+    found = [_scored(environment, match, wanted, named) for match in find(environment, need)]
+    others = {one.model.name: _other_way(catalog, one.model) for one in found}
+    found.sort(key=lambda one: (len(one.unknown), -one.score, bool(others[one.model.name]), *_by_price(one.model)))
+    meant: dict[str, Recommended] = {}
+    for one in found:
+        meant.setdefault(_DATED.sub("", others[one.model.name] or one.model.name), one)
+    return tuple(meant.values())
+
+
+def _other_way(catalog: Catalog, model: Model) -> str:
+    """The model's name at the provider whose entries hold for this one; empty where that is itself."""
+    provider, _, id_ = model.name.partition("/")
+    card = catalog.providers.get(provider)
+    return f"{card.registry}/{id_}" if card is not None and card.registry not in ("", provider) else ""
 
 
 def _is_meant(environment: Environment, model: Model, task: str) -> bool:
@@ -157,9 +177,15 @@ def _scored(environment: Environment, match: Match, wanted: _Wanted, named: set[
     reasons += [*_of_price(model), *_of_window(model), *_of_place(environment, model)]
     if model.name in named:
         reasons.append((_NAMED, "its provider's file names it"))
-    if model.card is not None and model.card.deprecated:
-        reasons.append((0, f"ends on {model.card.deprecated}"))
+    reasons.append(_of_days(environment, model))
     return Recommended(model, sum(points for points, _ in reasons), tuple(reasons), match.unknown)
+
+
+def _of_days(environment: Environment, model: Model) -> tuple[int, str]:
+    last = model.card.deprecated if model.card else ""
+    if last and last <= (environment.day + SOON).isoformat():
+        return 0, f"ends on {last}"
+    return _STAYS, "no end of it is near"
 
 
 def _of_price(model: Model) -> list[tuple[int, str]]:

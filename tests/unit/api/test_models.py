@@ -48,6 +48,7 @@ auth: {scheme: bearer, env: ACME_KEY}
 models: {own: {context: 10, output: 5, supports: [tools, dancing], price: {input: 1, output: 2}}}
 """
 CLAUDE = "name: cla\nbase_url: https://cla.example\nwire: {chat: anthropic_messages}\nauth: {scheme: none}\n"
+OTHER_WAY = "name: aaa\nregistry: cla\nbase_url: https://a.example\nwire: {chat: openai_chat}\nauth: {scheme: none}\n"
 FREE = "name: here\nbase_url: http://localhost:1/v1\nwire: {chat: openai_chat}\nauth: {scheme: none}\nfree: true\n"
 
 
@@ -55,9 +56,13 @@ FREE = "name: here\nbase_url: http://localhost:1/v1\nwire: {chat: openai_chat}\n
 def world(tmp_path_factory):
     project = tmp_path_factory.mktemp("project")
     (project / "providers/models").mkdir(parents=True)
-    for name, text in (("acme", CARD), ("cla", CLAUDE), ("here", FREE)):
+    for name, text in (("acme", CARD), ("cla", CLAUDE), ("here", FREE), ("aaa", OTHER_WAY)):
         (project / f"providers/{name}.yaml").write_text(text)
-    for name, table in (("acme", TABLE), ("cla", {"one": TABLE["sees"]}), ("tabled", {"far": TABLE["sees"]})):
+    for name, table in (
+        ("acme", TABLE),
+        ("cla", {"one": TABLE["sees"], "one-2025-01-31": TABLE["sees"]}),
+        ("tabled", {"far": TABLE["sees"]}),
+    ):
         (project / f"providers/models/{name}.json").write_text(json.dumps({**HEAD, "models": table}))
     return Environment(project=project, today=date(2026, 11, 22))
 
@@ -80,7 +85,7 @@ def test_the_module_is_there_at_first_use():
     ("words", "options", "expected"),
     [
         ("OWN", {}, ["acme/own"]),
-        ((), {"provider": "cla"}, ["cla/one"]),
+        ((), {"provider": "cla"}, ["cla/one", "cla/one-2025-01-31"]),
         (["acme/", "e"], {"provider": "acme"}, None),
         ("far", {}, []),
         ("far", {"every": True}, ["tabled/far"]),
@@ -209,8 +214,17 @@ def test_a_recommendation_is_the_sum_of_its_reasons(world):
     assert (0, "no price is known") in reasons["acme/unpriced"]
     assert (0, "its table tells a price of $0") in reasons["acme/zero"]
     assert (0, "ends on 2026-12-22") in reasons["acme/ending"]
+    assert score["acme/sees"] > score["acme/ending"]
     assert [len(one.unknown) for one in found] == sorted(len(one.unknown) for one in found)
     assert len(models.recommend(need(), limit=2, environment=world)) == 2
+
+
+def test_dated_forms_and_other_ways_to_a_provider_are_not_recommended_beside_the_model(world):
+    found = models.recommend(Need(supports=("images", "tools")), limit=None, environment=world)
+    names = [one.model.name for one in found]
+    assert [name for name in names if name.partition("/")[0] in ("aaa", "cla")] == ["cla/one"]
+    there = models.recommend(Need(supports=("images", "tools"), provider="aaa"), environment=world)
+    assert [one.model.name for one in there] == ["aaa/one"]
 
 
 def test_models_side_by_side(world):
