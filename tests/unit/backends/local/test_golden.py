@@ -3,7 +3,6 @@
 import json
 
 import numpy as np
-import onnx
 import pytest
 
 from flowllm.backends.local.devices import Device
@@ -13,6 +12,7 @@ from flowllm.backends.local.sessions import open_session
 from flowllm.core.scope import Scope
 from tests.local_models.bert import Shape, graph, random_weights
 from tests.local_models.encoders import write_embedder, write_folder
+from tests.local_models.real import real_folder
 from tests.local_models.sentence_oracle import CROSS, GOLDEN, RANKING, model_folder
 from tests.local_models.texts import PAIRS, QUERIES, RANKED, TEXTS
 
@@ -77,33 +77,3 @@ async def test_the_real_model_ranks_as_sentence_transformers_does(tmp_path):
     for row, order in zip(scores, golden["order"], strict=True):
         # The same order, but where two texts are as near as rounding.
         assert np.diff(row[order]).max() < 1e-4
-
-
-def real_folder(target):
-    """The package's model with its graph made from its own weights."""
-    import shutil
-
-    source = model_folder()
-    shutil.copytree(source, target, ignore=shutil.ignore_patterns("*.safetensors", "*.md"))
-    weights = read_safetensors(source / "model.safetensors")
-    config = json.loads((source / "config.json").read_text())
-    shape = Shape(
-        config["hidden_size"], config["num_attention_heads"], config["num_hidden_layers"], config["intermediate_size"]
-    )
-    onnx.save(graph(weights, shape), target / "model.onnx")
-    return target
-
-
-def read_safetensors(path):
-    """Arrays by name: a header of JSON and the bytes that it points to."""
-    content = path.read_bytes()
-    start = 8 + int.from_bytes(content[:8], "little")
-    header = json.loads(content[8:start])
-    header.pop("__metadata__", None)
-    return {
-        name: np.frombuffer(content[start + at["data_offsets"][0] : start + at["data_offsets"][1]], np.float32).reshape(
-            at["shape"]
-        )
-        for name, at in header.items()
-        if at["dtype"] == "F32"
-    }
