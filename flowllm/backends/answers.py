@@ -109,6 +109,10 @@ class AnswerDecoder(ABC):
         failure = ProviderFailure(failure.code, mended(failure.message), facts=failure.facts, hint=failure.hint)
         raise with_text(failure, self.partial_text)
 
+    def broke_off(self) -> None:
+        """The body ended inside of a frame: an answer without an end mark is not complete."""
+        self.complete = self.done or (self.complete and self._raw is not None)
+
     def finish(self) -> Iterable[Delta]:
         """What only the end tells: the refusal where there was no text, the number of citations, the end mark."""
         if not self.complete:

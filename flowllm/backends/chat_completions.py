@@ -28,6 +28,7 @@ from flowllm.backends.framing import Frame
 from flowllm.backends.reasoning_details import FIELD, Rows, rows_of
 from flowllm.backends.usage import usage_of
 from flowllm.core.delta import Delta, Meta, Reasoning, Text, ToolCall
+from flowllm.core.errors import ProviderFailure
 from flowllm.core.request import Chat, Image, Message, Part, Tool
 
 REASONING = "reasoning_content"
@@ -171,6 +172,8 @@ class CompletionDecoder(AnswerDecoder):
         choices = data.get("choices")
         if choices:
             self._choice(choices[0], frame.whole, deltas)
+        elif frame.whole and choices is not None:
+            raise ProviderFailure("empty_response", "the answer has no choices")
         if "usage" in data or "x_groq" in data:
             usage = data.get("usage") or (data.get("x_groq") or {}).get("usage")
             if isinstance(usage, dict):

@@ -60,8 +60,11 @@ class EventStream(Counted):
     def finish(self) -> Sequence[Frame]:
         """What the end of a body inside the messages completes; a message that broke off is left out."""
         self._raise()
+        left = bool(self._buffer)
         self._buffer.clear()
-        return self._body.finish()
+        frames = self._body.finish()
+        self.cut = left or self._body.cut
+        return frames
 
     def _raise(self) -> None:
         if self._failure is not None:

@@ -1,23 +1,22 @@
-"""Bytes to frames, without any I/O: server-sent events, lines of JSON, items of an array, or one whole body.
+"""Bytes to frames, without any I/O: server-sent events, lines of JSON, or one whole body; `items` are elsewhere.
 
 A framing is fed the chunks of one body as they arrive and gives the frames that are complete, the
 same ones however the bytes were cut. It never splits text at anything but CR and LF, counts what it
 was given, and refuses what is larger than its `Limits`. What is not UTF-8 is a `decode_error`.
 """
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
+
+import orjson
 
 from flowllm.core.errors import ProviderFailure
 from flowllm.core.record import record
 
 MEBIBYTE = 1024 * 1024
 BOM = b"\xef\xbb\xbf"
-_BETWEEN = b" \t\r\n,[]"
-_TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[{}"]', re.DOTALL)
-_IN_STRING = re.compile(rb'(?:[^"\\]++|\\.)*+', re.DOTALL)
+_FIELDS = (b"data", b"event", b"id", b"retry")
 JsonForm = Literal["whole", "lines", "items"]
 """What a body of JSON is: one frame, a frame a line, or a frame an item of the array that it is."""
 
@@ -45,9 +44,15 @@ class Frame:
 
 
 class Framing(Protocol):
-    """What all framings can do. ``beats`` counts signs of life, comments among them."""
+    """What all framings can do. ``beats`` counts signs of life, comments among them.
+
+    ``cut``: the body ended inside of a frame, of which nothing is given; known when it is finished.
+    """
 
     beats: int
+
+    @property
+    def cut(self) -> bool: ...  # noqa: D102  above
 
     def feed(self, chunk: bytes) -> Sequence[Frame]:
         """The frames that ``chunk`` completes."""
@@ -61,12 +66,13 @@ class Framing(Protocol):
 class Counted:
     """Counts the bytes of a body."""
 
-    __slots__ = ("_limits", "_seen", "beats")
+    __slots__ = ("_limits", "_seen", "beats", "cut")
 
     def __init__(self, limits: Limits | None = None) -> None:
         self._limits = limits or Limits()
         self._seen = 0
         self.beats = 0
+        self.cut = False
 
     def _count(self, chunk: bytes) -> None:
         self._seen += len(chunk)
@@ -99,13 +105,14 @@ class Whole(Counted):
 
 
 class Sse(Counted):
-    """Server-sent events as WHATWG parses them, with one leniency.
+    """Server-sent events as WHATWG parses them, with two leniencies.
 
-    An event whose last line is complete but whose blank line is missing at the end of the body is
-    given too. ``retry`` and unknown fields are ignored.
+    An event whose blank line is missing at the end of the body is given too, where its last line is complete or
+    holds whole JSON: its text would be lost where a provider marks no end. ``retry`` and unknown fields are
+    ignored; where nothing else came, it is given as a whole body, for the decoder to refuse.
     """
 
-    __slots__ = ("_after_cr", "_buffer", "_head", "_scanned", "last_id")
+    __slots__ = ("_after_cr", "_buffer", "_foreign", "_given", "_head", "_scanned", "last_id")
 
     def __init__(self, limits: Limits | None = None) -> None:
         super().__init__(limits)
@@ -113,6 +120,8 @@ class Sse(Counted):
         self._scanned = 0
         self._head: bytes | None = b""
         self._after_cr = False
+        self._given = False
+        self._foreign = b""
         self.last_id = ""
 
     def feed(self, chunk: bytes) -> Sequence[Frame]:
@@ -137,12 +146,17 @@ class Sse(Counted):
         return self._events(complete)
 
     def finish(self) -> Sequence[Frame]:
-        """An event that lacks nothing but its blank line."""
-        rest = bytes(self._buffer)
+        """An event that lacks nothing but its blank line, or what came in place of all events."""
+        rest, _, last = (self._head or bytes(self._buffer)).rpartition(b"\n")
         self._buffer.clear()
-        if self._head:
-            rest = self._head
-        return self._events(rest.rstrip(b"\n")) if rest.endswith(b"\n") or rest == b"data: [DONE]" else ()
+        if (_is_field(last) and not _is_whole(last)) or not _is_text(last):
+            self.cut = True
+            return ()
+        frames = self._events(b"\n".join((rest.rstrip(b"\n"), last)).strip(b"\n"))
+        self.cut = not frames and b"\nevent:" in b"\n" + rest
+        if self._foreign and not self._given:
+            return (Frame(self._foreign, whole=True),)
+        return frames
 
     def _without_bom(self, chunk: bytes) -> bytes:
         head = (self._head or b"") + chunk
@@ -188,6 +202,7 @@ class Sse(Counted):
                 frames.append(Frame(block[6:], "", self.last_id))
             elif block and (frame := self._event(block)) is not None:
                 frames.append(frame)
+        self._given = self._given or bool(frames)
         return frames
 
     def _event(self, block: bytes) -> Frame | None:
@@ -202,6 +217,8 @@ class Sse(Counted):
                 event = value.decode()
             elif name == b"id" and b"\0" not in value:
                 self.last_id = value.decode()
+            elif not self._foreign and name and name not in _FIELDS:
+                self._foreign = block
         return Frame(b"\n".join(data), event, self.last_id) if len(data) > 1 or any(data) else None
 
 
@@ -232,7 +249,8 @@ class Lines(Counted):
         """What stands after the last line feed."""
         rest = bytes(self._buffer)
         self._buffer.clear()
-        return self._frames(rest)
+        self.cut = bool(rest.strip()) and not _is_json(rest)
+        return () if self.cut else self._frames(rest)
 
     def _frames(self, complete: bytes) -> Sequence[Frame]:
         check_text(complete)
@@ -241,72 +259,6 @@ class Lines(Counted):
         if max(map(len, lines)) > self._limits.event:
             raise too_large("a line", self._limits.event)
         return [Frame(line) for line in lines if line]
-
-
-class Items(Counted):
-    """The items of one JSON array of objects, each as soon as it is complete.
-
-    What is no array of objects is given as one frame, for the decoder to refuse.
-    """
-
-    __slots__ = ("_buffer", "_depth", "_scanned", "_string")
-
-    def __init__(self, limits: Limits | None = None) -> None:
-        super().__init__(limits)
-        self._buffer = bytearray()
-        self._scanned = 0
-        self._depth = 0
-        self._string = False
-
-    def feed(self, chunk: bytes) -> Sequence[Frame]:
-        """The items that ``chunk`` completes."""
-        self._count(chunk)
-        self._buffer += chunk
-        frames: list[Frame] = []
-        while (end := self._scan()) is not None:
-            frames.append(self._frame(end))
-        if len(self._buffer) > self._limits.event:
-            raise too_large("an item", self._limits.event)
-        return frames
-
-    def finish(self) -> Sequence[Frame]:
-        """What is neither an item nor a mark around items; an item that broke off is left out."""
-        rest = b"" if self._depth else bytes(self._buffer).strip(_BETWEEN)
-        self._buffer.clear()
-        check_text(rest)
-        return (Frame(rest),) if rest else ()
-
-    def _scan(self) -> int | None:
-        """The place behind the next complete item; braces inside of strings do not count."""
-        if self._string and not self._leave_string():
-            return None
-        for match in _TOKEN.finditer(self._buffer, self._scanned):
-            self._scanned = match.end()
-            if match[0] == b'"':
-                self._leave_string()
-                return None
-            if match[0] in b"{}":
-                self._depth += 1 if match[0] == b"{" else -1
-                if self._depth == 0:
-                    return match.end()
-        self._scanned = len(self._buffer)
-        return None
-
-    def _leave_string(self) -> bool:
-        """Pass the open string as far as it has come, but for half of an escape; whether its end is there."""
-        inside = _IN_STRING.match(self._buffer, self._scanned)
-        self._scanned = inside.end() if inside else self._scanned
-        self._string = self._buffer[self._scanned : self._scanned + 1] != b'"'
-        self._scanned += not self._string
-        return not self._string
-
-    def _frame(self, end: int) -> Frame:
-        item = bytes(self._buffer[:end]).lstrip(_BETWEEN)
-        del self._buffer[:end]
-        self._scanned = 0
-        self.beats += 1
-        check_text(item)
-        return Frame(item)
 
 
 class Sniffed(Counted):
@@ -348,7 +300,11 @@ class Sniffed(Counted):
             return Sse(self._limits)
         if first == b"<" or self._json == "whole":
             return Whole(self._limits)
-        return Lines(self._limits) if self._json == "lines" else Items(self._limits)
+        if self._json == "lines":
+            return Lines(self._limits)
+        from flowllm.backends.items import Items
+
+        return Items(self._limits)
 
     @property
     def blank(self) -> bool:
@@ -357,7 +313,37 @@ class Sniffed(Counted):
 
     def finish(self) -> Sequence[Frame]:
         """The frame that the end of the body completes, if any."""
-        return self._inner.finish() if self._inner is not None else ()
+        frames = self._inner.finish() if self._inner is not None else ()
+        self.cut = self._inner is not None and self._inner.cut
+        return frames
+
+
+def _is_field(line: bytes) -> bool:
+    """Whether a line is a field of an event, or the beginning of one."""
+    name, colon, _ = line.partition(b":")
+    return bool(line) and (name in _FIELDS if colon else any(field.startswith(name) for field in _FIELDS))
+
+
+def _is_whole(line: bytes) -> bool:
+    """Whether a line of an event lacks nothing but its end."""
+    name, _, value = line.partition(b":")
+    return name == b"data" and (value.strip() == b"[DONE]" or (value.strip()[:1] in (b"{", b"[") and _is_json(value)))
+
+
+def _is_json(data: bytes) -> bool:
+    try:
+        orjson.loads(data)
+    except orjson.JSONDecodeError:
+        return False
+    return True
+
+
+def _is_text(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def check_text(data: bytes) -> None:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 import orjson
 
 from flowllm.backends.addresses import require_place
-from flowllm.backends.answers import simulated, with_text
+from flowllm.backends.answers import AnswerDecoder, simulated, with_text
 from flowllm.backends.failures import request_id
 from flowllm.backends.framing import Frame, Framing, Limits, Sniffed
 from flowllm.backends.http import CONNECT_SECONDS, HttpClient, HttpResponse
@@ -194,6 +194,8 @@ class _Provider:
         if framing.blank:
             raise ProviderFailure("empty_response", "the answer is empty")
         yield _whole(_decoded(_framed(framing, None, decoder), decoder, waiting), waiting)
+        if framing.cut and isinstance(decoder, AnswerDecoder):
+            decoder.broke_off()
 
 
 class _Came:

@@ -32,6 +32,7 @@ from flowllm.backends.cache_rows import ENTRY, GROUPS, KEYS, Entry, Stats, kind_
 from flowllm.backends.envelope import Unreadable, pack, unpack, unpack_own
 from flowllm.backends.memory import Memory
 from flowllm.core.errors import SetupError
+from flowllm.core.secrets import repeats_secret
 
 VERSION = "flowllm cache 1"
 FOLDER = "answers"
@@ -144,11 +145,14 @@ class DiskStore:
         return value
 
     def put(self, key: str, value: Any, ttl: float | None = None) -> None:
-        """Keep ``value``; it is read back at once and written soon. What is no data is not kept."""
+        """Keep ``value``; it is read back at once and written soon. What is no data, or repeats a key, is not kept."""
         try:
             data = pack(key, value)
         except (TypeError, ValueError, RecursionError) as error:
             self._say(f"a value was not cached: {error}")
+            return
+        if repeats_secret(data):
+            self._say("a value was not cached: it repeats a key, which would stand on disk")
             return
         expires = None if ttl is None else time.time() + ttl
         self._memory.put(key, data, expires)

@@ -59,7 +59,8 @@ class Services:
         known = self.catalog.facts(model), self.local_identity(model)
         if not any(known):
             return ""
-        return hashlib.sha256(orjson.dumps(known, default=str, option=orjson.OPT_SORT_KEYS)).hexdigest()
+        option = orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS
+        return hashlib.sha256(orjson.dumps(known, default=str, option=option)).hexdigest()
 
 
 class Policy(BaseModel):

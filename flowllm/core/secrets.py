@@ -3,10 +3,14 @@
 Who reads a secret registers it before it is used; the redactor in ``sinks`` asks for all of them.
 """
 
+import functools
+import json
 import threading
 
 SHORTEST = 6
 """Shorter values would blank ordinary words and protect nothing."""
+TELLING = 12
+"""Shorter ones, such as the `ollama` that servers on this machine are given for a key, turn up by themselves."""
 
 MAKERS = (
     r"(?<![A-Za-z0-9])sk-(?:(?=[\w-]{0,200}\d)[\w-]{16,400}|[A-Za-z]{20,400})",
@@ -39,3 +43,18 @@ def registered() -> tuple[str, ...]:
     """All of them, the longest first, so that a secret inside another is not replaced before it."""
     with _LOCK:
         return tuple(sorted(_SECRETS, key=len, reverse=True))
+
+
+def repeats_secret(data: bytes) -> bool:
+    """Whether JSON, or bytes of any kind, hold a secret of at least `TELLING` letters that this process has read."""
+    with _LOCK:
+        secrets = tuple(_SECRETS)
+    return any(map(data.__contains__, _forms(secrets)))
+
+
+@functools.lru_cache(maxsize=4)
+def _forms(secrets: tuple[str, ...]) -> tuple[bytes, ...]:
+    """Secrets as they are and as JSON writes them."""
+    telling = [secret for secret in secrets if len(secret) >= TELLING]
+    forms = [form for secret in telling for form in (secret, json.dumps(secret, ensure_ascii=False)[1:-1])]
+    return tuple(form.encode("utf-8", "surrogatepass") for form in dict.fromkeys(forms))

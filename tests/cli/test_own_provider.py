@@ -229,3 +229,79 @@ def test_a_package_shadows_neither_the_project_nor_what_came_with_flowllm(packag
     acme.answers.append((200, "text/event-stream", WHOLE))
     assert flowllm("run", "ask.yaml", "--no-cache", "--json").data["outputs"]["text"] == "ab"
     assert flowllm("run", "ask.yaml", "model=mock/echo", "--json").data["outputs"]["text"] == "hi"
+
+
+CUT = events(piece(content="Hel")) + b'data: {"choices": [{"delta": {"content": "w'
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (events(piece(content="Hel"), piece(content="lo")).rstrip(), "Hello"),
+        (CUT, "stream_interrupted"),
+        (CUT + b"\xc3", "stream_interrupted"),
+        (CUT + b'\xc3\xb6"', "stream_interrupted"),
+        (events(piece(content="Hel")) + b"event: more\n", "stream_interrupted"),
+        (events({"choices": []}), "empty_response"),
+        (b'{"choices": []}', "empty_response"),
+        (events(piece()), "empty_response"),
+        (events(METER), "empty_response"),
+        (b"hello", "invalid_response"),
+        (b"hello\n\nworld\n", "invalid_response"),
+        (b"null", "invalid_response"),
+    ],
+)
+def test_without_an_end_mark_no_text_is_lost_in_silence(acme, flowllm, body, said):
+    acme.answers.append((200, "text/event-stream", body))
+    told = flowllm("run", "ask.yaml", "--json", "--no-cache")
+    outcome = told.data["outputs"]["text"] if told.status == 0 else told.data["errors"][0]["code"]
+    assert outcome == said
+    assert "broke off" not in told.err + told.out or said == "stream_interrupted"
+
+
+LINES = """\
+base_url: {url}
+wire: {{chat: http_template}}
+auth: {{scheme: none}}
+quirks: {{templates: {{chat: {{path: /gen, body: {{p: "{{prompt}}"}}, text: answer.t,
+  stream: {{json_form: lines, text: answer.t}}}}}}}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b'{"t": "Hel"}\n{"t": "lo"}', "Hello"),
+        (b'{"t": "Hel"}\n{"t": "lo', "stream_interrupted"),
+        (b'{"t": "Hel"}\n{"t": "l\xc3', "stream_interrupted"),
+    ],
+)
+def test_lines_that_just_end_lose_nothing_either(acme, folder, flowllm, body, said):
+    (folder / "providers/rows.yaml").write_text(LINES.format(url=acme.url))
+    acme.answers.append((200, "application/x-ndjson", body))
+    told = flowllm("run", "ask.yaml", "model=rows/one", "--json", "--no-cache")
+    outcome = told.data["outputs"]["text"] if told.status == 0 else told.data["errors"][0]["code"]
+    assert outcome == said
+
+
+@pytest.mark.parametrize("escaped", [False, True])
+def test_an_answer_that_repeats_the_key_is_not_on_disk(acme, folder, flowllm, monkeypatch, escaped):
+    key = 'canary"\\0123456789' if escaped else "canary-0123456789"
+    monkeypatch.setenv("ACME_KEY", key)
+    monkeypatch.setenv("FLOWLLM_CACHE_DIR", str(folder / "kept"))
+    (folder / "ask.yaml").write_text(PIPELINE.replace("seed: 3,", "seed: 3, cache: 1d,"))
+    acme.answers.append((200, "text/event-stream", events(piece(content=f"your key is {key}"))))
+    told = flowllm("run", "ask.yaml", "--json")
+    assert told.status == 0, told.err
+    assert "repeats a key" in told.err
+    assert key not in told.out + told.err
+    kept = b"".join(file.read_bytes() for file in (folder / "kept").rglob("*") if file.is_file())
+    assert b"0123456789" not in kept
+
+
+def test_an_answer_with_a_short_word_for_a_key_is_kept(acme, folder, flowllm, monkeypatch):
+    monkeypatch.setenv("ACME_KEY", "acme-1")
+    (folder / "ask.yaml").write_text(PIPELINE.replace("seed: 3,", "seed: 3, cache: 1d,"))
+    acme.answers.append((200, "text/event-stream", WHOLE))
+    assert [flowllm("run", "ask.yaml").status for _ in range(2)] == [0, 0]
+    assert len(acme.asked) == 1

@@ -82,8 +82,10 @@ class OwnDecoder(DetailsDecoder):
         self._quirks = quirks
 
     def finish(self) -> list[Delta]:
-        """What only the end tells, its mark by the provider's own words."""
+        """What only the end tells, its mark by the provider's own words; without one, silence is no answer."""
         deltas = list(super().finish())
+        if self._raw is None and not (self.done or self._called or self.partial_text or self._refusal):
+            raise ProviderFailure("empty_response", "the answer is empty")
         meaning = self._quirks.finish.get(self._raw or "")
         if meaning is not None:
             deltas[-1] = Finish(meaning, self._raw)

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowllm.backends.framing import BOM, Frame, Items, Limits, Lines, Sniffed, Sse, Whole
+from flowllm.backends.framing import BOM, Frame, Limits, Lines, Sniffed, Sse, Whole
+from flowllm.backends.items import Items
 from flowllm.core.errors import ProviderFailure
 
 
@@ -37,6 +38,13 @@ def data(framing, *chunks):
         (b"data: a\n\ndata: cut", [b"a"]),
         (b"data: a\n\ndata: line\n", [b"a", b"line"]),
         (b"data: a\n\ndata: [DONE]", [b"a", b"[DONE]"]),
+        (b'data: a\n\ndata: {"b": 1}', [b"a", b'{"b": 1}']),
+        (b"data: a\n\nevent: e\r\ndata:[2] ", [b"a", b"[2] "]),
+        (b"data: a\n\ndata: b\n: comm", [b"a", b"b"]),
+        (b"hello", [b"hello"]),
+        (b"hello\nworld\n", [b"hello\nworld"]),
+        (b"hello\n\nworld\n\n", [b"hello"]),
+        (b"hello\n\ndata: a\n\n", [b"a"]),
         (b"", []),
     ],
 )
@@ -45,6 +53,38 @@ def test_events_are_the_same_however_they_are_cut(body, found):
     for place in range(len(body) + 1):
         assert data(Sse(), body[:place], body[place:]) == found
     assert data(Sse(), *(body[i : i + 1] for i in range(len(body)))) == found
+
+
+@pytest.mark.parametrize(
+    ("framing", "body", "cut"),
+    [
+        (Sse, b"data: a\n\n", False),
+        (Sse, b"data: a\n", False),
+        (Sse, b'data: {"a": 1}', False),
+        (Sse, b'data: {"a": 1}\n: comm', False),
+        (Sse, b"data: [DONE]", False),
+        (Sse, b"hello", False),
+        (Sse, b"", False),
+        (Sse, b'data: {"a', True),
+        (Sse, b'data: {"a": "\xc3', True),
+        (Sse, b"data: a\n\nda", True),
+        (Sse, b"data: a\n\nevent: b\n", True),
+        (Sse, b"data: a\n\nevent: b", True),
+        (Lines, b'{"a": 1}\n{"a": 2}', False),
+        (Lines, b'{"a": 1}\n \n', False),
+        (Lines, b'{"a": 1}\n{"a": "\xc3', True),
+        (Items, b'[{"a": 1}]', False),
+        (Items, b'[{"a": 1}, {"a', True),
+        (Sniffed, b'data: {"a', True),
+        (Sniffed, b"data: {}\n\n", False),
+        (Sniffed, b"", False),
+    ],
+)
+def test_a_body_that_ends_inside_of_a_frame_is_said_to_be_cut(framing, body, cut):
+    for place in range(len(body) + 1):
+        cutter = framing()
+        assert not any(b"\xc3" in frame.data for frame in frames(cutter, body[:place], body[place:]))
+        assert cutter.cut == cut
 
 
 def test_names_and_ids_of_events():
