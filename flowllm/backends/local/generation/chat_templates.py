@@ -20,6 +20,7 @@ from jinja2.utils import Namespace
 
 from flowllm.core.errors import NodeFailure
 from flowllm.core.request import Chat, Message, Text, Tool, ToolUse
+from flowllm.text.filters import ABSENT, FILTERS, TESTS
 from flowllm.text.limits import Limits
 from flowllm.text.metering import generate
 from flowllm.text.paths import what
@@ -148,6 +149,33 @@ def _rejectattr(run: Rendering, value: Any, attribute: str, test: str = "", *arg
     return [item for item in value if not any(item is other for other in kept)]
 
 
+def _dictsort(run: Rendering, value: Any) -> list[Any]:
+    return sorted(_items(run, value), key=lambda item: str(item[0]).lower())
+
+
+def _map(run: Rendering, value: Any, *by: Any, attribute: Any = None, default: Any = ABSENT) -> Any:
+    """The filter that pipelines have, and one by the name of another filter."""
+    filters = run.environment.filters
+    if not by:
+        return FILTERS["map"](run, value, attribute=attribute, default=default)
+    name, *arguments = by
+    if name not in FILTERS and name not in _FILTERS:
+        raise ValueError(f"there is no filter `{name}`")
+    return [filters[name](run, item, *arguments) for item in value]
+
+
+def _select(run: Rendering, value: Any, test: str = "", *arguments: Any) -> list[Any]:
+    if test and test not in TESTS:
+        raise ValueError(f"there is no test `{test}`")
+    check = TESTS[test] if test else bool
+    return [item for item in value if check(item, *arguments)]
+
+
+def _reject(run: Rendering, value: Any, test: str = "", *arguments: Any) -> list[Any]:
+    kept = _select(run, value, test, *arguments)
+    return [item for item in value if not any(item is other for other in kept)]
+
+
 def _enter(run: Rendering, _: None) -> str:
     run.meter.step(4)
     return ""
@@ -158,6 +186,7 @@ _FUNCTIONS: Final[Mapping[str, Callable[..., Any]]] = {
 }  # fmt: skip
 _FILTERS: Final[Mapping[str, Callable[..., Any]]] = {
     "tojson": _tojson, "items": _items, "string": _string, "safe": _string, "rejectattr": _rejectattr,
+    "dictsort": _dictsort, "map": _map, "select": _select, "reject": _reject,
     "capitalize": lambda run, value: _string(run, value).capitalize(),
     "unique": lambda run, value: list(dict.fromkeys(value)),
     "reverse": lambda run, value: value[::-1],
@@ -196,6 +225,7 @@ def _environment() -> ChatEnvironment:
         trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols, _Generation],
     )  # fmt: skip
     equip(made)
+    made.filters |= {"count": made.filters["length"], "d": made.filters["default"]}
     # A name with a blank cannot be written in a template: calls become these filters, which are metered.
     own = {f"call {name}": function for name, function in _FUNCTIONS.items()}
     own |= {f"method {name}": _method(name) for name in _METHODS}
@@ -281,7 +311,7 @@ class ChatTemplate:
         Raises `NodeFailure` where the template fails or refuses, with its own words.
         """
         tools = [tool_data(tool) for tool in request.tools] or None
-        messages = [message_data(message) for message in request.messages]
+        messages = _named([message_data(message) for message in request.messages])
         given = {"messages": messages, "tools": tools, "documents": None, "add_generation_prompt": True, _NOW: wall}
         try:
             return run(self._code, {**self._names, **(more or {}), **given}, self._limits)[0]
@@ -309,6 +339,16 @@ def message_data(message: Message) -> dict[str, Any]:
     if message.thoughts:
         data["reasoning_content"] = "".join(thought.text for thought in message.thoughts)
     return data
+
+
+def _named(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Results of tools with the names of the calls that they answer, which some templates write."""
+    names: dict[str, str] = {}
+    for message in messages:
+        names |= {call["id"]: call["function"]["name"] for call in message.get("tool_calls", ())}
+        if message.get("tool_call_id") in names:
+            message["name"] = names[message["tool_call_id"]]
+    return messages
 
 
 def tool_data(tool: Tool) -> dict[str, Any]:

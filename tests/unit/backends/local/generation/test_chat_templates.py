@@ -57,9 +57,9 @@ def as_transformers_does(source: str, request: Chat) -> str:
     environment.filters["tojson"] = lambda value, indent=None: json.dumps(value, ensure_ascii=False, indent=indent)
     environment.globals["raise_exception"] = refuse
     environment.globals["strftime_now"] = lambda form: time.strftime(form, time.localtime(WALL))
-    from flowllm.backends.local.generation.chat_templates import message_data, tool_data
+    from flowllm.backends.local.generation.chat_templates import _named, message_data, tool_data
 
-    messages, tools = [*map(message_data, request.messages)], [*map(tool_data, request.tools)] or None
+    messages, tools = _named([*map(message_data, request.messages)]), [*map(tool_data, request.tools)] or None
     given = {"messages": messages, "tools": tools, "documents": None, "add_generation_prompt": True}
     return environment.from_string(source).render(**given, **NAMES)
 
@@ -68,7 +68,7 @@ def as_transformers_does(source: str, request: Chat) -> str:
 @pytest.mark.parametrize("talk", TALKS)
 @pytest.mark.parametrize("name", EVERY)
 def test_the_prompt_is_that_of_transformers(name, talk, tools):
-    if name == "macros" and len(tools) > 1:
+    if name in ("macros", "features") and len(tools) > 1:
         tools = (WEATHER, WEATHER)
     request = Chat("local/x", TALKS[talk], tools=tools)
     try:
@@ -157,6 +157,10 @@ def test_a_template_that_reaches_out_is_refused_before_it_runs(source):
         "{{ raise_exception('no') }}",
         "{% macro m(x) %}{{ m(x) }}{% endmacro %}{{ m(1) }}",
         "{{ messages | tojson(indent=99) }}",
+        "{{ messages | map('method split') | list }}",
+        "{{ messages | map('nothing') | list }}",
+        "{{ messages | select('nothing') | list }}",
+        "{{ messages | dictsort }}",
         "{{ messages | map(attribute='__class__') | list }}",
         "{{ messages | selectattr('__class__') | list | string | length // 0 }}",
     ],
