@@ -14,22 +14,22 @@ from flowllm.core.record import record
 from flowllm.text.strict_json import InvalidJson, loads
 from flowllm.text.writing import as_json
 
-Way = Literal["object", "several", "named", "functions"]
+Way = Literal["json", "functions"]
 
 
 @record
 class Calls:
     """How calls stand in the text: from ``open`` to ``close`` (empty: to the end of the answer).
 
-    ``object``: one JSON object with a name and arguments. ``several``: a list of them, or some with semicolons
-    between. ``named``: a name, ``mark`` and arguments, again and again. ``functions``: ``<function=NAME>`` around
-    JSON. ``first``: without ``open``, an answer that begins with a brace may be one whole call.
+    ``json``: an object with a name and arguments, a list of them, or some with semicolons or commas between; where
+    there is a ``mark``, also a name, the mark and arguments, again and again. ``functions``: ``<function=NAME>``
+    around JSON. ``first``: without ``open``, an answer that begins with a brace may be one whole call.
     """
 
     name: str
     open: str
     close: str = ""
-    way: Way = "object"
+    way: Way = "json"
     mark: str = ""
     first: bool = False
 
@@ -43,14 +43,14 @@ class Thinking:
 
 
 CALLS: tuple[tuple[str, Calls], ...] = (
-    ("[TOOL_CALLS]", Calls("mistral", "[TOOL_CALLS]", way="several", mark="[ARGS]")),
-    ("<|tool_call|>", Calls("granite", "<|tool_call|>", way="several")),
+    ("[TOOL_CALLS]", Calls("mistral", "[TOOL_CALLS]", mark="[ARGS]")),
+    ("<|tool_call|>", Calls("granite", "<|tool_call|>")),
     ("<tool_call>", Calls("hermes", "<tool_call>", "</tool_call>")),
     ("<function=", Calls("functions", "<function=", "</function>", way="functions")),
-    ("<|python_tag|>", Calls("llama3", "<|python_tag|>", way="several", first=True)),
-    ('"parameters": dictionary', Calls("llama3", "<|python_tag|>", way="several", first=True)),
-    ("<|start_header_id|>ipython", Calls("llama3", "<|python_tag|>", way="several", first=True)),
-    ("functools[", Calls("phi", "functools", way="several")),
+    ("<|python_tag|>", Calls("llama3", "<|python_tag|>", first=True)),
+    ('"parameters": dictionary', Calls("llama3", "<|python_tag|>", first=True)),
+    ("<|start_header_id|>ipython", Calls("llama3", "<|python_tag|>", first=True)),
+    ("functools[", Calls("phi", "functools")),
 )
 """What is looked for in a chat template, in this order, and what it says of the model's calls."""
 
@@ -208,8 +208,6 @@ def _calls(calls: Calls, text: str) -> list[tuple[str, str]] | None:
             return [_named(name, loads(arguments))]
         if calls.mark and not text.lstrip().startswith(("[", "{")):
             return list(_by_name(text, calls.mark))
-        if calls.way == "object":
-            return [_one(loads(text))]
         return [_one(value) for value in _values(text)]
     except (InvalidJson, JSONDecodeError, ValueError, RecursionError):
         return None

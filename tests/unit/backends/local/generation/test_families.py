@@ -49,6 +49,7 @@ CASES = [
     ("hermes", "<tool_call>{broken</tool_call> on", ("<tool_call>{broken</tool_call> on", "", [])),
     ("hermes", f"<tool_call><tool_call>{ONE}</tool_call>", ("<tool_call>", "", [CITY])),
     *(("hermes", text, (text, "", [])) for text in map("<tool_call>{}</tool_call>".format, NONE)),
+    ("hermes", f"<tool_call>[{ONE}, {TWO}]</tool_call>", ("", "", [CITY, TIME])),
     ("hermes", f"<tool_call>{ONE}", ("", "", [CITY])),
     ("hermes", '<tool_call>{"name": "weather", "argum', ('<tool_call>{"name": "weather", "argum', "", [])),
     ("hermes", f'<tool_call>{{"name": "weather", "arguments": {QUOTED}}}</tool_call>', ("", "", [CITY])),
