@@ -294,10 +294,12 @@ async def test_a_compressed_answer_about_a_prediction_is_read():
 
 async def test_an_answer_about_a_prediction_has_the_limit_of_all_answers():
     server = Server().on(PREDICTIONS, prediction("starting"))
-    server.on(ASKED_AT, prediction("succeeded", output="a" * 5000))
+    body = Came(b'{"output": "', *[b"a" * 100] * 100)
+    server.on(ASKED_AT, lambda: httpx.Response(200, stream=body))
     with pytest.raises(ProviderFailure) as caught:
         await server.deltas(stream=False, limits=Limits(body=1000))
     assert (caught.value.code, server.methods) == ("body_too_large", ["POST", "GET"])
+    assert (body.told, body.closed) == (11, True)
 
 
 async def test_an_answer_about_a_prediction_that_stands_still_is_not_waited_for():
@@ -310,13 +312,15 @@ async def test_an_answer_about_a_prediction_that_stands_still_is_not_waited_for(
 
 
 class Came(httpx.AsyncByteStream):
-    """A body as it is on the line; it knows whether it was closed."""
+    """A body as it is on the line; it knows how many pieces were read, and whether it was closed."""
 
-    def __init__(self, data):
-        self._data, self.closed = data, False
+    def __init__(self, *pieces):
+        self._pieces, self.told, self.closed = pieces, 0, False
 
     async def __aiter__(self):
-        yield self._data
+        for piece in self._pieces:
+            self.told += 1
+            yield piece
 
     async def aclose(self):
         self.closed = True

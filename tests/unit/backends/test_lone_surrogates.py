@@ -135,6 +135,14 @@ def test_a_thought_that_is_signed_is_at_its_end():
     assert [(thought.text, thought.signature) for thought in reply.thoughts] == [("a\ufffd", "S"), ("\ufffd", "T")]
 
 
+def test_halves_of_two_thoughts_are_not_joined():
+    decoder = messages("openai_responses")
+    pieces = [event("response.reasoning_text.delta", output_index=place, item_id=name, delta=text)
+              for place, name, text in ((0, "r1", "a" + HIGH), (1, "r2", LOW + "b"))]  # fmt: skip
+    reply = fold(delta for frame in pieces for delta in decoder.feed(frame))
+    assert [(thought.id, thought.text) for thought in reply.thoughts] == [("r1", "a\ufffd"), ("r2", "\ufffdb")]
+
+
 def messages(wire="anthropic_messages", model="acme/m"):
     found = find_wire(wire, ProviderCard("acme", "https://a.example", {"chat": wire}))
     return found.decoder(Chat(model, (Message("user", (Said("hi"),)),), stream=True))
@@ -202,8 +210,8 @@ def test_the_end_mark_may_follow_a_half():
 def test_a_body_with_halves_is_read():
     decoder = CompletionDecoder()
     body = {"choices": [{"message": {"content": "a" + HIGH}, "finish_reason": "stop"}]}
-    deltas = decoder.feed(Frame(json.dumps(body).encode(), whole=True))
-    assert fold([*deltas, *decoder.finish()]).text == "a\ufffd"
+    deltas = [*decoder.feed(Frame(json.dumps(body).encode(), whole=True)), *decoder.finish()]
+    assert [delta for delta in deltas if isinstance(delta, Text)] == [Text("a\ufffd")]
 
 
 @pytest.mark.parametrize(

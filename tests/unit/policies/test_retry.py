@@ -194,16 +194,22 @@ async def test_vectors_that_came_are_not_asked_for_again(world):
 async def test_attempts_are_counted_anew_for_texts_that_are_left(world):
     steps = [[*embedding(number), failing()] for number in (1.0, 2.0, 3.0)]
     sent, failure = await embedded(world, *steps, [failing()], attempts=2)
-    assert sent == ["abcd", "bcd", "cd", "d", "d"][: len(sent)]
-    assert (len(sent), failure.attempts[-1]) == (4, "attempt 4: overloaded")
-    sent, failure = await embedded(world, steps[0], [failing()], attempts=2)
-    assert sent == ["abcd", "bcd"]
+    assert (sent, failure.attempts[-1]) == (["abcd", "bcd", "cd", "d"], "attempt 4: overloaded")
+    world = World()
+    sent, failure = await embedded(world, steps[0], [failing()], attempts=3)
+    assert (sent, failure.attempts[-1]) == (["abcd", "bcd", "bcd"], "attempt 3: overloaded")
 
 
-async def test_vectors_that_all_came_before_a_failure_begin_anew(world):
-    sent, deltas = await embedded(world, [Vectors([[9.0]] * 4), failing()], [*embedding(1.0, 2.0, 3.0, 4.0)])
-    assert sent == ["abcd", "abcd"]
-    assert fold(deltas).vectors == [[1.0], [2.0], [3.0], [4.0]]
+@pytest.mark.parametrize(
+    ("before", "sent"),
+    [([], ["abcd", "abcd"]), ([[*embedding(9.0), failing()]], ["abcd", "bcd", "abcd"])],
+    ids=["at_once", "rest"],
+)
+async def test_vectors_that_all_came_before_a_failure_begin_anew(world, before, sent):
+    all_came = [*embedding(*[9.0] * len(sent[-2])), failing()]
+    found, deltas = await embedded(world, *before, all_came, embedding(1.0, 2.0, 3.0, 4.0))
+    assert (found, fold(deltas).vectors) == (sent, [[1.0], [2.0], [3.0], [4.0]])
+    assert fold(deltas).usage == Usage(1)
 
 
 async def test_a_cost_that_one_attempt_does_not_tell_is_unknown(world):
