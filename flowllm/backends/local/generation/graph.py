@@ -12,7 +12,10 @@ from flowllm.core.errors import SetupError
 from flowllm.core.record import record
 
 _PAST = re.compile(r"past_key_values\.(\d{1,4})\.(key|value)")
-_KNOWN = frozenset({"input_ids", "attention_mask", "position_ids"})
+KEEP = "num_logits_to_keep"
+"""Asks for the logits after so many last tokens alone."""
+
+_KNOWN = frozenset({"input_ids", "attention_mask", "position_ids", KEEP})
 _KINDS = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(int64)": "int64", "tensor(int32)": "int32"}
 SHARING = "GroupQueryAttention"
 
@@ -22,6 +25,8 @@ class Decoder:
     """A session's ports. ``past`` and ``present`` are names in the same order; sizes are counts.
 
     ``whole`` and ``halves`` are numpy's names of the types of tokens and of the past; ``counts`` that of logits.
+    ``keep`` is the shape of the number that asks for the logits after the last token alone, None where there is none;
+    ``last`` says that those alone come, asked for or not.
     ``device`` and ``index`` are where buffers live, in ONNX Runtime's words.
     """
 
@@ -39,6 +44,8 @@ class Decoder:
     shared: bool
     device: str = "cpu"
     index: int = 0
+    keep: tuple[int, ...] | None = None
+    last: bool = False
 
 
 def read_decoder(session: Any, operators: Collection[str], device: str = "cpu", index: int = 0) -> Decoder:
@@ -71,6 +78,8 @@ def read_decoder(session: Any, operators: Collection[str], device: str = "cpu", 
         SHARING in operators,
         device,
         index,
+        None if KEEP not in taken else (1,) * len(taken[KEEP].shape),
+        KEEP in taken or given["logits"].shape[1] == 1,
     )
 
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from flowllm.backends.local.generation.graph import Decoder
+from flowllm.backends.local.generation.graph import KEEP, Decoder
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -138,6 +138,8 @@ def _grown(decoder: Decoder, ids: "NDArray[Any]", past: _Past) -> "tuple[NDArray
         feeds["attention_mask"] = (np.arange(total) >= (past.wide - lengths)[:, None]).astype(kind)
     if decoder.positions:
         feeds["position_ids"] = (lengths[:, None] + np.arange(count)).astype(kind)
+    if decoder.keep is not None:
+        feeds[KEEP] = np.ones(decoder.keep, np.int64)
     logits, *arrays = decoder.session.run(["logits", *decoder.present], feeds)
     return logits.astype(np.float32, copy=False), _Past(arrays, [length + count for length in past.lengths])
 

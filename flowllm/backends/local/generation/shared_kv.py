@@ -6,7 +6,7 @@ A prompt is read into its row while the others are written on, for the rows of a
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from flowllm.backends.local.generation.graph import Decoder
+from flowllm.backends.local.generation.graph import KEEP, Decoder
 from flowllm.backends.local.generation.kv import Cache, GrownCache, SingleCache, Stepped
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ class SharedCache:
         """The rows that a step is bound for; 0 where something else is."""
         self._feeds: dict[str, NDArray[Any]] = {}
         self._logits: NDArray[Any] | None = None
+        self._one: NDArray[Any] | None = None
 
     def begin(self, row: int, most: int) -> None:
         """As `Cache`; room is made when it is needed."""
@@ -149,7 +150,10 @@ class SharedCache:
         self._binding.bind_cpu_input("input_ids", feeds["input_ids"])
         if self._decoder.positions:
             self._binding.bind_cpu_input("position_ids", feeds["position_ids"])
-        shape = (rows, count, self._decoder.vocabulary)
+        if self._decoder.keep is not None:
+            self._one = np.ones(self._decoder.keep, np.int64)
+            self._binding.bind_cpu_input(KEEP, self._one)
+        shape = (rows, 1 if self._decoder.last else count, self._decoder.vocabulary)
         if self._logits is None or self._logits.shape != shape:
             self._logits = np.empty(shape, self._decoder.counts)
             self._binding.bind_output("logits", "cpu", 0, self._logits.dtype, shape, self._logits.ctypes.data)

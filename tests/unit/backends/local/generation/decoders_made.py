@@ -121,10 +121,14 @@ def greedy(shape: Shape, prompt: Sequence[int], count: int) -> list[int]:
 
 
 class _Graph:
-    """``half``: past, present and logits are of half precision, as in files of fp16; the rest is not."""
+    """``half``: past, present and logits are of half precision, as in files of fp16; the rest is not.
 
-    def __init__(self, shape: Shape, seed: int, *, half: bool = False) -> None:
+    ``keep``: the graph takes how many last tokens' logits are wanted.
+    """
+
+    def __init__(self, shape: Shape, seed: int, *, half: bool = False, keep: bool = False) -> None:
         self.shape = shape
+        self.keep = keep
         self.kind = TensorProto.FLOAT16 if half else FLOAT
         self.nodes: list[onnx.NodeProto] = []
         self.constants: list[onnx.TensorProto] = []
@@ -171,11 +175,15 @@ class _Graph:
         return self("Add", hidden, self("MatMul", mixed, f"down{layer}"))
 
     def finish(self, hidden: str, path: Path, positions: bool) -> Path:
+        if self.keep:
+            wanted = self("Unsqueeze", self("Neg", "num_logits_to_keep"), self.numbers(0))
+            hidden = self("Slice", hidden, wanted, self.numbers(1 << 60), self.numbers(1))
         logits = self("MatMul", self.norm(hidden, "last_norm"), "head")
         self.cast(logits, self.kind, "logits")
         shape, info = self.shape, helper.make_tensor_value_info
         inputs = [info("input_ids", INT64, ["batch", "sequence"]), info("attention_mask", INT64, ["batch", "total"])]
         inputs += [info("position_ids", INT64, ["batch", "sequence"])] if positions else []
+        inputs += [info("num_logits_to_keep", INT64, [])] if self.keep else []
         outputs = [info("logits", self.kind, ["batch", "sequence", shape.vocabulary])]
         for layer in range(shape.layers):
             for half in ("key", "value"):
@@ -189,9 +197,11 @@ class _Graph:
         return path
 
 
-def concat(path: Path, shape: Shape = LLAMA, seed: int = 0, *, positions: bool = True, half: bool = False) -> Path:
+def concat(
+    path: Path, shape: Shape = LLAMA, seed: int = 0, *, positions: bool = True, half: bool = False, keep: bool = False
+) -> Path:
     """The graph as optimum writes it; without ``positions`` it counts them from the length of the mask."""
-    g = _Graph(shape, seed, half=half)
+    g = _Graph(shape, seed, half=half, keep=keep)
     total = g("Gather", g("Shape", "attention_mask"), g.scalar(1, np.int64))
     count = g("Gather", g("Shape", "input_ids"), g.scalar(1, np.int64))
     places = g("Range", g("Sub", total, count), total, g.scalar(1, np.int64))
@@ -239,9 +249,11 @@ def _attention(g: _Graph, inner: str, layer: int, seen: str, turned: list[str]) 
     return g("Reshape", mixed, g.numbers(0, 0, shape.width))
 
 
-def shared(path: Path, shape: Shape = LLAMA, seed: int = 0, *, positions: bool = False, half: bool = False) -> Path:
+def shared(
+    path: Path, shape: Shape = LLAMA, seed: int = 0, *, positions: bool = False, half: bool = False, keep: bool = False
+) -> Path:
     """The graph as the builder writes it."""
-    g = _Graph(shape, seed, half=half)
+    g = _Graph(shape, seed, half=half, keep=keep)
     cosine, sine = g.cast("cosine", g.kind), g.cast("sine", g.kind)
     summed = g("ReduceSum", "attention_mask", g.numbers(1), keepdims=0)
     lengths = g.cast(g("Sub", summed, g.scalar(1, np.int64)), INT32)

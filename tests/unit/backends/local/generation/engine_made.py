@@ -21,7 +21,9 @@ WAYS = {
     "shared with positions": ("shared", {"positions": True}),
     "shared on a device": ("shared", {}),
     "shared in halves": ("shared", {"half": True}),
+    "shared, last logits": ("shared", {"keep": True}),
     "concat": ("concat", {}),
+    "concat, last logits": ("concat", {"keep": True}),
     "concat in halves": ("concat", {"half": True}),
     "concat without positions": ("concat", {"positions": False}),
 }

@@ -31,7 +31,8 @@ def test_ports_are_told_by_their_names(tmp_path, shape, way):
     assert (found.heads, found.size, found.vocabulary) == (shape.kv_heads, shape.head, shape.vocabulary)
     assert len(found.past) == len(found.present) == 2 * shape.layers
     assert found.shared is way.startswith("shared")
-    assert found.positions is (way in ("concat", "concat in halves", "shared with positions"))
+    assert found.positions is (way in ("concat", "concat in halves", "concat, last logits", "shared with positions"))
+    assert found.keep == (() if way.endswith("last logits") else None)
     kind = "float16" if way.endswith("halves") else "float32"
     assert (found.whole, found.halves, found.counts, found.masked) == ("int64", kind, kind, True)
 
@@ -41,6 +42,11 @@ def test_layers_are_in_the_order_of_their_numbers():
     assert [name.split(".")[1] for name in found.past] == ["0", "0", "2", "2", "10", "10"]
     assert [name.split(".")[2] for name in found.present] == ["key", "value"] * 3
     assert found.shared
+
+
+def test_a_graph_that_gives_the_last_logits_alone():
+    assert read_decoder(session(outputs=[port("logits", shape=("b", 1, 64))]), ()).last
+    assert not read_decoder(session(), ()).last
 
 
 def test_halves_of_a_smaller_type():
