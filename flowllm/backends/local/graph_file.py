@@ -9,6 +9,7 @@ import mmap
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 from flowllm.core.errors import SetupError
@@ -60,12 +61,19 @@ class _Found:
 
 
 def read_graph(path: Path) -> GraphFile:
-    """Read the file; `SetupError` where it is broken or not there."""
+    """Read the file, once as long as it does not change; `SetupError` where it is broken or not there."""
+    try:
+        facts = path.stat()
+    except FileNotFoundError:
+        raise SetupError("missing_model_file", f"there is no {path}") from None
+    return _read(path, facts.st_mtime_ns, facts.st_size)
+
+
+@lru_cache(maxsize=64)
+def _read(path: Path, changed: int, size: int) -> GraphFile:
     try:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             found = _model(_Bytes(data, 0, len(data)))
-    except FileNotFoundError:
-        raise SetupError("missing_model_file", f"there is no {path}") from None
     except (ValueError, OSError, UnicodeDecodeError) as error:
         raise broken(path, str(error)) from None
     # Old files list their weights among the inputs.

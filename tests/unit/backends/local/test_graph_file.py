@@ -134,3 +134,11 @@ def test_any_bytes_are_read_or_told(tmp_path_factory, content):
     path.write_bytes(content)
     with pytest.raises(SetupError):
         read_graph(path)
+
+
+def test_a_changed_file_is_read_anew(tmp_path, encoder_file):
+    path = tmp_path / "model.onnx"
+    path.write_bytes(encoder_file.read_bytes())
+    assert read_graph(path) is read_graph(path)
+    onnx.save(Encoder(labels=2).graph(), path)
+    assert [port.name for port in read_graph(path).outputs] == ["logits"]
