@@ -236,6 +236,20 @@ def test_every_wire_joins_halves(wire, frame):
     assert "".join(delta.text for delta in deltas if isinstance(delta, Text)) == "a😀b"
 
 
+@pytest.mark.parametrize(
+    "data",
+    [
+        rb'"\ud83d"' * (lone_surrogates.MOST + 1),
+        rb"\ud83d" * (lone_surrogates.MOST + 1),
+        rb'"\ud83d"' + b"a" * lone_surrogates.LONGEST,
+    ],
+    ids=["many", "run", "long"],
+)
+def test_more_than_an_answer_has_is_not_marked(data):
+    assert lone_surrogates.marked(data) is None
+    assert lone_surrogates.marked(data[:60]) is not None
+
+
 @pytest.mark.parametrize("data", [rb'{"a": "\ud83d"', rb'{"a": "\u12"}', rb'{"a": "\ud83d", "b": NaN}'])
 def test_what_is_no_json_stays_refused(data):
     with pytest.raises(ProviderFailure, match="is no JSON") as caught:
