@@ -24,7 +24,7 @@ from flowllm.core.origin import Origin
 from flowllm.core.placeholders import filled
 from flowllm.core.prices import Hours, Multiplier, Prices, Rate, per_million
 from flowllm.core.secrets import MAKERS
-from flowllm.text.misfits import Misfit, Part, Steps, misfits
+from flowllm.text.misfits import Misfit, Part, Steps, example_of, misfits
 
 VERSION = "api_version"
 """The setting that chooses among the versions of a file."""
@@ -36,7 +36,9 @@ Place = Callable[[Steps, Part], Origin]
 """Where the key or the value stands that steps lead to."""
 
 _FILE = "a provider file"
+_WHOLE = "{base_url: https://api.acme.example/v1, wire: {chat: openai_chat}, auth: {scheme: bearer, env: ACME_API_KEY}}"
 _EXAMPLES = {
+    "": _WHOLE,
     "base_url": "https://api.acme.example/v1",
     "base_url_env": "ACME_BASE_URL",
     "wire": "{chat: openai_chat}",
@@ -49,13 +51,36 @@ _EXAMPLES = {
     "checked": "2026-11-22",
     "features": "{chat: {tools: true, images: false}}",
     "limits": "{texts: {value: 96, source: https://docs.acme.example/limits}}",
+    "limits.*": "{value: 96, source: https://docs.acme.example/limits}",
+    "value": "96",
+    "source": "https://docs.acme.example/limits",
     "endpoints": "{models: /models}",
+    "endpoints.models": "/models",
+    "endpoints.*": "/files",
+    "headers": '{X-Acme-Version: "2"}',
+    "query": '{v: "2"}',
+    "token_url": "https://iam.acme.example/token",
     "versions": "{2024-10-21: {features: {chat: {json_schema: true}}}}",
     "auth": "{scheme: bearer, env: ACME_API_KEY}",
     "env": "ACME_API_KEY",
     "models": "{acme-large: {context: 131072}}",
     "context": "131072",
     "output": "8192",
+    "price.output": "4.80",
+    "price.reasoning": "4.80",
+    "price.*": "1.20",
+    "models.*": "{context: 131072}",
+    "versions.*": "{quirks: {structured: json_object}}",
+    "features.*": "{tools: true}",
+    "settings.*": "eu-west-1",
+    "wire.*": "openai_chat",
+    "rates": "[{item: input, amount: '0.0000024'}]",
+    "multipliers": "[{factor: 1.1, region: eu}]",
+    "hours": "[{start: '16:30', end: '00:30', rates: []}]",
+    "item": "input",
+    "amount": "'0.0000024'",
+    "factor": "1.1",
+    "region": "eu",
     "supports": "[tools, json_schema]",
     "price": "{input: 1.20, output: 4.80}",
     "prices": "{rates: [{item: input, above: 200000, amount: '0.0000024'}]}",
@@ -71,6 +96,9 @@ _EXAMPLES = {
 
 _CODE_KEYS = frozenset({"_target_", "_partial_", "_args_", "_convert_", "_recursive_", "hydra", "defaults"})
 _SECRET = re.compile("|".join((*MAKERS, r"(?i:bearer)\s+[\w.-]{16,}")))
+_VARIABLE = re.compile(r"\$\{oc\.env:\s*([A-Za-z][A-Za-z0-9_]*)")
+_FILLED = frozenset({"headers", "query", "origins", "endpoints", "quirks", "models"})
+"""Parts of a file whose texts may name settings."""
 _SECRET_NAMES = re.compile(r"(?i)^(x-|x-goog-)?(authorization|api[-_]?key|key|token|secret|password)$")
 
 
@@ -99,7 +127,8 @@ def card_of(
     entry, version = _of_version(entry, variables)
     said, refused = _said(entry, variables)
     settings = settle(entry, variables, said)
-    problems = [problem(misfit, name, at) for misfit in (*_quirks(entry, check_quirks), *settings.misfits)]
+    wrong = (*_quirks(entry, check_quirks), *settings.misfits, *unsendable(entry))
+    problems = [problem(misfit, name, at) for misfit in wrong]
     if entry.name not in ("", name):
         message = f"the file of `{name}` calls itself `{entry.name}`"
         problems.append(Problem("bad_value", message, "name", at(("name",), "value"), hint=f"name: {name}"))
@@ -259,10 +288,23 @@ def _refused(data: Any, way: Steps, at: Place) -> Iterator[Problem]:
         for position, value in enumerate(data):
             yield from _refused(value, (*way, position), at)
     elif isinstance(data, str) and "${" in data:
-        message, hint = "`${` is not allowed in a provider file", "write the value itself, or base_url_env: NAME"
+        message, hint = "`${` is not allowed in a provider file", _instead_of_variable(data, way)
         yield Problem("untrusted_resolver", message, words_of(way), at(way, "value"), hint)
     elif isinstance(data, str) and _SECRET.search(data):
         yield _secret(way, at)
+
+
+def _instead_of_variable(text: str, way: Steps) -> str:
+    """How a file takes a value of the environment: as the server, or as a setting that texts name."""
+    first = way[0] if way else ""
+    found = _VARIABLE.search(text)
+    name = found[1] if found else "ACME_REGION"
+    if first == "base_url":
+        return f"base_url_env: {name}"
+    if first not in _FILLED:
+        return f"{way[-1]}: {example_of(way, _EXAMPLES) or 'word'}" if way else "write the value itself"
+    key = "" if isinstance(way[-1], int) else f"{way[-1]}: "
+    return f"settings: {{{name.lower()}: {{env: {name}}}}}, then: {key}'{{{name.lower()}}}'"
 
 
 def _secret(way: Steps, at: Place) -> Problem:

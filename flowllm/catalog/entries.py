@@ -13,7 +13,9 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from flowllm.core.nearest import did_you_mean
 from flowllm.core.prices import TIME_OF_DAY, TOKENS, UNITS
+from flowllm.text.misfits import Unfit
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _NAME = r"^[a-z0-9][a-z0-9_.-]*$"
@@ -53,8 +55,9 @@ def _decimal(value: Any) -> Decimal:
 
 def _item(word: str) -> str:
     if word not in TOKENS and word not in UNITS:
-        message = f"`{word[:20]}` is not billed; items are {', '.join((*TOKENS, *UNITS))}"
-        raise ValueError(message)
+        items = (*TOKENS, *UNITS)
+        message = f"`{word[:20]}` is not billed"
+        raise Unfit(message, did_you_mean(word, items, f"known here: {', '.join(items)}"))
     return word
 
 
@@ -75,7 +78,7 @@ def _token_url(url: str) -> str:
     parts = urlsplit(http_url(url))
     if parts.scheme == "http" and parts.hostname not in ("localhost", "127.0.0.1", "::1"):
         message = "a token_url starts with https://, but for a server on this machine"
-        raise ValueError(message)
+        raise Unfit(message, f"token_url: https://{parts.netloc}{parts.path}")
     return url.rstrip("/")
 
 
@@ -114,15 +117,29 @@ def _text(value: Any) -> Any:
     return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
+def _day(value: Any) -> Any:
+    """A number is no day, though it could count seconds."""
+    if isinstance(value, str | date) or value is None:
+        return value
+    message = f"a day is written 2026-11-22, not `{str(value)[:20]}`"
+    raise ValueError(message)
+
+
 Task = Literal["chat", "embed", "rerank"]
 Feature = Literal[
     "streaming", "tools", "parallel_tools", "json_schema", "images", "reasoning", "caching", "citations", "dimensions"
 ]
+Capability = Literal[
+    "tools", "json_schema", "images", "reasoning", "caching", "citations", "dimensions", "pdf", "audio_input",
+    "audio_output", "video_input", "web_search", "computer_use", "tool_choice", "forced_tools", "parallel_tools",
+    "tool_search", "system_messages", "prefill", "sampling", "streaming", "url_context", "image_size",
+]  # fmt: skip
 Limit = Literal["body_bytes", "image_bytes", "images", "texts", "documents"]
 Endpoint = Literal[
     "models", "count_tokens", "responses", "completions", "images", "speech", "transcriptions", "moderations", "files",
     "batches", "fine_tuning", "caches", "ocr", "tokenize",
 ]  # fmt: skip
+Day = Annotated[date | None, BeforeValidator(_day)]
 Price = Annotated[Decimal, BeforeValidator(_decimal)]
 Item = Annotated[str, AfterValidator(_item)]
 Variables = Annotated[tuple[Annotated[str, AfterValidator(_variable)], ...], BeforeValidator(_names)]
@@ -195,11 +212,11 @@ class ModelEntry(_Strict):
 
     context: int | None = Field(None, gt=0)
     output: int | None = Field(None, gt=0)
-    supports: frozenset[str] | None = None
+    supports: frozenset[Capability] | None = None
     price: PriceEntry | None = None
     prices: PricesEntry | None = None
     tasks: frozenset[Task] = frozenset({"chat"})
-    checked: Any = None
+    checked: Day = None
     source: str = ""
     tokenizer: str = ""
     quirks: Mapping[str, Any] = {}
@@ -226,7 +243,7 @@ class AuthEntry(_Strict):
     def _service_of_aws(self) -> Self:
         if (self.scheme == "aws") != bool(self.service):
             message = "the scheme aws, and no other, needs a `service`"
-            raise ValueError(message)
+            raise Unfit(message, "remove `service`" if self.service else "service: bedrock")
         return self
 
 
@@ -246,10 +263,10 @@ class SettingEntry(_Strict):
     def _one_way(self) -> Self:
         if self.switch and (self.env or self.default is None):
             message = "a setting with a `switch` needs a `default` and takes no `env`"
-            raise ValueError(message)
+            raise Unfit(message, "remove `env`" if self.env else "default: eu-west-1")
         if self.cases and not self.switch:
             message = "`cases` of a setting need a `switch`"
-            raise ValueError(message)
+            raise Unfit(message, "switch: region")
         return self
 
     @model_validator(mode="before")
@@ -264,6 +281,14 @@ class LimitEntry(_Strict):
 
     value: int = Field(gt=0)
     source: Annotated[str, AfterValidator(_page)]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _told_by_a_page(cls, data: Any) -> Any:
+        if type(data) is int:
+            message = "a limit is told with the page that says so"
+            raise Unfit(message, f"{{value: {data}, source: https://docs.acme.example/limits}}")
+        return data
 
 
 class VersionEntry(_Strict):
@@ -295,7 +320,7 @@ class ProviderEntry(_Strict):
     docs: Annotated[str, AfterValidator(_page)] = ""
     status: Annotated[str, AfterValidator(_page)] = ""
     pricing: Annotated[str, AfterValidator(_page)] = ""
-    checked: date | None = None
+    checked: Day = None
     features: Mapping[Task, Mapping[Feature, bool]] = {}
     limits: Mapping[Limit, LimitEntry] = {}
     endpoints: Mapping[Endpoint, Annotated[str, AfterValidator(_place)]] = {}

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from flowllm.catalog.cards import CheckQuirks, card_of, merged, problem
+from flowllm.catalog.cards import CheckQuirks, Place, card_of, merged, problem
 from flowllm.catalog.settings import unread
 from flowllm.core.card import Catalog, ProviderCard
 from flowllm.core.errors import PipelineInvalid, Problem
@@ -66,9 +66,33 @@ def load_catalog(
         card = card_of(whole, name, Origin(str(path)), check_quirks, variables, at)
         if over and (found := list(unread(data, over, whole))):
             raise PipelineInvalid(problem(misfit, name, at or (lambda steps, part: card.origin)) for misfit in found)
+        if card.registry and not paths.are_known(card.registry):
+            raise PipelineInvalid([_unknown_registry(card, paths, at)])
         return card
 
-    return Catalog(_Cards(paths, make))
+    cards = _Cards(paths, make)
+    _check_said(words, cards)
+    return Catalog(cards)
+
+
+def _check_said(words: Iterable[str], cards: Mapping[str, ProviderCard]) -> None:
+    """Make each card that something was said over: what cannot be said is told, whether or not it is asked for."""
+    problems: list[Problem] = []
+    for name in words:
+        try:
+            _ = cards[name]
+        except PipelineInvalid as error:
+            problems += error.problems
+    if problems:
+        raise PipelineInvalid(problems)
+
+
+def _unknown_registry(card: ProviderCard, paths: "_Files", at: Place | None) -> Problem:
+    names = paths.with_models()
+    hint = did_you_mean(card.registry, names, f"known here: {', '.join(sorted(names))}")
+    message = f"nothing is known of models of `{card.registry}`"
+    origin = at(("registry",), "value") if at else card.origin
+    return Problem("bad_value", message, f"{card.name}.registry", origin, hint)
 
 
 def _unknown_provider(name: str, known: Mapping[str, Any], origin: Origin = UNKNOWN) -> Problem:
@@ -106,6 +130,7 @@ class _Files(Mapping[str, Path]):
 
     def __init__(self, folders: Iterable[Path]) -> None:
         self._folders = iter(folders)
+        self._seen: list[Path] = []
         self._paths: dict[str, Path] = {}
         self._lock = threading.RLock()
 
@@ -114,7 +139,16 @@ class _Files(Mapping[str, Path]):
         folder = next(self._folders, None)
         for path in sorted(folder.glob("*.yaml")) if folder and folder.is_dir() else ():
             self._paths.setdefault(path.stem, path)
+        self._seen += [folder] if folder else []
         return folder is not None
+
+    def are_known(self, name: str) -> bool:
+        """Whether there can be models of a provider: it has a file, or its models have one."""
+        return name in self or any((folder / "models" / f"{name}.json").is_file() for folder in self._seen)
+
+    def with_models(self) -> set[str]:
+        """The names of which `are_known` is true."""
+        return {*self, *(path.stem for folder in self._seen for path in (folder / "models").glob("*.json"))}
 
     def __getitem__(self, name: str) -> Path:
         with self._lock:

@@ -87,7 +87,8 @@ def provider_settings(words: Iterable[str]) -> dict[str, dict[str, Any]]:
     for word in words:
         *way, last = _match(word)["key"].split(".")
         if not way:
-            raise bad_override(f"providers.{word}", "it names no setting", f"providers.{word}.base_url=...")
+            name = last or "openai"
+            raise bad_override(f"providers.{word}", "it names no setting", f"providers.{name}.base_url=https://...")
         here: Any = found
         for step in way:
             here = here.setdefault(step, {})

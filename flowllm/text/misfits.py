@@ -1,7 +1,7 @@
 """What pydantic refuses in data that users wrote, in their words: the part, what it must be, and a hint."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -26,10 +26,22 @@ _KINDS: Mapping[str, tuple[str, str]] = {
     "tuple": ("a list", "[word]"),
     "set": ("a list", "[word]"),
     "frozen_set": ("a list", "[word]"),
+    "date": ("a day", "2026-11-22"),
+    "date_from_datetime": ("a day", "2026-11-22"),
 }
 _BOUNDS = {"greater_than": ("gt", "above"), "greater_than_equal": ("ge", "at least"), "less_than": ("lt", "below")}
 _KEY = "[key]"
 _SECRET_LENGTH = 24
+_MANY = 12
+"""Words beyond which they are told in the hint and not in the sentence."""
+
+
+class Unfit(ValueError):
+    """What a validator of a pydantic model refuses, with the hint that mends it."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
 
 
 @record
@@ -46,7 +58,11 @@ class Misfit:
 def misfits(
     error: ValidationError, data: Any, model: type[BaseModel], what: str, examples: Mapping[str, str]
 ) -> Iterator[Misfit]:
-    """Every finding about ``data``, which ``what`` names; ``examples`` are values of fields for hints."""
+    """Every finding about ``data``, which ``what`` names; ``examples`` are values of fields for hints.
+
+    An example of ``outer.field`` goes before one of ``outer.*``, and that before one of ``field``; one of an empty
+    name is ``data`` as a whole.
+    """
     found: dict[Steps, list[Any]] = {}
     for detail in error.errors(include_url=False):
         found.setdefault(way_in(detail["loc"], str(detail["type"]), data), []).append(detail)
@@ -78,30 +94,50 @@ def way_in(location: Steps, kind: str, data: Any) -> Steps:
 def _misfit(steps: Steps, details: list[Any], model: type[BaseModel], what: str, examples: Mapping[str, str]) -> Misfit:
     detail = details[0]
     kind, name = str(detail["type"]), str(steps[-1]) if steps else what
-    owner = f"`{steps[-2]}`" if len(steps) > 1 else what
+    owner = f"`{_called(steps[:-1])}`" if len(steps) > 1 else what
     if steps[-1:] == (_KEY,):
         return _key(steps[:-1], detail, what)
     if kind == "extra_forbidden":
         return unknown_word(name, _fields(model, steps[:-1]), owner, steps)
     if kind == "missing":
-        return Misfit("missing_field", f"{owner} needs `{name}`", steps[:-1], f"{name}: {examples.get(name, '...')}")
-    message = str(detail["msg"])
+        hint = f"{name}: {example_of(steps, examples) or '...'}"
+        return Misfit("missing_field", f"{owner} needs `{name}`", steps[:-1], hint)
+    message, hint = str(detail["msg"]), _example(steps, details, examples)
     if kind == "value_error":
-        return Misfit("bad_value", message.removeprefix("Value error, "), steps, _example(name, details, examples))
+        refused = detail["ctx"]["error"]
+        hint = refused.hint if isinstance(refused, Unfit) and refused.hint else hint
+        return Misfit("bad_value", message.removeprefix("Value error, "), steps, hint)
     if kind == "too_short":
-        message = f"`{name}` needs at least {detail['ctx']['min_length']}"
-        return Misfit("bad_value", message, steps, _example(name, details, examples))
+        return Misfit("bad_value", f"`{_called(steps)}` needs at least {detail['ctx']['min_length']}", steps, hint)
+    if kind == "literal_error" and len(_expected(detail)) > _MANY:
+        word, owner = shortened(as_yaml(detail["input"])), _called([step for step in steps if isinstance(step, str)])
+        return Misfit("bad_value", f"`{word}` is no word of `{owner}`", steps, hint)
     wanted = " or ".join(dict.fromkeys(_wanted(one) for one in details))
-    said = f"`{name}`" if steps else what
-    return Misfit(
-        "bad_value", f"{said} is {wanted}{_instead(detail['input'])}", steps, _example(name, details, examples)
-    )
+    said = f"`{_called(steps)}`" if steps else what
+    return Misfit("bad_value", f"{said} is {wanted}{_instead(detail['input'])}", steps, hint)
+
+
+def _called(steps: Sequence[str | int]) -> str:
+    """The last word of the way, with the places in lists behind it: ``rates[0]``."""
+    last = next((place for place in range(len(steps) - 1, -1, -1) if isinstance(steps[place], str)), 0)
+    return str(steps[last]) + "".join(f"[{step}]" for step in steps[last + 1 :])
+
+
+def example_of(steps: Steps, examples: Mapping[str, str]) -> str:
+    """The example of what ``steps`` lead to."""
+    words = [str(step) for step in steps if isinstance(step, str)]
+    outer, name = ".".join(words[-2:-1]), ".".join(words[-1:])
+    found = (examples.get(key, "") for key in (f"{outer}.{name}", f"{outer}.*", name))
+    return next(filter(None, found), "")
 
 
 def _key(steps: Steps, detail: Any, what: str) -> Misfit:
     word, owner = str(steps[-1]), f"`{steps[-2]}`" if len(steps) > 1 else what
     if detail["type"] == "literal_error":
         return unknown_word(word, _expected(detail), owner, steps)
+    if isinstance(steps[-1], str):
+        hint = f"{re.sub('[^a-z0-9_]', '_', word.lower())}:" if detail["type"] == "string_pattern_mismatch" else ""
+        return Misfit("bad_key", f"the key `{word}` is {_wanted(detail)}", steps, hint, part="key")
     return Misfit("bad_key", f"key {word} is not a string; quote it", steps, f'"{word}":', part="key")
 
 
@@ -130,14 +166,21 @@ def _instead(value: Any) -> str:
     return f", not `{shortened(as_yaml(value))}`"
 
 
-def _example(name: str, details: list[Any], examples: Mapping[str, str]) -> str:
-    detail = details[0]
+def _example(steps: Steps, details: list[Any], examples: Mapping[str, str]) -> str:
+    detail, known = details[0], example_of(steps, examples)
+    words = [str(step) for step in steps if isinstance(step, str)]
+    listed = bool(steps) and isinstance(steps[-1], int)
     if detail["type"] == "literal_error":
         expected = _expected(detail)
-        return did_you_mean(str(detail["input"]), expected, f"{name}: {expected[0]}")
-    known = _KINDS.get(str(detail["type"]).partition("_")[0])
-    example = examples.get(name) or (known[1] if known else "")
-    return f"{name}: {example}" if example else ""
+        otherwise = f"{words[-1]}: {f'[{expected[0]}]' if listed else expected[0]}"
+        if len(expected) > _MANY:
+            otherwise = f"known here: {', '.join(expected)}"
+        return did_you_mean(str(detail["input"]), expected, otherwise)
+    if not steps:
+        return known
+    kind = _KINDS.get(str(detail["type"]).partition("_")[0])
+    example = known or (kind[1] if kind and not listed else "")
+    return f"{as_yaml(words[-1])}: {example}" if example and words else ""
 
 
 def _expected(detail: Any) -> list[str]:

@@ -162,6 +162,16 @@ class Fills(Protocol):
         ...
 
 
+_EXAMPLES = {
+    "drop": "[seed]",
+    "errors": "{message: error.text}",
+    "finish": "{full: length}",
+    "rename": "{max_tokens: max_output}",
+    "usage": "{input: answer.tokens.read, output: answer.tokens.written}",
+}
+"""Values of quirks, for hints."""
+
+
 def check_quirks(
     wires: Iterable[str], quirks: Mapping[str, Any], settings: Iterable[str] | None = None
 ) -> Sequence[Misfit]:
@@ -187,11 +197,11 @@ def check_quirks(
         try:
             made = model.model_validate(own)
         except ValidationError as error:
-            found: Iterable[Misfit] = misfits(error, own, model, "quirks", {})
+            found: Iterable[Misfit] = misfits(error, own, model, "quirks", _EXAMPLES)
         else:
             found = made.misfits(settings) if settings is not None and isinstance(made, Fills) else ()
         problems += [replace(one, steps=("quirks", *one.steps)) for one in found]
-    return problems
+    return list(dict.fromkeys(problems))
 
 
 def wire_names() -> list[str]:

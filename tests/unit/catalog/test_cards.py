@@ -13,6 +13,7 @@ from flowllm.core.origin import Origin
 from flowllm.core.prices import Hours, Multiplier, Prices, Rate, in_millions
 from flowllm.core.request import Chat, Message, Text
 from flowllm.pricing.cost import pricing_of
+from tests.unit.catalog.faults import FAULTS
 
 ORIGIN = Origin("providers/acme.yaml")
 ACME = {"base_url": "https://api.acme.example/v1", "wire": {"chat": "openai_chat", "embed": "openai_embeddings"}}
@@ -37,13 +38,6 @@ def test_every_shipped_provider_loads():
         assert provider.name == name
         for model in provider.models.values():
             assert provider.free or model.prices is None or model.checked
-
-
-HOURS = "acme.models.m.prices.hours[0].start"
-
-
-def priced(**prices):
-    return {"models": {"m": {"prices": prices}}}
 
 
 def test_prices_are_exact():
@@ -78,60 +72,7 @@ def test_a_secret_is_the_name_of_a_variable(env):
     assert card({"auth": {"scheme": "bearer", "env": env}}).auth.env == ("ACME_KEY",)
 
 
-@pytest.mark.parametrize(
-    ("more", "code", "where"),
-    [
-        ({"_target_": "os.system"}, "untrusted_key", "_target_"),
-        ({"models": {"m": {"_target_": "x"}}}, "untrusted_key", "models.m._target_"),
-        ({"hydra": {}}, "untrusted_key", "hydra"),
-        ({"docs": "${oc.env:HOME}"}, "untrusted_resolver", "docs"),
-        ({"headers": {"authorization": "Bearer abc"}}, "literal_secret", "headers.authorization"),
-        ({"headers": {"X-Api-Key": "abc"}}, "literal_secret", "headers.X-Api-Key"),
-        ({"query": {"key": "abc"}}, "literal_secret", "query.key"),
-        ({"docs": "sk-abcdefghijklmnopqrstuv"}, "literal_secret", "docs"),
-        ({"auth": {"scheme": "bearer", "env": "sk-abcdefghijklmnopqrstuv"}}, "literal_secret", "auth.env"),
-        ({"auth": {"scheme": "bearer", "env": "not a name"}}, "bad_value", "acme.auth.env"),
-        ({"auth": {"scheme": "magic"}}, "bad_value", "acme.auth.scheme"),
-        ({"auth": {"scheme": "aws"}}, "bad_value", "acme.auth"),
-        ({"auth": {"scheme": "bearer", "service": "x"}}, "bad_value", "acme.auth"),
-        ({"auth": {"scheme": "aws", "service": "x"}}, "bad_value", "acme.auth"),
-        ({"auth": {"scheme": "ibm", "token_url": "x"}}, "bad_value", "acme.auth.token_url"),
-        ({"auth": {"scheme": "ibm", "token_url": "http://iam.example/t"}}, "bad_value", "acme.auth.token_url"),
-        ({"bse_url": "x"}, "unknown_field", "acme.bse_url"),
-        ({"base_url": "ftp://x"}, "bad_value", "acme.base_url"),
-        ({"base_url": "https://u:p@x.example"}, "bad_value", "acme.base_url"),
-        ({"base_url": "https://x.example/?key=1"}, "bad_value", "acme.base_url"),
-        ({"models": {"m": {"price": {"input": -1}}}}, "bad_value", "acme.models.m.price.input"),
-        ({"models": {"m": {"price": {"input": "nan"}}}}, "bad_value", "acme.models.m.price.input"),
-        ({"models": {"m": {"price": {"imput": 1}}}}, "unknown_field", "acme.models.m.price.imput"),
-        ({"quirks": {"max_tokens_name": "x"}}, "unknown_field", "acme.quirks.max_tokens_name"),
-        ({"quirks": {"stream_usage": "sometimes"}}, "bad_value", "acme.quirks.stream_usage"),
-        ({"models": {"m": {"quirks": {"dropp": ["seed"]}}}}, "unknown_field", "acme.models.m.quirks.dropp"),
-        ({"wire": {"chat": "morse"}, "quirks": {"drop": []}}, "bad_value", "acme.wire.chat"),
-        ({"wire": {"chat": "openai_chatt"}}, "bad_value", "acme.wire.chat"),
-        ({"wire": {"chatt": "openai_chat"}}, "unknown_field", "acme.wire.chatt"),
-        ({"models": {"m": {"price": {"input": "1..2"}}}}, "bad_value", "acme.models.m.price.input"),
-        (priced(rates=[{"item": "inputs", "amount": 1}]), "bad_value", "acme.models.m.prices.rates[0].item"),
-        (priced(rates=[{"item": "input", "amount": -1}]), "bad_value", "acme.models.m.prices.rates[0].amount"),
-        (priced(rates=[{"item": "input", "amount": 1, "at": 2}]), "unknown_field", "acme.models.m.prices.rates[0].at"),
-        (priced(multipliers=[{"factor": 2}]), "bad_value", "acme.models.m.prices.multipliers[0]"),
-        (priced(hours=[{"start": "1:00", "end": "02:00", "rates": []}]), "bad_value", HOURS),
-        (priced(hours=[{"start": 990, "end": "24:00", "rates": []}]), "bad_value", HOURS),
-        ({"name": "other"}, "bad_value", "name"),
-        ({"docs": "docs.acme.example"}, "bad_value", "acme.docs"),
-        ({"checked": "soon"}, "bad_value", "acme.checked"),
-        ({"features": {"chat": {"tool": True}}}, "unknown_field", "acme.features.chat.tool"),
-        ({"features": {"chat": {"tools": "maybe"}}}, "bad_value", "acme.features.chat.tools"),
-        ({"features": {"talk": {"tools": True}}}, "unknown_field", "acme.features.talk"),
-        ({"limits": {"texts": 96}}, "bad_value", "acme.limits.texts"),
-        ({"limits": {"texts": {"value": 96}}}, "missing_field", "acme.limits.texts"),
-        ({"endpoints": {"models": "models"}}, "bad_value", "acme.endpoints.models"),
-        ({"endpoints": {"models": "/{place}/models"}}, "bad_value", "acme.endpoints.models"),
-        ({"origins": ["https://{place}.acme.example"]}, "bad_value", "acme.origins"),
-        ({"versions": {"1": {"base_url": "https://x.example"}}}, "unknown_field", "acme.versions.1.base_url"),
-        ({"versions": {"1": {"quirks": {"dropp": []}}}}, "unknown_field", "acme.versions.1.quirks.dropp"),
-    ],
-)
+@pytest.mark.parametrize(("more", "code", "where"), FAULTS)
 def test_what_a_provider_file_must_not_hold(more, code, where):
     with pytest.raises(PipelineInvalid) as caught:
         card(more)
