@@ -39,11 +39,19 @@ add_extras() { # appends the locks of FLOWLLM_EXTRAS (separated by commas or bla
     set +f
 }
 
-refuse_conflicts() { # onnxruntime and onnxruntime-gpu write over each other's files
-    case " $wanted " in *' gpu '* | *' genai-gpu '*) ;; *) return ;; esac
-    for other in dev export genai local; do
-        case " $wanted " in *" $other "*) fail 2 "gpu and $other need two onnxruntimes, which exclude each other" ;; esac
+excludes() { # NAME OTHER...: ends where a wanted lock meets one that it cannot be installed with
+    chosen=$1
+    shift
+    case " $wanted " in *" $chosen "*) ;; *) return 0 ;; esac
+    for other in "$@"; do
+        case " $wanted " in *" $other "*) fail 2 "$chosen and $other exclude each other; install one of them" ;; esac
     done
+}
+
+refuse_conflicts() { # onnxruntime and onnxruntime-gpu write over each other's files; the lock of export has older packages
+    excludes gpu dev export genai local
+    excludes genai-gpu dev export genai local
+    excludes export dev count genai local
 }
 
 is_ready() { # true when .venv was completed here, by the interpreter asked for, and holds every wanted lock
@@ -157,7 +165,7 @@ build() { # .venv from nothing; an environment that had the development packages
     [ -w "$root" ] || fail 3 "$root is read-only, so .venv cannot be made; copy the checkout or use pip install"
     unset PIP_USER PIP_TARGET PIP_PREFIX PIP_REQUIRE_VIRTUALENV PYTHONHOME VIRTUAL_ENV
     case " $wanted " in
-        *' dev '* | *' gpu '* | *' genai-gpu '*) ;;
+        *' dev '* | *' gpu '* | *' genai-gpu '* | *' export '*) ;;
         *) [ ! -f "$stamp/dev.txt" ] || wanted="$wanted dev" ;;
     esac
     printf 'flowllm: setting up %s\n' "$venv" >&2
