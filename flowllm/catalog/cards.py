@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from pydantic import ValidationError
 
 from flowllm.catalog.entries import AuthEntry, ModelEntry, ProviderEntry, http_url
+from flowllm.catalog.proofs import unsendable
 from flowllm.catalog.settings import Settings, settle, value_of
 from flowllm.core.card import CHAT, Auth, ModelCard, ProviderCard
 from flowllm.core.errors import PipelineInvalid, Problem
