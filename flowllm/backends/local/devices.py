@@ -34,10 +34,11 @@ PROVIDERS = {
 """Words and the execution providers that they mean."""
 
 _LIBRARIES = {
-    "cuda": ("libcuda.so.1", "libcublasLt.so.13", "libcudnn.so.9"),
+    "cuda": ("libcuda.so.1", "libcublasLt.so.{cuda}", "libcudnn.so.9"),
     "tensorrt": ("libcuda.so.1", "libnvinfer.so.10", "libnvonnxparser.so.10"),
     "migraphx": ("libmigraphx_c.so.3",),
 }
+_CUDA = "13"
 _SYSTEMS = {"coreml": "darwin", "directml": "win32"}
 _BEST = ("cuda", "migraphx", "coreml", "directml")
 """What ``auto`` tries before the processor, in this order."""
@@ -134,7 +135,8 @@ def lacking(word: str, compiled: frozenset[str] | None = None, can_load: Loads =
         return f"the installed onnxruntime has no {PROVIDERS[word]}"
     if word in _SYSTEMS and sys.platform != _SYSTEMS[word]:
         return f"{word} needs {_SYSTEMS[word]}"
-    absent = [library for library in _LIBRARIES.get(word, ()) if not can_load(library)]
+    needed = [library.format(cuda=_cuda()) for library in _LIBRARIES.get(word, ())]
+    absent = [library for library in needed if not can_load(library)]
     return f"{', '.join(absent)} cannot be loaded" if absent else ""
 
 
@@ -147,6 +149,12 @@ def _compiled(can_load: Loads) -> frozenset[str]:
         with contextlib.redirect_stdout(io.StringIO()):
             runtime.preload_dlls()
     return known
+
+
+def _cuda() -> str:
+    """The major version of CUDA that the installed wheel was built for; 13 where it does not say."""
+    version = str(getattr(libraries.onnxruntime(), "cuda_version", None) or _CUDA)
+    return version.partition(".")[0]
 
 
 def settled(device: Device, why_not: Callable[[str], str] = lacking) -> Device:
@@ -180,7 +188,7 @@ def _on_cpu(device: Device) -> Device:
 
 def provider_options(device: Device) -> dict[str, str]:
     """The options of the execution provider, in its words; what is written in ``options`` wins."""
-    made = {"cuda": _cuda, "tensorrt": _tensorrt, "coreml": _none, "cpu": _none, "auto": _none}
+    made = {"cuda": _options_of_cuda, "tensorrt": _tensorrt, "coreml": _none, "cpu": _none, "auto": _none}
     options = made.get(device.provider, _indexed)(device)
     return {word: text_of(value) for word, value in {**options, **device.options}.items()}
 
@@ -193,7 +201,7 @@ def _indexed(device: Device) -> dict[str, Any]:
     return {"device_id": device.index}
 
 
-def _cuda(device: Device) -> dict[str, Any]:
+def _options_of_cuda(device: Device) -> dict[str, Any]:
     options: dict[str, Any] = {"device_id": device.index, "do_copy_in_default_stream": device.streams == 1}
     if device.memory is not None:
         options["gpu_mem_limit"] = device.memory

@@ -98,6 +98,13 @@ def test_what_a_wheel_was_compiled_with_proves_nothing(word, compiled, there, ex
     assert lacking(word, compiled, there.__contains__) == expected
 
 
+def test_the_libraries_are_those_of_the_wheel_s_own_cuda(monkeypatch):
+    import onnxruntime
+
+    monkeypatch.setattr(onnxruntime, "cuda_version", "12.8")
+    assert lacking("cuda", ALL, ("libcuda.so.1", "libcudnn.so.9").__contains__) == "libcublasLt.so.12 cannot be loaded"
+
+
 def test_the_wheel_here_has_no_cuda_and_says_so():
     assert lacking("cuda")
 
