@@ -1,7 +1,8 @@
 """Which vocabulary a model reads, by its name, and what it adds to messages, tools and images.
 
-Names are what makers publish; the first rule whose words are all in the name holds. The numbers beside texts are
-from recorded requests with their usage: what the templates of chats add is not published by most makers.
+Names are what makers publish; the first rule whose words are in the name holds. What a provider is called counts
+only where the model's own name tells nothing, as `cohere` does of ``cohere/rerank-v3.5``. The numbers beside texts
+are from recorded requests with their usage: what the templates of chats add is not published by most makers.
 """
 
 import re
@@ -72,10 +73,10 @@ _RULES: Final = (
     (r"gpt-?3|gpt-?4|davinci-002|babbage-002|text-embedding-(3|ada)|cl100k", "cl100k"),
     (r"gemini|learnlm", "gemini"),
     (r"gemma", "gemma"),
-    (r"llama-?2|codellama|vicuna|alpaca", "llama-2"),
+    (r"llama-?2|(code|tiny|open_?)llama|vicuna|alpaca", "llama-2"),
     (r"llama-?4", "llama-4"),
     (r"llama-?3-[0-9]+b", "llama-3.0"),
-    (r"llama", "llama-3"),
+    (r"(?<![a-z])llama(?!-?(file|cpp))", "llama-3"),
     (r"qwen|qwq|qvq", "qwen"),
     (r"deepseek", "deepseek"),
     (r"mixtral|mistral-7b|e5-mistral|codestral-22b", "mistral-v3"),
@@ -92,4 +93,9 @@ _LONG = 300
 def family_of(model: str) -> Family:
     """The family of a model named ``provider/name`` or by its name alone; `GENERAL` for one that is not known."""
     words = model[-_LONG:].lower()
-    return next((family for pattern, family in _COMPILED if pattern.search(words)), GENERAL)
+    provider, _, name = words.partition("/") if "/" in words else ("", "", words)
+    return _named(name) or _named(provider) or GENERAL
+
+
+def _named(words: str) -> Family | None:
+    return next((family for pattern, family in _COMPILED if pattern.search(words)), None)

@@ -117,7 +117,11 @@ def test_the_sum_does_not_overflow(size):
         ("huggingface/Qwen/Qwen2.5-VL-7B-Instruct", "qwen"), ("deepseek/deepseek-chat", "deepseek"),
         ("mistral/mistral-small-latest", "mistral"), ("together/mistralai/Mixtral-8x7B", "mistral-v3"),
         ("cohere/command-a-03-2025", "cohere"), ("xai/grok-4.3", "grok"), ("bedrock/amazon.nova-lite-v1:0", "nova"),
-        ("mock/host", "general"), ("acme/large", "general"),
+        ("mock/host", "general"), ("acme/large", "general"), ("ollama/qwen3", "qwen"), ("ollama/mistral", "mistral"),
+        ("ollama/deepseek-r1", "deepseek"), ("ollama-native/phi4", "general"), ("llamacpp/qwen3-8b", "qwen"),
+        ("llamacpp/phi4", "general"), ("gemini/gemma-3-27b-it", "gemma"), ("vertex/gemma-3-27b-it", "gemma"),
+        ("deepseek/deepseek-r1-distill-llama-70b", "llama-3"), ("mistral/qwen-3", "qwen"), ("gpt-4o", "o200k"),
+        ("cohere/rerank-v3.5", "cohere"), ("huggingface/TinyLlama/TinyLlama-1.1B", "llama-2"),
     ],
 )  # fmt: skip
 def test_families_by_the_names_of_models(model, family):
