@@ -15,6 +15,7 @@ from dataclasses import field, replace
 from typing import Any, Protocol, runtime_checkable
 from urllib.parse import urljoin
 
+from flowllm.backends.body_words import word_misfits
 from flowllm.backends.framing import Frame, JsonForm
 from flowllm.core.card import ModelCard, ProviderCard
 from flowllm.core.delta import Delta
@@ -201,6 +202,8 @@ def check_quirks(
         else:
             found = made.misfits(settings) if settings is not None and isinstance(made, Fills) else ()
         problems += [replace(one, steps=("quirks", *one.steps)) for one in found]
+    if not problems:
+        problems = [replace(one, steps=("quirks", *one.steps)) for one in word_misfits(names, quirks)]
     return list(dict.fromkeys(problems))
 
 
