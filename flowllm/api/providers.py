@@ -74,7 +74,11 @@ def find_provider(environment: Environment, name: str) -> ProviderCard:
     """The card of a provider; `UsageError` for one that is not installed, `PipelineInvalid` for a broken file."""
     providers = environment.catalog.providers
     if name not in providers:
-        hint = did_you_mean(name, providers, "flowllm providers list")
+        provider, slash, _ = name.partition("/")
+        if slash and provider in providers:
+            hint = f"flowllm providers show {provider}, or for the model: flowllm models show {name}"
+        else:
+            hint = did_you_mean(provider, providers, "flowllm providers list")
         raise UsageError("unknown_provider", f"the provider `{name}` is not installed", hint=hint)
     return providers[name]
 
@@ -134,8 +138,10 @@ def is_local(card: ProviderCard) -> bool:
 def read_needs(words: Sequence[str]) -> tuple[str, ...]:
     """Needs as words, also several in one with commas between; `UsageError` for an unknown one."""
     said = [part.strip().lower().replace("-", "_") for word in words for part in word.split(",") if part.strip()]
-    needs = tuple(dict.fromkeys(SAME_AS.get(word, word) for word in said)) or ("chat",)
     known = (*TASKS, *FEATURES)
+    if words and not said:
+        raise UsageError("bad_value", "no need is named", hint=f"known: {', '.join(known)}")
+    needs = tuple(dict.fromkeys(SAME_AS.get(word, word) for word in said)) or ("chat",)
     for need in needs:
         if need not in known:
             hint = did_you_mean(need, (*known, *SAME_AS), f"known: {', '.join(known)}")
@@ -159,7 +165,7 @@ def _judged(environment: Environment, card: ProviderCard, wanted: Wanted) -> Rec
     here, key = is_local(card), key_state(environment, card)
     fit = (here or not wanted.local) and (card.free or not wanted.free)
     may = key.found or not card.auth.required
-    if made_up or not fit or (wanted.has_key and not may):
+    if made_up or not fit or (wanted.has_key and not (may and _has_place(card))):
         return None
     known = [(need, _met(card, need)) for need in wanted.needs]
     if any(answer == "" for _, answer in known):
@@ -171,6 +177,11 @@ def _judged(environment: Environment, card: ProviderCard, wanted: Wanted) -> Rec
     reasons += [(_CHECKED, f"looked at on {card.checked}")] if card.checked else []
     unknown = tuple(need for need, answer in known if answer is None)
     return Recommendation(card.name, sum(points for points, _ in reasons), tuple(reasons), unknown)
+
+
+def _has_place(card: ProviderCard) -> bool:
+    """Whether it is known where a provider is asked."""
+    return card.local or bool(card.base_url and not card.unset)
 
 
 def _met(card: ProviderCard, need: str) -> str | None:

@@ -12,7 +12,6 @@ from flowllm.cli.models_price import PriceModel
 from flowllm.cli.models_rows import HEAD, Name, cells, word
 from flowllm.cli.models_sync import SyncModels
 from flowllm.cli.options import Command
-from flowllm.core.errors import UsageError
 from flowllm.core.record import record
 
 if TYPE_CHECKING:
@@ -65,13 +64,14 @@ class ListModels(Command):
             found = _live(here(), self.live, screen)
             self._show([one for one in found if all(said in one.name.lower() for said in words)], screen)
             return 0
-        environment, faults = sound_here()
+        environment, faults = (here(), []) if self.provider else sound_here()
+        _ = environment.catalog.providers.get(self.provider or "")  # One that is asked for must not be broken.
         chosen = models.list(self.words or (), provider=self.provider or "", every=self.every, environment=environment)
         self._show(chosen, screen)
         if not (self.words or self.provider or self.every or self.as_json):
             screen.note(_more(environment, len(chosen)))
         screen.problems(faults)
-        return UsageError.exit if faults else 0
+        return 0
 
     def _show(self, found: "Sequence[Model]", screen: "Screen") -> None:
         from flowllm.api.model_facts import brief

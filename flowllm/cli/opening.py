@@ -4,6 +4,7 @@ import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -66,7 +67,10 @@ def here() -> Environment:
 
 
 def sound_here() -> tuple[Environment, list[Problem]]:
-    """The environment of the working folder with the providers that are sound, and what is wrong with the others."""
+    """The environment of the working folder with the providers that are sound.
+
+    What is wrong with the others comes as warnings: nobody asked for them.
+    """
     environment, found = here(), Gathered()
     providers = environment.catalog.providers
     cards = {}
@@ -74,7 +78,7 @@ def sound_here() -> tuple[Environment, list[Problem]]:
         with found:
             cards[name] = providers[name]
     vars(environment)["catalog"] = Catalog(cards, environment.catalog.registry)
-    return environment, [problem for error in found.errors for problem in found_by(error)]
+    return environment, [replace(one, severity="warning") for error in found.errors for one in found_by(error)]
 
 
 def usable_model(environment: Environment) -> str:

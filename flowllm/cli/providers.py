@@ -35,7 +35,7 @@ class ListProviders(Command):
         rows = list(provider_rows(environment))
         self._show(rows, screen)
         screen.problems(faults)
-        return UsageError.exit if faults else 0
+        return 0
 
     def _show(self, rows: list[dict[str, Any]], screen: "Screen") -> None:
         if self.as_json:
@@ -119,6 +119,9 @@ class CompareProviders(Command):
 
         environment = here()
         facts = [provider_facts(environment, name) for name in dict.fromkeys(self.names)]
+        if len(facts) == 1:
+            hint = f"flowllm providers compare {facts[0]['name']} NAME"
+            raise UsageError("bad_usage", "there is one provider alone, and nothing to compare it with", hint=hint)
         if self.as_json:
             screen.json({"providers": facts})
             return 0

@@ -138,9 +138,12 @@ class Models:
             message = f"`{card.name}` has no model `{model}`"
             self.findings.report("unknown_model", message, asked.where, asked.origin, hint)
             return None
-        if card.wire and asked.task not in card.wire:
+        if card.origin.file and not (card.wire or card.local):
+            message = f"the file of `{card.name}` does not say how it is spoken to"
+            self.findings.report("missing_field", message, f"{card.name}.wire", card.origin, _WIRES[asked.task])
+        elif card.wire and asked.task not in card.wire:
             message = f"`{card.name}` answers no {asked.task} requests"
-            self.findings.report("capability_mismatch", message, asked.where, asked.origin, self._others(asked))
+            self.findings.report("capability_mismatch", message, asked.where, asked.origin, self._others(card, asked))
         elif entry is not None:
             self._capable(name, card, entry, asked)
             self._lasting(name, entry, asked)
@@ -155,7 +158,7 @@ class Models:
             what = f"takes no {' and no '.join(_WORDS.get(need, need) for need in sorted(lacking))}"
         else:
             return
-        message, hint = f"`{name}` {what}", self._others(asked)
+        message, hint = f"`{name}` {what}", self._others(card, asked)
         self.findings.report("capability_mismatch", message, asked.where, asked.origin, hint)
 
     def _lasting(self, name: str, entry: ModelCard, asked: Asked) -> None:
@@ -166,11 +169,16 @@ class Models:
             )
             self.findings.report(*ended, asked.where, asked.origin, hint)
 
-    def _others(self, asked: Asked) -> str:
-        """A model that can do what is asked, as far as that is known; providers with broken files are passed over."""
-        for provider in self.catalog.providers:
+    def _others(self, own: ProviderCard, asked: Asked) -> str:
+        """A model that can do what is asked, as far as that is known: one of the same provider before others.
+
+        Providers with broken files are passed over, and so are those that make their answers up.
+        """
+        for provider in (own.name, *self.catalog.providers):
             with suppress(PipelineInvalid):
                 card = self.catalog.providers[provider]
+                if card.local and card.open_models:
+                    continue
                 able = (one for one in card.models.values() if asked.task in one.tasks and _can(card, one, asked))
                 found = next(able, None)
                 if found is not None:
@@ -178,6 +186,11 @@ class Models:
         return ""
 
 
+_WIRES = {
+    "chat": "wire: {chat: openai_chat}",
+    "embed": "wire: {embed: openai_embeddings}",
+    "rerank": "wire: {rerank: rerank}",
+}
 _WORDS = {"json_schema": "`schema`", "reasoning": "`reasoning`"}
 """Capabilities in the words of a pipeline, where those are others."""
 

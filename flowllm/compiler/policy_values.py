@@ -53,9 +53,9 @@ def _of_policy(name: str, model: type[Policy], raw: object, misfit: Misfit) -> M
     if not isinstance(raw, Mapping):
         example = _EXAMPLES.get(main, "true")
         inside = misfit.steps[1:] if isinstance(raw, list) else ()
-        said = f"`{inside[-1]}`" if inside else f"`{main}`"
-        here = f"`{name}{''.join(f'[{step}]' for step in inside)}`"
-        return Misfit("bad_value", misfit.message.replace(said, here, 1), inside, f"{name}: {example}")
+        places = "".join(f"[{step}]" for step in inside)
+        message = misfit.message.replace(f"`{main}{places}`", f"`{name}{places}`", 1)
+        return Misfit("bad_value", message, inside, f"{name}: {example}")
     if misfit.code == "unknown_field":
         return misfit
     parameter = str(misfit.steps[0]) if misfit.steps else main

@@ -89,6 +89,7 @@ _WARNINGS = {
     "errors_unread": "items may fail and nothing reads their errors",
     "case_outside_region": "a case of an inner route that runs for every item",
     "model_ended": "a model that its provider has deprecated",
+    "answer_cut": "an answer that was cut at its longest length",
     "over_output_limit": "`max_output_tokens` is more than the model writes",
     "over_window": "a prompt and an answer that together may not fit the model's window",
 }

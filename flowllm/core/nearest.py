@@ -5,8 +5,8 @@ from collections.abc import Iterable
 MANY = 500
 """Names beyond which only those that begin alike are compared."""
 
-ALIKE = 0.6
-"""The least share of what two words have in common."""
+ALIKE = 0.61
+"""The least share of what two words have in common: `nope` and `openai` have less."""
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
@@ -16,7 +16,8 @@ def nearest(word: str, known: Iterable[str]) -> str:
     names = sorted(known)
     if len(names) > MANY:
         names = [name for name in names if name[:1] == word[:1]][:MANY]
-    return next(iter(get_close_matches(word, names, 1, ALIKE)), "")
+    near = get_close_matches(word, names, 1, ALIKE) or get_close_matches(word.lower(), names, 1, ALIKE)
+    return next(iter(near), "")
 
 
 def did_you_mean(word: str, known: Iterable[str], otherwise: str = "") -> str:

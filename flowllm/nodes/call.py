@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from flowllm.core.delta import Fold, Reply
 from flowllm.core.errors import BadOutput, NodeFailure
-from flowllm.core.event import DeltaReceived
+from flowllm.core.event import DeltaReceived, Warned
 from flowllm.core.kinds import MODEL
 from flowllm.core.node import Node, Prompted, Slotted
 from flowllm.core.request import Chat, Image, Message, Sampling, Text, Tool, message_from_data, message_to_data
@@ -57,6 +57,9 @@ class CallPorts(TypedDict):
     cost: NotRequired[Decimal | None]
     finish: str | None
     model: str
+
+
+CUT = "the answer was cut at its longest length (finish: length); max_output_tokens: 8192 lets it be longer"
 
 
 class ToolDefinition(BaseModel):
@@ -158,6 +161,8 @@ class Call(Node):
             ports["value"] = await self._value(reply, scope)
         if self.choices and not (self.tools and reply.tool_calls):
             ports["choice"] = self._choice(reply.text)
+        if reply.finish == "length":
+            scope.emit(Warned(scope.address, scope.clock.now(), "answer_cut", CUT))
         return ports
 
     def _request(self, model: str, messages: Sequence[Message], images: tuple[Image, ...]) -> Chat:

@@ -48,4 +48,16 @@ def test_a_broken_provider_is_told_beside_the_sound_ones(flowllm, folder, list_o
     names = {found[row].split("/")[0] for found in shown.data[list_of]}
     assert {"acme", "openai"} <= names
     assert "broken" not in names
-    assert (shown.status, "broken.yaml:2:1" in shown.err) == (2, True)
+    assert shown.status == 0
+    assert "broken.yaml:2:1" in shown.err
+    assert "warning[unknown_field]" in shown.err
+
+
+@pytest.mark.usefixtures("own")
+@pytest.mark.parametrize("words", [("providers", "show", "broken"), ("models", "list", "--provider", "broken")])
+def test_a_broken_provider_that_is_asked_for_is_an_error(flowllm, folder, words):
+    (folder / "providers/broken.yaml").write_text("name: broken\nbase_urll: x\n")
+    shown = flowllm(*words)
+    assert shown.status == 2
+    assert "broken.yaml:2:1" in shown.err
+    assert "error[unknown_field]" in shown.err

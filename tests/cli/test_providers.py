@@ -163,3 +163,33 @@ def test_a_wrong_word_is_an_error_with_a_suggestion(flowllm, words):
     done = flowllm("providers", *words)
     assert done.status == 2
     assert "did you mean" in done.err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("compare", "openai"), "flowllm providers compare openai NAME"),
+        (("compare", "openai", "openai"), "flowllm providers compare openai NAME"),
+        (("recommend", "--needs", ",,,"), "no need is named"),
+        (("show", "openai/gpt-5-mini"), "flowllm models show openai/gpt-5-mini"),
+        (("show", "OpenAI"), "did you mean `openai`?"),
+        (("show", "nope"), "hint: flowllm providers list"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_with_what_can(flowllm, words, said):
+    done = flowllm("providers", *words)
+    assert (done.status, done.out) == (2, "")
+    assert said in done.err
+
+
+def test_what_has_no_address_could_not_be_asked_now(flowllm, folder, monkeypatch):
+    monkeypatch.setenv("ACME_KEY", KEY)
+    (folder / "providers").mkdir()
+    for name, address in {"lost": "", "found": "base_url: https://api.acme.example\n"}.items():
+        text = f"{address}wire: {{chat: openai_chat}}\nauth: {{scheme: bearer, env: ACME_KEY}}\n"
+        (folder / f"providers/{name}.yaml").write_text(text)
+    told = flowllm("providers", "recommend", "--has-key", "--json").data["providers"]
+    names = {one["provider"] for one in told}
+    assert "found" in names
+    assert "lost" not in names
+    assert "lost" in {one["provider"] for one in flowllm("providers", "recommend", "--json").data["providers"]}

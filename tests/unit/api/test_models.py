@@ -45,7 +45,7 @@ name: acme
 base_url: https://acme.example/v1
 wire: {chat: openai_chat, embed: openai_embeddings}
 auth: {scheme: bearer, env: ACME_KEY}
-models: {own: {context: 10, output: 5, supports: [tools, dancing], price: {input: 1, output: 2}}}
+models: {own: {context: 10, output: 5, supports: [tools, url_context], price: {input: 1, output: 2}}}
 """
 CLAUDE = "name: cla\nbase_url: https://cla.example\nwire: {chat: anthropic_messages}\nauth: {scheme: none}\n"
 OTHER_WAY = "name: aaa\nregistry: cla\nbase_url: https://a.example\nwire: {chat: openai_chat}\nauth: {scheme: none}\n"
@@ -124,7 +124,7 @@ def test_all_that_is_known_is_shown_and_unknown_is_null(world):
     assert models.show("acme/blind", environment=world).can("images") is False
     assert models.show("acme/reads", environment=world).can("images") is True
     own = models.show("acme/own", environment=world).facts()["capabilities"]
-    assert (own["dancing"], own["images"]) == (True, False)
+    assert (own["url_context"], own["images"]) == (True, False)
     assert json.loads(json.dumps(facts)) == facts
 
 
@@ -165,7 +165,7 @@ def test_a_name_that_leads_nowhere_has_a_hint(world, name, code, hint):
         (need(max_input_price="1", context=1, unknown=True),
          ["ending", "reads", "sees", "stepped", "unpriced", "unsaid", "windowless"]),
         (need(supports=(), task="embeddings"), ["vectors"]),
-        (need(supports=("dancing",)), ["own"]),
+        (need(supports=("url_context",)), ["own"]),
         (need(provider="tabled"), ["tabled/far"]),
         (need(provider="here"), []),
     ],

@@ -9,6 +9,8 @@ from flowllm.core.nearest import MANY, did_you_mean, nearest
         ("temperatur", {"temperature", "top_p"}, "temperature"),
         ("zebra", {"temperature", "top_p"}, ""),
         ("a", (), ""),
+        ("OpenAI", {"openai", "azure-openai"}, "openai"),
+        ("nope", {"openai", "ollama"}, ""),
         ("xa99", [f"a{n}" for n in range(MANY + 1)], ""),
         ("xa99", [f"a{n}" for n in range(MANY)] + ["xa98"], "xa98"),
     ],
