@@ -1,7 +1,9 @@
 """A published table of models, from a file on this machine into a folder of registry files."""
 
 import hashlib
+import lzma
 import re
+import struct
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -15,7 +17,7 @@ from flowllm.catalog.importing.sheets import read_sheet
 from flowllm.catalog.importing.table import NotATable, read_table
 from flowllm.catalog.importing.writing import file_text, write
 from flowllm.catalog.registry import LARGEST, read_file
-from flowllm.catalog.registry_rows import Head, row_of
+from flowllm.catalog.registry_rows import Head, card_of_row, row_of
 from flowllm.core.errors import UsageError
 from flowllm.core.record import record
 
@@ -24,6 +26,11 @@ TABLE = "model_prices_and_context_window_backup.json"
 
 LICENCE = "MIT, Copyright (c) 2023 Berri AI"
 _WHEEL = re.compile(r"(?P<name>litellm)-(?P<version>[0-9][0-9A-Za-z.+!]*)-.*\.whl")
+_DAMAGED = (
+    OSError, EOFError, RuntimeError, UnicodeDecodeError, struct.error,
+    zipfile.BadZipFile, zlib.error, lzma.LZMAError,
+)  # fmt: skip
+"""What reading an archive raises that is none, or is damaged."""
 _SHEETS = (".yaml", ".yml")
 _NO_DAY = "1980-01-02"
 """Wheels that are built to be the same everywhere have the first day of zip files in them."""
@@ -45,15 +52,14 @@ def sync_models(source: Source, into: Path, *, allow_shrink: bool = False, dry_r
     without a provider that is there, unless ``allow_shrink``. The same table a second time changes no byte.
     """
     table = _read(source, into)
-    new = {provider: {id_: row_of(card) for id_, card in models.items()} for provider, models in table.models.items()}
+    new = {provider: _rows(table, provider) for provider in table.models}
     old, strange = _present(into, table)
-    report = compare(table, old, new)
-    refused = report.refused or (f"`{into / strange[0]}.json` is from another table" if strange else "")
+    report = compare(table, old, new, f"`{into / strange[0]}.json` is from another table" if strange else "")
     if dry_run:
         return report
-    if refused and not allow_shrink:
+    if report.refused and not allow_shrink:
         hint = "look at the file; --allow-shrink takes it nevertheless, --dry-run shows what would change"
-        raise UsageError("file_refused", f"nothing was changed: {refused}", hint=hint)
+        raise UsageError("file_refused", f"nothing was changed: {report.refused}", hint=hint)
     texts = {f"{provider}.json": file_text(table.head, rows) for provider, rows in sorted(new.items())}
     large = next((name for name, text in texts.items() if len(text.encode()) > LARGEST), None)
     if large:
@@ -64,6 +70,18 @@ def sync_models(source: Source, into: Path, *, allow_shrink: bool = False, dry_r
         message = f"`{into}` was not written: {error.strerror or error}"
         raise UsageError("file_refused", message, hint="give another folder: --into FOLDER") from None
     return report
+
+
+def _rows(table: Table, provider: str) -> dict[str, dict[str, Any]]:
+    """The entries of a provider, each read back: what the registry would refuse is never written."""
+    rows = {id_: row_of(card) for id_, card in table.models[provider].items()}
+    for id_, row in rows.items():
+        try:
+            card_of_row(id_, row, table.head)
+        except ValueError as error:
+            message = f"nothing was changed: `{provider}/{id_}` could not be read again: {error}"
+            raise UsageError("file_refused", message, hint="mend the entry in the table") from None
+    return rows
 
 
 def _read(source: Source, into: Path) -> Table:
@@ -103,7 +121,7 @@ def _table_of(path: Path) -> tuple[bytes, str, str]:
                 raise NotATable(f"the wheel holds no {TABLE}")
             with wheel.open(member) as file:
                 data = file.read(LIMIT + 1)
-    except (OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+    except _DAMAGED as error:
         raise NotATable(f"it is no wheel that can be read: {error}") from None
     if len(data) > LIMIT:
         raise NotATable(TOO_LARGE)

@@ -17,7 +17,10 @@ from flowllm.core.record import record
 TASKS = {"chat": "chat", "responses": "chat", "completion": "chat", "embed": "embed", "rerank": "rerank", "": "chat"}
 """What can be asked of a model by its mode; a mode that is not here is its own task."""
 
-_AMOUNT = re.compile(r"\d{1,9}(\.\d{1,30})?", re.ASCII)
+MOST_DECIMALS = 30
+"""The most digits behind the point of an amount."""
+
+_AMOUNT = re.compile(rf"\d{{1,9}}(\.\d{{1,{MOST_DECIMALS}}})?", re.ASCII)
 _TIME = re.compile(TIME_OF_DAY, re.ASCII)
 _CONDITIONS: Mapping[str, type] = {"above": int, "service": str, "lifetime": str, "variant": str}
 _NUMBERS = ("context", "output")

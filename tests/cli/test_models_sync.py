@@ -49,6 +49,7 @@ def test_a_dry_run_writes_nothing_and_says_what_would_be_refused(flowllm, folder
     sync(flowllm)
     table()
     assert sync(flowllm, "--dry-run").err.startswith("nothing was written; it would be refused: the table has 0 models")
+    assert sync(flowllm, "--dry-run", "--json").data["refused"].startswith("the table has 0 models")
     refused = sync(flowllm)
     assert (refused.status, "hint: look at the file; --allow-shrink" in refused.err) == (2, True)
     assert sync(flowllm, "--allow-shrink").status == 0
@@ -60,7 +61,7 @@ def test_json_has_everything(flowllm, folder):
     assert data | {"faults": 0, "skipped": 0} == {
         "into": str(folder / "here"), "dry_run": False, "table": "litellm", "version": "1", "as_of": "2026-11-22",
         "entries": 2, "models": 2, "providers": 1, "added": ["openai/one", "openai/two"], "removed": [],
-        "changed": [], "vanished": [], "files": ["openai.json"], "faults": 0, "skipped": 0,
+        "changed": [], "vanished": [], "refused": "", "files": ["openai.json"], "faults": 0, "skipped": 0,
     }  # fmt: skip
 
 

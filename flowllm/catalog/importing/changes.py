@@ -51,17 +51,20 @@ class Report:
                 {"model": one.model, "fact": one.fact, "before": one.before, "after": one.after}
                 for one in self.changed
             ],
-            "vanished": self.vanished, "skipped": self.table.skipped, "faults": self.table.faults,
-            "files": self.files,
+            "vanished": self.vanished, "refused": self.refused,
+            "skipped": self.table.skipped, "faults": self.table.faults, "files": self.files,
         }  # fmt: skip
 
 
-def compare(table: Table, old: Models, new: Models) -> Report:
-    """What the new entries change in the old ones, and in ``refused`` why they should not, if they should not."""
+def compare(table: Table, old: Models, new: Models, strange: str = "") -> Report:
+    """What the new entries change in the old ones, and in ``refused`` why they should not, if they should not.
+
+    ``strange`` says what else is wrong with the folder, in words.
+    """
     before, after = set(_names(old)), set(_names(new))
     vanished = sorted(old.keys() - new.keys())
     changed = [change for name in sorted(before & after) for change in _changes(name, _row(old, name), _row(new, name))]
-    refused = ""
+    refused = strange
     if len(after) * 2 < len(before):
         refused = f"the table has {len(after)} models, less than half of the {len(before)} that are there"
     elif vanished:

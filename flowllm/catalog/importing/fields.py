@@ -10,6 +10,7 @@ from dataclasses import replace
 from decimal import Context, Decimal
 from typing import Any, Final
 
+from flowllm.catalog.registry_rows import MOST_DECIMALS
 from flowllm.core.prices import EXACT, TOKENS, Hours, Multiplier, Rate
 
 STEMS: Mapping[str, tuple[str, str]] = {
@@ -84,8 +85,11 @@ _SIZED = re.compile(r"(output_cost_per_second|output_cost_per_image)_(?P<variant
 _LONG = re.compile(r"(input_cost_per_video_per_second)_above_(?P<variant>\d+s)_interval")
 _DIGITS: Final = Context(prec=15)
 """Binary floats hold so many digits of a decimal for sure; what is written beyond is their noise."""
+_MOST_HOURS = 240
+"""Prices of times of day of one entry: registry files tell all of them for each span."""
 _ZONES = {"": 0, "UTC": 0, "Asia/Shanghai": 8}
 _DAY = 24 * 60
+_WEEK = 7
 
 
 def rate_of(field: str, amount: Decimal) -> Rate | None:
@@ -119,18 +123,20 @@ def with_cached(rates: list[Rate], company: str) -> Iterator[Rate]:
     share = CACHED_SHARES.get(company)
     if share is not None and not any(rate.item == "cached_input" and not rate.service for rate in rates):
         for rate in rates:
-            if rate.item == "input" and not rate.service:
-                yield replace(rate, item="cached_input", amount=EXACT.multiply(rate.amount, share))
+            amount = EXACT.multiply(rate.amount, share)
+            if rate.item == "input" and not rate.service and is_price(amount, "cached_input"):
+                yield replace(rate, item="cached_input", amount=amount)
 
 
 def is_price(value: Any, item: str) -> bool:
-    """Whether a number can be a price of an item: exact, not negative, and not beyond all reason."""
+    """Whether a number can be a price of an item: not negative, not beyond all reason, and such as files hold."""
     if isinstance(value, bool) or not isinstance(value, int | Decimal):
         return False
     number = Decimal(value)
     most = MOST_PER_TOKEN if item in TOKENS else MOST
     # The exponent is looked at first: a short text can name a number that no memory holds.
-    return number.is_finite() and (number == 0 or -30 < number.adjusted() < 10) and 0 <= number <= most  # noqa: PLR2004
+    small = number.is_finite() and (number == 0 or -MOST_DECIMALS < number.adjusted() < 10)  # noqa: PLR2004
+    return small and 0 <= number <= most and -int(_DIGITS.normalize(number).as_tuple().exponent) <= MOST_DECIMALS
 
 
 def searches(told: Any) -> Iterator[tuple[str, Any]]:
@@ -172,6 +178,13 @@ def hours_of(told: Mapping[str, Any], rates: tuple[Rate, ...]) -> Iterator[Hours
                 yield Hours(_time(first), _time(last), rates, weekdays)
 
 
+def is_short(told: Mapping[str, Any], rates: tuple[Rate, ...]) -> bool:
+    """Whether the prices of times of day are so few that somebody may have meant them."""
+    windows = told["windows"]
+    spans = sum(1 if isinstance(one["hours_utc"], str) else len(one["hours_utc"]) for one in windows)
+    return spans * max(1, len(rates)) <= _MOST_HOURS and all(len(one["weekdays"]) <= _WEEK for one in windows)
+
+
 def _split(first: int, last: int, border: int) -> Iterator[tuple[int, int, int]]:
     """A span of a day of UTC, cut where a zone east of it begins its next day, which is one day earlier in UTC."""
     if first < min(last, border):
@@ -199,4 +212,4 @@ def multipliers_of(row: Mapping[str, Any]) -> Iterator[tuple[str, Any, Multiplie
         told += [(OWN, own[word], where) for word, where in OWN_MULTIPLIERS.items() if word in own]
     for field, value, (region, speed) in told:
         sound = is_price(value, "requests") and 0 < value < 100  # noqa: PLR2004  no factor is beyond
-        yield field, value, Multiplier(Decimal(value), region, speed) if sound else None
+        yield field, value, Multiplier(amount_of(value), region, speed) if sound else None

@@ -33,6 +33,8 @@ _RESERVED = re.compile(r"/\d+-month-commitment/")
 _VARIANT = re.compile(r"low|medium|high|xhigh|max|hd|standard|(\d+|max)-x-(\d+|max)|(\d+|max)-steps")
 _ROUTES = frozenset({"invoke", "converse"})
 _LONGEST = 200
+LONGEST = 2 * _LONGEST
+"""The most characters of an entry's name, the ways to the model and its variants included."""
 
 
 def not_a_model(name: str) -> str:

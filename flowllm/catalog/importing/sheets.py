@@ -102,7 +102,7 @@ def _decimal(value: Any) -> Decimal | None:
     if isinstance(value, bool) or not isinstance(value, int | float | str | Decimal):
         return None
     try:
-        number = Decimal(str(value))
+        number = Decimal(str(value) if isinstance(value, float) else value)
     except InvalidOperation:
         return None
     return number.scaleb(-6, context=EXACT) if number.is_finite() and abs(number.adjusted()) < 30 else None  # noqa: PLR2004
@@ -127,7 +127,7 @@ def _day(table: Table, name: str, value: Any) -> str:
 
 
 def _words(value: Any) -> tuple[str, ...]:
-    return tuple(word for word in value if isinstance(word, str)) if isinstance(value, list) else ()
+    return tuple(word for word in value if _text(word)) if isinstance(value, list) else ()
 
 
 def _text(value: Any) -> str:

@@ -6,15 +6,17 @@ left out and told. Every entry ends as a model, as variants of a model (sizes of
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import date
 from decimal import Decimal, InvalidOperation
 from typing import Any, NoReturn
 
 from flowllm.catalog.importing import fields
-from flowllm.catalog.importing.entry import Table, doubts
-from flowllm.catalog.importing.names import id_of, is_sound, not_a_model, provider_of
+from flowllm.catalog.importing.entry import Table
+from flowllm.catalog.importing.names import LONGEST, id_of, is_sound, not_a_model, provider_of
+from flowllm.catalog.importing.twins import Gathered, key_of
 from flowllm.catalog.registry import NAME
 from flowllm.catalog.registry_rows import Head, tasks_of
 from flowllm.core.card import ModelCard
@@ -72,23 +74,31 @@ def parse(text: bytes) -> tuple[dict[str, Any], list[str]]:
     def pairs(found: list[tuple[str, Any]]) -> dict[str, Any]:
         made = dict(found)
         if len(made) < len(found):
-            names = [key for key, _ in found]
-            twice.extend(sorted({key for key in names if names.count(key) > 1}))
+            twice.extend(repeated(key for key, _ in found))
         return made
 
     try:
         value = json.loads(text, parse_float=_exact, parse_constant=_constant, object_pairs_hook=pairs)
+    except NotATable:
+        raise
     except json.JSONDecodeError as error:
         raise NotATable(f"it is no JSON: {error.msg} at line {error.lineno}, column {error.colno}") from None
     except RecursionError:
         raise NotATable(f"lists and objects nest deeper than {DEEPEST} levels") from None
     except UnicodeDecodeError as error:
         raise NotATable(f"it is no UTF-8 at byte {error.start}") from None
+    except ValueError:
+        raise NotATable("a number in it has more digits than any number needs") from None
     if not isinstance(value, dict) or not all(isinstance(row, dict) for row in value.values()):
         raise NotATable("a table maps the names of models to objects")
     if _deep(value, DEEPEST):
         raise NotATable(f"lists and objects nest deeper than {DEEPEST} levels")
     return value, twice
+
+
+def repeated(names: Iterable[str]) -> list[str]:
+    """The names that are there more than once, each looked at once."""
+    return sorted(name for name, times in Counter(names).items() if times > 1)
 
 
 def _exact(digits: str) -> Decimal:
@@ -115,7 +125,7 @@ def read_table(text: bytes, head: Head) -> Table:
     table = Table(head, rows=len(rows))
     for key in twice:
         table.doubt("told_twice", key)
-    variants = []
+    variants, gathered = [], Gathered(table)
     # A row by the provider's own prefix goes before one without: the later of two is the repetition.
     for name in sorted(rows, key=lambda name: (not name.startswith(f"{rows[name].get('litellm_provider')}/"), name)):
         row = rows[name]
@@ -127,15 +137,16 @@ def read_table(text: bytes, head: Head) -> Table:
         if variant:
             variants.append((provider, card))
         else:
-            _add(table, provider, card, name)
+            gathered.add(provider, card, name)
     for provider, card in variants:
-        _add_variant(table.models.setdefault(provider, {}), card)
+        gathered.add_variant(provider, card)
+    gathered.finish()
     return table
 
 
 def _place(name: str, row: Mapping[str, Any]) -> tuple[str, str, str, str]:
     """The provider, id and variant of an entry, or the reason to skip it."""
-    reason = not_a_model(name)
+    reason = not_a_model(name) if len(name) <= LONGEST else "its name is too long"
     told = row.get("litellm_provider")
     if not reason and not isinstance(told, str):
         reason = "it names no provider"
@@ -145,42 +156,6 @@ def _place(name: str, row: Mapping[str, Any]) -> tuple[str, str, str, str]:
     if not NAME.fullmatch(provider):
         return "", "", "", "its provider's name cannot be a file's name"
     return provider, id_, variant, "" if is_sound(id_) else "its name cannot be asked for"
-
-
-def _add(table: Table, provider: str, card: ModelCard, name: str) -> None:
-    models = table.models.setdefault(provider, {})
-    before = models.get(card.id)
-    if before is None:
-        models[card.id] = card
-        for fault in doubts(card, table.head.as_of or f"{date.max}"):
-            table.doubt(fault, name)
-        return
-    table.skip("another entry is the same model", name)
-    if (before.context, before.prices and before.prices.rates) != (card.context, card.prices and card.prices.rates):
-        table.doubt("told_twice", name)
-        models[card.id] = _with_further(before, card)
-
-
-def _with_further(model: ModelCard, other: ModelCard) -> ModelCard:
-    """A model with the prices that only another entry of it tells, where the two tell no price differently."""
-    if model.prices is None or other.prices is None:
-        return model
-    known = {_key(rate): rate.amount for rate in model.prices.rates}
-    if any(known.get(_key(rate), rate.amount) != rate.amount for rate in other.prices.rates):
-        return model
-    further = tuple(rate for rate in other.prices.rates if _key(rate) not in known)
-    return replace(model, prices=replace(model.prices, rates=model.prices.rates + further))
-
-
-def _add_variant(models: dict[str, ModelCard], card: ModelCard) -> None:
-    """Prices of a size or quality go to the model that they are of."""
-    base = models.get(card.id)
-    if base is None or card.prices is None:
-        models.setdefault(card.id, card)
-        return
-    before = base.prices or replace(card.prices, rates=())
-    new = tuple(rate for rate in card.prices.rates if rate not in before.rates)
-    models[card.id] = replace(base, prices=replace(before, rates=before.rates + new))
 
 
 class _Reading:
@@ -311,9 +286,12 @@ class _Reading:
             return
         rates = tuple(self._rates({key: value for key, value in told.items() if "cost" in key}))
         try:
-            yield from list(fields.hours_of(told, rates))
+            hours = list(fields.hours_of(told, rates)) if fields.is_short(told, rates) else None
         except (KeyError, TypeError, ValueError, AttributeError):
+            hours = None
+        if hours is None:
             self._table.doubt("bad_number", f"{self._name}: {fields.OFF_PEAK}")
+        yield from hours or ()
 
     def _multipliers(self) -> Iterator[Multiplier]:
         for field, _, multiplier in fields.multipliers_of(self._row):
@@ -349,14 +327,10 @@ def _unique(rates: Iterator[Rate]) -> list[Rate]:
     """One rate for an item and its conditions: the first, or the first that is not 0 where the item is one of units."""
     found: dict[tuple[object, ...], Rate] = {}
     for rate in rates:
-        key = _key(rate)
+        key = key_of(rate)
         if key not in found or (rate.item in UNITS and not found[key].amount):
             found[key] = rate
     return [found[key] for key in sorted(found, key=_order)]
-
-
-def _key(rate: Rate) -> tuple[object, ...]:
-    return rate.item, rate.above, rate.service, rate.lifetime, rate.variant
 
 
 def _order(key: tuple[object, ...]) -> tuple[object, ...]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from flowllm.api import syncing
 from flowllm.api.syncing import TABLE, Source, sync_models
 from flowllm.catalog import Registry
 from flowllm.catalog.importing import writing
@@ -124,6 +125,7 @@ def test_a_sheet_speaks_of_its_own_provider(tmp_path):
 
 def test_entries_of_another_table_are_not_written_over(tmp_path):
     sync(tmp_path, SHEET.format("openai"), name="openai.yml")
+    assert sync(tmp_path, FOUR, dry_run=True).as_json()["refused"].endswith("openai.json` is from another table")
     with pytest.raises(UsageError, match=r"openai\.json` is from another table"):
         sync(tmp_path, FOUR)
     sync(tmp_path, FOUR, allow_shrink=True)
@@ -173,6 +175,8 @@ def test_a_file_without_a_version_has_that_of_its_bytes(tmp_path):
         (lambda folder: wheel(folder, text=" " * (11 * 1024 * 1024)), "larger than 10 MiB"),
         (lambda folder: written(folder / "a.whl", b"no zip"), "no wheel that can be read"),
         (lambda folder: written(folder / "a.whl", damaged(wheel(folder).read_bytes())), "no wheel that can be read"),
+        (lambda folder: written(folder / "a.whl", damaged(packed(folder))), "no wheel that can be read"),
+        (lambda folder: written(folder / "a.json", b'{"a": {"b": ' + b"9" * 5000 + b"}}"), "more digits than"),
         (lambda folder: written(folder / "a.json", b"[]"), "maps the names of models"),
         (lambda folder: written(folder / "a.json", b"{\n x}"), "line 2, column 2"),
         (lambda folder: written(folder / "a.yaml", b"models: {}"), "it needs `provider"),
@@ -182,6 +186,13 @@ def test_a_file_that_is_no_table(tmp_path, make, told):
     with pytest.raises(UsageError, match=told) as caught:
         sync_models(Source(path=make(tmp_path)), tmp_path / "models")
     assert (caught.value.code, (tmp_path / "models").exists()) == ("file_refused", False)
+
+
+def packed(folder: Path) -> bytes:
+    """A wheel whose one member is packed by LZMA."""
+    with zipfile.ZipFile(folder / "packed.whl", "w", zipfile.ZIP_LZMA) as file:
+        file.writestr(TABLE, json.dumps(FOUR) * 9)
+    return (folder / "packed.whl").read_bytes()
 
 
 def damaged(data: bytes) -> bytes:
@@ -222,6 +233,23 @@ def test_a_fault_while_writing_leaves_every_old_file_whole(tmp_path, monkeypatch
     with pytest.raises(UsageError, match="No space left"):
         sync(tmp_path, {name: {**told, "max_input_tokens": 5} for name, told in FOUR.items()})
     assert held(tmp_path) == before
+
+
+@pytest.mark.parametrize("price", ["1.23456789012e-25", "1e-28", "0.1", "1e-40", "0e-50", "123456.7890123456789e-12"])
+def test_whatever_is_written_is_read_again(tmp_path, price):
+    row = '{"m": {"litellm_provider": "deepseek", "input_cost_per_token": 1e-6, "output_cost_per_token": %s,'
+    row += ' "provider_specific_entry": {"us": 1.00000000000000000000000000000000001}}}'
+    sync(tmp_path, row % price)
+    assert Registry([tmp_path / "models"]).find("deepseek", "m").prices.rates[0].item == "input"
+
+
+def test_what_could_not_be_read_again_is_not_written(tmp_path, monkeypatch):
+    sync(tmp_path, FOUR)
+    before = held(tmp_path)
+    monkeypatch.setattr(syncing, "row_of", lambda card: {"prices": [["input", "1e-7"]]})
+    with pytest.raises(UsageError, match="`x/c` could not be read again: an amount is a plain decimal") as caught:
+        sync(tmp_path, FOUR)
+    assert (caught.value.code, held(tmp_path)) == ("file_refused", before)
 
 
 def test_the_files_stay_in_their_folder(tmp_path):

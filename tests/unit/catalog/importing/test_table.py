@@ -7,9 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flowllm.catalog.importing import twins
 from flowllm.catalog.importing.fields import MULTIPLIERS, STEMS
-from flowllm.catalog.importing.table import CAPABILITIES, NotATable, read_table
+from flowllm.catalog.importing.table import CAPABILITIES, NotATable, read_table, repeated
 from flowllm.catalog.registry_rows import Head, row_of
+from flowllm.core.prices import Rate
 
 HEAD = Head("litellm", "1.0", "2026-11-22", "MIT")
 CHAT = {"litellm_provider": "openai", "mode": "chat"}
@@ -86,6 +88,7 @@ def test_a_model_is_called_as_its_provider_calls_it(name, told, placed):
         ("m", {"litellm_provider": "a/b"}, "its provider's name cannot be a file's name"),
         ("m", {"litellm_provider": "a" * 65}, "its provider's name cannot be a file's name"),
         ("m" * 201, CHAT, "its name cannot be asked for"),
+        ("bedrock/" + "invoke/" * 60 + "m", CHAT, "its name is too long"),
         ("m\n", CHAT, "its name cannot be asked for"),
         ("", CHAT, "its name cannot be asked for"),
     ],
@@ -354,6 +357,8 @@ SOUND = {
         ({"output_cost_per_token": True}, {"bad_number"}),
         ({"output_cost_per_token": 0.11}, {"bad_number"}),
         ({"cache_read_input_token_cost": 1e-40}, {"bad_number"}),
+        ({"cache_read_input_token_cost": 1.23456789012e-25}, {"bad_number"}),
+        ({"cache_read_input_token_cost": 1.25e-28}, {}),
         ({"max_output_tokens": -1}, {"bad_number"}),
         ({"max_output_tokens": 10**9}, {"bad_number"}),
         ({"tiered_pricing": [{"range": [-1, 2]}]}, {"bad_number"}),
@@ -362,6 +367,8 @@ SOUND = {
         ({"off_peak_pricing": {"windows": [{"hours_utc": "01:00-25:00", "weekdays": [1]}]}}, {"bad_number"}),
         ({"search_context_cost_per_query": {"a": [], "b": []}}, {"bad_number"}),
         ({"off_peak_pricing": {"weekday_timezone": "Mars", **WEEK}}, {"bad_number"}),
+        ({"off_peak_pricing": {"windows": [{"hours_utc": ["01:00-02:00"] * 241, "weekdays": [1]}]}}, {"bad_number"}),
+        ({"off_peak_pricing": {"windows": [{"hours_utc": "01:00-02:00", "weekdays": [1] * 8}]}}, {"bad_number"}),
         ({"regional_endpoint_uplift_multiplier": -1}, {"bad_number"}),
         ({"input_cost_per_token": 3e-6}, {"dear_input"}),
     ],
@@ -442,3 +449,40 @@ KEYS = st.sampled_from(
 def test_no_row_breaks_the_reader(row, name):
     found = table({name: {"litellm_provider": "openai", **row}})
     assert sum(map(len, found.models.values())) + sum(map(len, found.skipped.values())) == found.rows
+
+
+def sizes(number):
+    rows = {f"{n}-steps/m": {"mode": "image_generation", "input_cost_per_image": n} for n in range(number)}
+    return {name: row | {"litellm_provider": "openai"} for name, row in rows.items()}
+
+
+def ways(number):
+    """Entries of one model, which is reached in as many ways, each with a price of its own."""
+    steps = ("".join(("invoke/", "converse/")[n >> bit & 1] for bit in range(9)) for n in range(number))
+    priced = ({"litellm_provider": "bedrock", f"output_cost_per_second_{n}p": n} for n in range(number))
+    return {f"bedrock/{step}m": row for step, row in zip(steps, priced, strict=True)}
+
+
+@pytest.mark.parametrize("rows", [sizes, ways])
+def test_the_work_grows_with_the_table_however_many_entries_are_one_model(monkeypatch, rows):
+    looked, equal, key_of = [], Rate.__eq__, twins.key_of
+    monkeypatch.setattr(Rate, "__eq__", lambda one, other: looked.append(one) or equal(one, other))
+    monkeypatch.setattr(twins, "key_of", lambda rate: looked.append(rate) or key_of(rate))
+    (card,) = next(iter(table(rows(400)).models.values())).values()
+    assert len({rate.variant for rate in card.prices.rates}) == 400
+    assert len(looked) < 400 * 10
+
+
+def test_names_that_are_there_twice_are_found_in_one_look():
+    compared = []
+
+    class Name(str):
+        __slots__ = ()
+        __hash__ = str.__hash__
+
+        def __eq__(self, other):
+            compared.append(other)
+            return str.__eq__(self, other)
+
+    assert repeated([Name(n % 300) for n in range(301)]) == ["0"]
+    assert len(compared) < 1000
