@@ -44,7 +44,8 @@ def modalities_of(side: str, rows: Any) -> dict[str, int]:
     """The same in the form of Gemini: a list of ``{modality, tokenCount}``."""
     found: dict[str, int] = {}
     for row in rows if isinstance(rows, list) else ():
-        medium = _MODALITIES.get(row.get("modality", "")) if isinstance(row, dict) else None
+        modality = row.get("modality") if isinstance(row, dict) else None
+        medium = _MODALITIES.get(modality) if isinstance(modality, str) else None
         if medium and (name := f"{side}_{medium}") in _BILLED and (count := count_of(row.get("tokenCount"))):
             found[name] = found.get(name, 0) + count
     return found

@@ -4,6 +4,7 @@ Rows stand under ``results``, ``data`` or bare, scores are a ``relevance_score``
 """
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from flowllm.backends.answers import BodyDecoder, count_of, invalid, json_of
@@ -48,20 +49,26 @@ class RanksDecoder(BodyDecoder):
         """Who answered and what it cost."""
         if body.get("model"):
             yield Meta(model=str(body["model"]))
-        usage = body.get("usage")
-        billed = body.get("meta") if isinstance(body.get("meta"), dict) else {}
-        tokens = (billed or {}).get("tokens") or (billed or {}).get("billed_units")
+        usage, told = body.get("usage"), _billed(body.get("meta"))
         if isinstance(usage, dict) and input_of(usage) is not None:
-            yield read_of(usage)
-        elif isinstance(tokens, dict) and (told := _billed(tokens)) != Usage():
+            yield replace(read_of(usage), units=told.units)
+        elif told != Usage():
             yield told
 
 
-def _billed(tokens: dict[str, Any]) -> Usage:
-    """Tokens and searches as Cohere counts them; a search is one query with a hundred documents."""
-    queries = count_of(tokens.get("search_units"))
+def _billed(meta: Any) -> Usage:
+    """Tokens and searches as Cohere counts and bills them; a search is one query with a hundred documents."""
+    counted, billed = (_mapping(_mapping(meta).get(name)) for name in ("tokens", "billed_units"))
+    queries = count_of(billed.get("search_units"), counted.get("search_units"))
+    read, written = (count_of(counted.get(name), billed.get(name)) for name in ("input_tokens", "output_tokens"))
+    paid = (count_of(billed.get(name)) if counted else None for name in ("input_tokens", "output_tokens"))
+    billed_input, billed_output = paid
     units = {"queries": queries} if queries else {}
-    return Usage(count_of(tokens.get("input_tokens")), count_of(tokens.get("output_tokens")), units={**units})
+    return Usage(read, written, units={**units}, billed_input=billed_input, billed_output=billed_output)
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 def _score(row: dict[str, Any]) -> Any:

@@ -1,5 +1,6 @@
 """What answers tell beside plain counts that decides on their price, in every provider's words."""
 
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -112,6 +113,7 @@ def test_what_anthropic_tells(told, expected):
         ({"serviceTier": "flex"}, {"service": "flex"}),
         ({"trafficType": "ON_DEMAND"}, {}),
         ({"promptTokensDetails": "x", "candidatesTokensDetails": [5, {"modality": "IMAGE"}]}, {}),
+        ({"promptTokensDetails": [{"modality": ["AUDIO"], "tokenCount": 4}, {"modality": None, "tokenCount": 4}]}, {}),
     ],
 )  # fmt: skip
 def test_what_gemini_tells(told, expected):
@@ -164,7 +166,17 @@ def test_what_responses_tell(usage, beside, expected):
         ({"billed_units": {"search_units": 2}}, [Usage(units={"queries": 2})]),
         ({"billed_units": {"search_units": 0}}, []),
         ({"tokens": {"input_tokens": 5}}, [Usage(5)]),
+        ({"tokens": {"input_tokens": 5}, "billed_units": {"search_units": 2}}, [Usage(5, units={"queries": 2})]),
+        ({"tokens": {"input_tokens": 5}, "billed_units": {"input_tokens": 3}}, [Usage(5, billed_input=3)]),
+        ({"billed_units": {"input_tokens": 3}}, [Usage(3)]),
+        ({"tokens": 5, "billed_units": [6]}, []),
     ],
 )
 def test_what_ranks_tell(meta, expected):
-    assert [delta for delta in RanksDecoder(1)._facts({"meta": meta}) if isinstance(delta, Usage)] == expected
+    for usage in expected:
+        assert usages_of_ranks({"meta": meta, "usage": {"total_tokens": 9}}) == [replace(Usage(9), units=usage.units)]
+    assert usages_of_ranks({"meta": meta}) == expected
+
+
+def usages_of_ranks(body):
+    return [delta for delta in RanksDecoder(1)._facts(body) if isinstance(delta, Usage)]
