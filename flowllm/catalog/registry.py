@@ -22,6 +22,8 @@ LARGEST = 8 * 1024 * 1024
 """The most bytes that a registry file may have."""
 
 _PROFILE = re.compile(r"(us|us-gov|eu|apac|au|jp|in|ca|sa|global)\.(?=.+\.)", re.ASCII)
+_ORDINARY = frozenset({"us-east-1", "us-east-2", "us-west-2"})
+"""Regions of Amazon for which the prices of an entry without a region hold, where they have none of their own."""
 _DATED = re.compile(r"([-@](latest|default|\d{8})|-20\d\d-\d\d-\d\d)$", re.ASCII)
 
 
@@ -56,14 +58,17 @@ class Registry:
     def find(self, provider: str, model: str, region: str = "") -> ModelCard | None:
         """What is known of a model, in a region where that has an entry of its own; None is nothing.
 
-        A name with a region, a date or ``latest`` that has no entry is told the windows and capabilities of the
+        The prices of a model that costs another thing in other regions say so where the region has no entry. A name
+        with a region, a date or ``latest`` that has no entry is told the windows and capabilities of the
         model it is a form of, and no price.
         """
         models = self.models(provider)
         for name in (f"{region}/{model}", model) if region else (model,):
             found = models.get(name)
             if found is not None:
-                return found if name == model else _regional(found, models.get(model), model)
+                return (
+                    _elsewhere(found, models, region) if name == model else _regional(found, models.get(model), model)
+                )
         forms = (models.get(form) for form in _forms(model))
         base = next((form for form in forms if form is not None), None)
         return None if base is None else replace(base, id=model, prices=None, released="", deprecated="")
@@ -73,6 +78,16 @@ def _regional(found: ModelCard, everywhere: ModelCard | None, model: str) -> Mod
     """The entry of a region with what is known of the model everywhere; of prices only where the two agree."""
     whole = found.over(everywhere)
     return replace(whole, id=model, prices=whole.prices if found.prices else None)
+
+
+def _elsewhere(found: ModelCard, models: Mapping[str, ModelCard], region: str) -> ModelCard:
+    """The entry without a region, its prices marked where they differ by region and this one's are not known."""
+    if not region or region in _ORDINARY or found.prices is None or not isinstance(models, _Cards):
+        return found
+    others = (models[one].prices for one in models.placed(found.id))
+    if all(other is None or {*other.rates} == {*found.prices.rates} for other in others):
+        return found
+    return replace(found, prices=replace(found.prices, elsewhere=region))
 
 
 def _forms(model: str) -> Iterator[str]:
@@ -102,6 +117,18 @@ class _Cards(Mapping[str, ModelCard]):
     def __init__(self, files: list[_File]) -> None:
         self._of = {id_: file for file in reversed(files) for id_ in file.rows}
         self._made: dict[str, ModelCard] = {}
+        self._placed: dict[str, list[str]] | None = None
+
+    def placed(self, id_: str) -> list[str]:
+        """The entries of a model in regions, by id."""
+        if self._placed is None:
+            placed: dict[str, list[str]] = {}
+            for one in self._of:
+                _, sign, model = one.partition("/")
+                if sign and model in self._of:
+                    placed.setdefault(model, []).append(one)
+            self._placed = placed
+        return self._placed.get(id_, [])
 
     def __getitem__(self, id_: str) -> ModelCard:
         if id_ not in self._made:

@@ -97,7 +97,7 @@ class ModelCard:
 _MODEL_FACTS = tuple(found.name for found in fields(ModelCard))
 
 
-_PLACES = ("region", "location")
+PLACES: Final = ("region", "location")
 """Settings that say where a model is asked."""
 
 
@@ -201,7 +201,7 @@ class Catalog:
         own = card.models.get(model) if card else None
         if self.registry is None or not model or (card and card.local):
             return own
-        place = next((card.settings[word] for word in _PLACES if word in card.settings), "") if card else ""
+        place = next((card.settings[word] for word in PLACES if word in card.settings), "") if card else ""
         found = self.registry.find((card and card.registry) or provider, model, place)
         return found if own is None else own.over(found)
 

@@ -83,6 +83,7 @@ class Prices:
 
     ``reached``: a step of ``above`` begins at its number of tokens, not above it. ``source`` is the page that
     tells the prices, ``as_of`` the day when somebody last looked (YYYY-MM-DD), ``version`` the table they are from.
+    ``elsewhere`` is a region that is asked and that has prices of its own, which are not known: these are another's.
     """
 
     rates: tuple[Rate, ...]
@@ -92,6 +93,12 @@ class Prices:
     source: str = ""
     as_of: str = ""
     version: str = ""
+    elsewhere: str = ""
+
+
+def is_plain(rate: Rate) -> bool:
+    """Whether a price holds without any condition."""
+    return not (rate.above or rate.service or rate.lifetime or rate.variant)
 
 
 def per_million(amounts: Mapping[str, Decimal], *, source: str = "", as_of: str = "", version: str = "") -> Prices:
@@ -102,5 +109,5 @@ def per_million(amounts: Mapping[str, Decimal], *, source: str = "", as_of: str 
 
 def in_millions(prices: Prices) -> dict[str, Decimal]:
     """Dollars for a million tokens by item, of those that have a price without conditions."""
-    plain = (r for r in prices.rates if r.item in TOKENS and not (r.above or r.service or r.lifetime or r.variant))
+    plain = (rate for rate in prices.rates if rate.item in TOKENS and is_plain(rate))
     return {rate.item: rate.amount.scaleb(6, context=EXACT) for rate in plain}

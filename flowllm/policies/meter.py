@@ -17,8 +17,6 @@ from flowllm.core.request import Request
 from flowllm.core.scope import Call, Scope
 from flowllm.text.tokens import count, count_request
 
-_ANY = Usage(input=1, output=1)
-
 
 class Meter(Policy):
     """Events and cost of every request."""
@@ -29,7 +27,7 @@ class Meter(Policy):
         """A call that is observed and paid for."""
 
         async def call(request: Request, scope: Scope) -> AsyncGenerator[Delta, None]:
-            known = services.price(request.model, _ANY)
+            known = services.price(request.model, None)
             if known.total != 0:  # what is free is never over a limit
                 services.may_spend()
             if known.total is None and not known.source:

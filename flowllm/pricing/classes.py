@@ -6,6 +6,7 @@ construction: a class that is told to be larger than what holds it is cut, and t
 """
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from flowllm.core.delta import Usage
 from flowllm.core.record import record
@@ -13,6 +14,11 @@ from flowllm.core.record import record
 Key = tuple[str, str]
 """A word of `core.prices.TOKENS`, and how long a cache write lives, else empty."""
 
+_INPUT: Key = ("input", "")
+_CACHED: Key = ("cached_input", "")
+_STORED: Key = ("cache_write", "")
+_OUTPUT: Key = ("output", "")
+_REASONING: Key = ("reasoning", "")
 _READ = ("input_audio", "input_image", "input_video")
 _WRITTEN = ("reasoning", "output_audio", "output_image", "output_video")
 _KEPT = {"input_audio": "cached_audio", "input_image": "cached_image"}
@@ -45,10 +51,44 @@ class _Whole:
 def disjoint(usage: Usage) -> Classes:
     """The tokens of ``usage``, each in one class; their sum is input, output and citations.
 
-    Where a provider says what it bills, that is the whole, and its classes are not told.
+    Where a provider says what it bills of a side, that is the whole of it, and its classes are not told.
     """
     if usage.billed_input is not None or usage.billed_output is not None:
-        usage = Usage(usage.billed_input or 0, usage.billed_output or 0)
+        usage = _billed(usage)
+    if usage.classes or usage.written:
+        return _taken(usage)
+    read, written = usage.input or 0, usage.output or 0
+    cached, stored, reasoning = usage.cached_input or 0, usage.cache_write or 0, usage.reasoning or 0
+    if min(cached, stored, reasoning, read - cached - stored, written - reasoning) < 0:
+        return _taken(usage)
+    counts: dict[Key, int] = {}
+    if cached:
+        counts[_CACHED] = cached
+    if stored:
+        counts[_STORED] = stored
+    if read := read - cached - stored:
+        counts[_INPUT] = read
+    if reasoning:
+        counts[_REASONING] = reasoning
+    if written := written - reasoning:
+        counts[_OUTPUT] = written
+    return Classes(counts, corrected=False, read=usage.input is not None, written=usage.output is not None)
+
+
+def _billed(usage: Usage) -> Usage:
+    """The usage with what is billed of a side in place of what was counted there."""
+    classes = dict(usage.classes)
+    if usage.billed_input is not None:
+        usage = replace(usage, input=usage.billed_input, cached_input=None, cache_write=None, written={})
+        classes = {name: count for name, count in classes.items() if not name.startswith(("input", "cached"))}
+    if usage.billed_output is not None:
+        usage = replace(usage, output=usage.billed_output, reasoning=None)
+        classes = {name: count for name, count in classes.items() if not name.startswith("output")}
+    return replace(usage, classes=classes)
+
+
+def _taken(usage: Usage) -> Classes:
+    """The same where classes are told, or do not fit into what holds them."""
     counts: dict[Key, int] = {}
     wholes = [*_read(usage, counts), _written(usage, counts), _citations(usage, counts)]
     corrected = any(whole.corrected for whole in wholes)

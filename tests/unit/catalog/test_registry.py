@@ -9,8 +9,10 @@ import pytest
 
 from flowllm.catalog import Registry
 from flowllm.core.card import Catalog, ModelCard, ProviderCard
+from flowllm.core.delta import Usage
 from flowllm.core.errors import UsageError
 from flowllm.core.prices import Prices, Rate, per_million
+from flowllm.pricing.cost import pricing_of
 
 HEAD = {"table": "t", "version": "1", "as_of": "2026-11-22"}
 INPUT = [["input", "0.000001"]]
@@ -149,6 +151,30 @@ def test_further_prices_hold_in_a_region_that_agrees(tmp_path, price, rates):
 def test_a_region_without_a_price_has_none(tmp_path):
     rows = {"m": {"prices": INPUT}, "eu/m": {"context": 1}}
     assert catalog(tmp_path, rows, settings={"region": "eu"}).model("acme/m").prices is None
+
+
+@pytest.mark.parametrize(
+    ("place", "others", "elsewhere"),
+    [
+        ({"region": "eu-central-1"}, {"sa-east-1": "2"}, "eu-central-1"),
+        ({"region": "eu-central-1"}, {"sa-east-1": "0.000001"}, ""),
+        ({"region": "eu-central-1"}, {}, ""),
+        ({"region": "us-west-2"}, {"sa-east-1": "2"}, ""),
+        ({"region": "sa-east-1"}, {"sa-east-1": "2"}, ""),
+        ({}, {"sa-east-1": "2"}, ""),
+    ],
+)
+def test_a_region_whose_prices_are_not_known_is_named_where_prices_differ_by_region(tmp_path, place, others, elsewhere):
+    rows = {f"{region}/m": {"prices": [["input", amount]]} for region, amount in others.items()}
+    known = catalog(tmp_path, {"m": {"prices": [*INPUT, ["output", "0"]]}, **rows}, settings=place)
+    if others and "0.000001" in others.values():
+        known = catalog(tmp_path, {"m": {"prices": INPUT}, **rows}, settings=place)
+    prices = known.model("acme/m").prices
+    assert prices.elsewhere == elsewhere
+    if elsewhere:
+        said = pricing_of(known)("acme/m", Usage(1, 1))
+        assert said.source.endswith("no price for eu-central-1 is known; the standard one")
+        assert said.total is not None
 
 
 def test_a_provider_may_have_the_entries_of_another(tmp_path):

@@ -185,7 +185,7 @@ async def test_meter_is_inside_cache(world):
 def cost_of(usage):
     from flowllm.core.event import Cost
 
-    return Cost(Decimal((usage.input or 0) + (usage.output or 0)))
+    return Cost(Decimal((usage.input or 0) + (usage.output or 0)) if usage else None)
 
 
 async def test_chain_passes_everything_on(world):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from flowllm.core.delta import Usage
 from flowllm.core.event import Cost, Line
 from flowllm.core.prices import TOKENS, UNITS, Hours, Multiplier, Prices, Rate
-from flowllm.pricing.classes import disjoint
+from flowllm.pricing.classes import _taken, disjoint
 from flowllm.pricing.cost import priced
 from flowllm.pricing.rates import Table
 
@@ -53,6 +53,12 @@ def test_classes_sum_to_what_was_counted(usage):
     whole = max(0, usage.input or 0) + max(0, usage.output or 0) + usage.classes.get("citations", 0)
     assert sum(found.counts.values()) == whole
     assert all(count > 0 for count in found.counts.values())
+
+
+@given(usages)
+def test_the_short_way_of_plain_counts_finds_what_the_long_one_does(usage):
+    plain = replace(usage, classes={}, written={})
+    assert disjoint(plain) == _taken(plain)
 
 
 @given(prices, usages, moments)

@@ -5,6 +5,7 @@ from decimal import Decimal
 import pytest
 
 from flowllm.api import Environment
+from flowllm.core.card import Catalog, ModelCard, ProviderCard
 from flowllm.core.delta import Usage
 from flowllm.core.event import Cost
 from flowllm.core.prices import Hours, Multiplier, Prices, Rate
@@ -155,6 +156,23 @@ TEXT = (("input", "2"), ("output", "8"))
         (TEXT, Usage(1, 0, classes={"citations": 5}), {"input": 2, "citations": None}),
         # tokens that a provider says it bills
         (TEXT, Usage(500, 60, 400, billed_input=8, billed_output=50), {"input": 16, "output": 400}),
+        # of a side where it says nothing, what it counts holds
+        (TEXT, Usage(100, 50, 40, 0, 9, billed_output=40), {"cached_input": 80, "input": 120, "output": 320}),
+        (TEXT, Usage(100, 50, 40, 0, 9, billed_input=7), {"input": 14, "reasoning": 72, "output": 328}),
+        (TEXT, Usage(100, 50, billed_input=0, billed_output=0), {}),
+        (
+            (*TEXT, ("citations", "1"), ("output_audio", "9")),
+            Usage(100, 50, classes={"citations": 7, "input_audio": 9, "output_audio": 2}, billed_input=10),
+            {"input": 20, "output_audio": 18, "output": 384, "citations": 7},
+        ),
+        # what is another thing than plain tokens is no price for these
+        ((*TEXT, ("cache_write variant=audio", "9")), Usage(10, 0, cache_write=4), {"cache_write": 8, "input": 12}),
+        ((*TEXT, ("cached_input variant=explicit", "1")), Usage(10, 0, 4), {"cached_input": 8, "input": 12}),
+        (
+            (*TEXT, ("cached_input variant=explicit", "1")),
+            Usage(10, 0, 4, variant="explicit"),
+            {"cached_input": 4, "input": 12},
+        ),
     ],
 )
 def test_classes_of_tokens(prices, usage, expected):
@@ -199,7 +217,7 @@ def test_cache_writes_by_lifetime(prices, written, write, total):
             10,
             "above 5 tokens, batch",
         ),
-        ((("input", "4"), ("output service=flex", "1")), "flex", 40, ""),
+        ((("input", "4"), ("output service=flex", "1")), "flex", 40, "no price for flex is known; the standard one"),
         ((("input", "4"),), "priority", 40, "no price for priority is known; the standard one"),
         ((("input", "4"), ("input service=flex", "9")), "odd", 40, "no price for odd is known; the standard one"),
         ((("input", "4"), ("input service=priority", "9")), "fast", 90, "priority"),
@@ -293,6 +311,23 @@ SPOKEN = (("input_characters", "3"), ("output", "1"))
             (*TEXT, ("input_audio", "7"), ("input_seconds", "2")),
             Usage(4, 0, classes={"input_audio": 4}, units={"input_seconds": 3}),
             {"input_audio": 28},
+        ),
+        # pictures or their tokens: those of the two that have a price
+        (
+            (*TEXT, ("input_images", "5")),
+            Usage(1000, 50, classes={"input_image": 500}, units={"input_images": 2}),
+            {"input": 1000, "output": 400, "input_images": 10},
+        ),
+        (
+            (*TEXT, ("input_images", "5"), ("input_image", "3")),
+            Usage(1000, 50, classes={"input_image": 500}, units={"input_images": 2}),
+            {"input_image": 1500, "input": 1000, "output": 400},
+        ),
+        (TEXT, Usage(10, 0, classes={"input_image": 5}, units={"input_images": 2}), {"input_image": 10, "input": 10}),
+        (
+            (*TEXT, ("output_seconds", "5")),
+            Usage(10, 0, classes={"input_audio": 6}, units={"input_seconds": 2}),
+            {"input": 8, "output_seconds": 10},
         ),
         # what is paid beside tokens
         ((*TEXT, ("searches", "10")), Usage(1, 0, units={"searches": 2}), {"input": 2, "searches": 20}),
@@ -394,6 +429,97 @@ def test_one_unknown_part_makes_the_total_unknown_and_the_rest_is_shown(prices, 
     cost = bill(prices, usage)
     assert cost.total is None
     assert amounts(cost) == known
+
+
+@pytest.mark.parametrize(
+    ("prices", "usage"),
+    [
+        ((("input_seconds", "1"),), Usage(0, None)),
+        ((("input", "0"), ("output", "0"), ("queries", "1")), Usage(10, None)),
+    ],
+)
+def test_what_is_paid_otherwise_and_was_not_counted_is_not_for_nothing(prices, usage):
+    assert bill(prices, usage, answers=False).total is None
+
+
+def test_each_variant_is_told_its_own_price():
+    table = Table(Prices(rates(("searches variant=low", "1"), ("searches variant=high", "2"))))
+    totals = [priced(table, Usage(0, 0, units={"searches": 1}, variant=one)).total for one in ("low", "high", "low")]
+    assert totals == [1, 2, 1]
+
+
+def test_a_class_without_a_price_at_a_step_is_named():
+    prices = (*GEMINI, ("input service=flex", "6e-7"), ("output service=flex", "5e-6"))
+    below, above = (bill(prices, Usage(count, 10, 5, service="flex")) for count in (1_000, 262_960))
+    said = "no price for flex is known; the standard one"
+    assert [line.condition for line in below.items] == [said, "flex", "flex"]
+    assert {line.condition for line in above.items} == {f"above 200,000 tokens, {said}"}
+    assert below.source == above.source == f"prices without a date, {said}"
+    assert bill(prices, Usage(1_000, 10, service="flex")).source == "prices without a date"
+
+
+PLACED = rates(("input", "2"), ("output", "2"))
+
+
+@pytest.mark.parametrize(
+    ("regions", "settings", "base_url", "told", "total"),
+    [
+        (["regional"], {"location": "us-east5"}, "", "", 22),
+        (["regional"], {"location": "eu"}, "", "", 22),
+        (["regional"], {"location": "global"}, "", "", 20),
+        (["regional"], {}, "", "", 20),
+        (["regional"], {"location": "us-east5"}, "", "us", 22),
+        (["eu", "us"], {}, "https://eu.api.acme.example/v1", "", 22),
+        (["eu", "us"], {}, "https://api.acme.example/v1", "", 20),
+        (["eu"], {}, "https://us.api.acme.example/v1", "", 20),
+        (["us"], {}, "https://api.acme.example/v1", "us", 22),
+        ([], {"location": "us-east5"}, "https://eu.api.acme.example/v1", "", 20),
+    ],
+)
+def test_where_a_provider_is_asked_decides_on_factors(regions, settings, base_url, told, total):
+    prices = Prices(PLACED, tuple(Multiplier(Decimal("1.1"), region=region) for region in regions))
+    card = ProviderCard("acme", base_url, models={"m": ModelCard("m", prices=prices)}, settings=settings)
+    cost = pricing_of(Catalog({"acme": card}))("acme/m", Usage(10, 0, region=told))
+    assert (cost.total, "no price" in cost.source) == (total, False)
+
+
+def test_prices_of_a_time_of_day_reach_the_prices_of_a_catalog():
+    catalog = Catalog({"acme": ProviderCard("acme", models={"m": ModelCard("m", prices=NIGHT)})})
+    now = [MONDAY + 17 * 3_600]
+    by_night, by_day = pricing_of(catalog, lambda: now[0]), pricing_of(catalog)
+    assert (by_night("acme/m", Usage(10, 0)).total, by_day("acme/m", Usage(10, 0)).total) == (10, 40)
+    now[0] = MONDAY
+    assert by_night("acme/m", Usage(10, 0)).total == 10
+    now[0] = MONDAY + 3_600
+    assert by_night("acme/m", Usage(10, 0)).total == 40
+
+
+@pytest.mark.parametrize(
+    ("model", "total", "source"),
+    [
+        ("free", 0, "prices of D"),
+        ("paid", None, "prices of D"),
+        ("per_query", None, "prices of D"),
+        ("night", None, "prices of D"),
+        ("half", None, ""),
+        ("none", None, ""),
+        ("unlisted", None, ""),
+    ],
+)
+def test_what_is_known_before_a_request(model, total, source):
+    one = Rate("input", Decimal(1))
+    nothing = rates(("input", "0"), ("output", "0"))
+    known = {
+        "free": Prices(nothing, as_of="D"),
+        "paid": Prices(PLACED, as_of="D"),
+        "per_query": Prices((*nothing, Rate("queries", Decimal(1))), as_of="D"),
+        "night": Prices(nothing, hours=(Hours("16:30", "18:00", (one,)),), as_of="D"),
+        "half": Prices((one,), as_of="D"),
+        "none": None,
+    }
+    cards = {name: ModelCard(name, prices=prices) for name, prices in known.items()}
+    cost = pricing_of(Catalog({"acme": ProviderCard("acme", models=cards)}))(f"acme/{model}", None)
+    assert (cost.total, cost.source) == (total, source)
 
 
 def test_a_cost_says_what_it_was_made_of():
