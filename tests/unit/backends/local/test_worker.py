@@ -155,6 +155,7 @@ def framed(header):
         framed(b'{"arrays": [["a", "<f4", [99999, 99999]]]}'),
         framed(b'{"arrays": [["a", "<f4", [2]]]}') + bytes(7),
         framed(b'{"arrays": [["a", "what", [2]]]}'),
+        framed(b'{"arrays": [["a", "|S4", [1]]]}') + bytes(4),
     ],
 )
 def test_what_is_no_message_ends_it(content):
