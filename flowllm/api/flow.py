@@ -6,6 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from flowllm.api.absent import with_places
 from flowllm.api.environment import Environment
 from flowllm.api.finding import find_pipeline
 from flowllm.api.gathered import Gathered
@@ -110,7 +111,7 @@ class Flow:
                 today=environment.day,
             )
         if found.errors:
-            raise joined(found.errors)
+            raise with_places(joined(found.errors), environment.project)
         return compiled
 
     def refusal(self, errors: Iterable[FlowError]) -> FlowError:
@@ -128,11 +129,12 @@ class Flow:
     @cached_property
     def frame(self) -> "BoundFrame":
         """The plan bound to its kinds, once for all runs, threads and event loops."""
-        from flowllm.api.counting import register_tokenizers
+        from flowllm.api.counting import use_tokenizers
         from flowllm.runtime import bind_frame
 
-        register_tokenizers(self.plan, self.environment.catalog)
-        return bind_frame(self.plan, self.environment.kinds)
+        frame = bind_frame(self.plan, self.environment.kinds)
+        use_tokenizers(frame, self.environment.catalog)
+        return frame
 
     def check(self, given: Inputs | None = None, *, strict: bool = False) -> tuple[Problem, ...]:
         """Warnings and notes; raises `PipelineInvalid`. ``given`` also checks that no input is missing."""

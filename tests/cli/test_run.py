@@ -323,3 +323,17 @@ def test_mock_rules_that_are_none(flowllm, echo, folder, rules):
 )
 def test_what_looks_like_code_comes_out_as_it_went_in(flowllm, echo, text):
     assert flowllm("run", echo, "-i", f"text={text}").out == text + "\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "told"), [((), 1), (("--json",), 1), (("-q",), 0), (("--stream",), 1), (("--no-stream", "--no-cache"), 1)]
+)
+def test_an_answer_that_was_cut_gets_a_line(folder, flowllm, words, told):
+    (folder / "rules.yaml").write_text("- {reply: {text: half an ans, finish: length}}\n")
+    (folder / "cut.yaml").write_text(
+        "flowllm: 1\nmodel: mock/m\nnodes: {ask: {kind: call, prompt: hi}}\noutputs: {said: ask.text}\n"
+    )
+    done = flowllm("run", "cut.yaml", "--mock", "rules.yaml", *words)
+    assert done.status == 0
+    assert done.err.count("ask: warning: the answer was cut at its longest length") == told
+    assert done.data["outputs"] == {"said": "half an ans"} if "--json" in words else done.out == "half an ans\n"

@@ -259,3 +259,12 @@ def test_input_ports():
 def test_bad_parameters(params):
     with pytest.raises(ValidationError):
         Call.model_validate(params)
+
+
+@pytest.mark.parametrize(("finish", "codes"), [("length", ["answer_cut"]), ("stop", []), (None, [])])
+async def test_an_answer_that_was_cut_is_told_of(finish, codes):
+    told = []
+    model = Model(Text("a"), *([Finish(finish)] if finish else []))
+    scope = Scope(address="ask", call=model, emit=told.append, streamed=False)
+    await Call().run(scope=scope, model="acme/m", prompt=HI)
+    assert [(one.address, one.code) for one in told] == [("ask", code) for code in codes]
