@@ -1,7 +1,8 @@
 """What quirks say of paths and of the words of a body, held to what the formats have.
 
-``drop`` and ``rename`` work on the words that a format writes into its body, and on no others: one that it does
-not write is a slip, and one without which nothing is asked cannot be left out.
+``drop`` and ``rename`` work on the words that a format writes into its body: one that no format writes is a slip, and
+one without which nothing is asked cannot be left out. A word of another format stays, for a provider's file is
+also asked in the other formats that it names.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -31,6 +32,7 @@ _WORDS = {
     "replicate_predictions": "system_prompt prompt image temperature top_p max_tokens stop_sequences seed",
     "watsonx": f"{_CHAT} model_id tool_choice_option input inputs parameters query",
 }
+_ANY = frozenset(word for words in _WORDS.values() for word in words.split())
 _ASKED = frozenset({
     "messages", "input", "inputs", "contents", "prompt", "texts", "query", "system", "instructions", "system_prompt",
 })  # fmt: skip
@@ -72,7 +74,7 @@ def _dropped(quirks: Mapping[str, Any], words: set[str]) -> Iterator[Misfit]:
         if word in _ASKED or (word in _NAMES and not _model_in_path(quirks)):
             message = f"`drop` leaves out `{word}`, without which nothing is asked"
             yield Misfit("bad_value", message, steps, f"another name for it: rename: {{{word}: ...}}")
-        elif word not in words:
+        elif word not in _ANY:
             yield _unknown(word, words, "drop", steps)
 
 
@@ -81,7 +83,7 @@ def _renamed(quirks: Mapping[str, Any], words: set[str]) -> Iterator[Misfit]:
     kept = words - {*rename, *quirks.get("drop", ())}
     for word, name in rename.items():
         steps = ("rename", word)
-        if word not in words:
+        if word not in _ANY:
             yield _unknown(word, words, "rename", steps)
         elif name in kept or list(rename.values()).count(name) > 1:
             message = f"`rename` calls two words of the body `{name}`, and one would be lost"
@@ -90,7 +92,7 @@ def _renamed(quirks: Mapping[str, Any], words: set[str]) -> Iterator[Misfit]:
 
 def _unknown(word: str, words: set[str], field: str, steps: Steps) -> Misfit:
     hint = did_you_mean(word, words, f"known here: {', '.join(sorted(words))}")
-    message = f"`{field}` names `{word}`, which is no word of this format's requests"
+    message = f"`{field}` names `{word}`, which is no word of any request"
     return Misfit("bad_value", message, steps, hint, "value" if field == "drop" else "key")
 
 

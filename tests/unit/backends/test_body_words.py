@@ -63,6 +63,7 @@ def test_what_no_request_could_follow_is_told_with_its_place(wire, quirks, steps
         (["openai_chat"], {"rename": {"max_tokens": "seed"}, "drop": ["seed"]}),
         (["openai_chat"], {"rename": {"max_tokens": "seed", "seed": "max_tokens"}}),
         (["openai_chat", "openai_embeddings"], {"rename": {"dimensions": "size", "seed": "random_seed"}}),
+        (["openai_responses"], {"rename": {"max_tokens": "max_completion_tokens"}, "drop": ["stop", "temperature"]}),
         (["http_template"], {"templates": {"chat": {"path": "/gen", **TEMPLATE}}}),
         (["anthropic_messages"], {"stream_path": ""}),
     ],
