@@ -11,7 +11,7 @@ def require_place(card: ProviderCard) -> None:
     """`SetupError` where the provider has no address, or a setting that it needs has no value."""
     if not card.base_url:
         message = f"the provider `{card.name}` has no address"
-        raise SetupError("missing_key", message, hint=f"providers.{card.name}.base_url=https://...")
+        raise SetupError("missing_setting", message, hint=f"providers.{card.name}.base_url=https://...")
     for name, reason in card.unset.items():
         message = f"the provider `{card.name}` needs its setting `{name}`, and {reason}"
         path = "base_url=https://" if name == "base_url" else f"settings.{name}="
@@ -29,5 +29,7 @@ def origin_of(url: str) -> tuple[str, str, int | None]:
 def require_own(card: ProviderCard, url: str) -> None:
     """`ProviderFailure` ``redirect_refused`` for a URL of another server than the provider's own, key or not."""
     if all(origin_of(url) != origin_of(own) for own in (card.base_url, *card.origins)):
-        message = f"the request would go to {urlsplit(url).hostname} and not to the provider's own server"
-        raise ProviderFailure("redirect_refused", message)
+        message = (
+            f"the request would go to {urlsplit(url).netloc.rpartition('@')[2]} and not to the provider's own server"
+        )
+        raise ProviderFailure("redirect_refused", message, hint="a server that is its own too: origins: [https://...]")

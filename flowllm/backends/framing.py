@@ -359,4 +359,5 @@ def check_text(data: bytes) -> None:
 
 def too_large(what: str, limit: int) -> ProviderFailure:
     """``what`` is larger than ``limit`` bytes."""
-    return ProviderFailure("event_too_large", f"{what} of the answer is larger than {limit} bytes")
+    message = f"{what} of the answer is larger than {limit} bytes"
+    return ProviderFailure("event_too_large", message, hint="ask for a shorter answer: max_output_tokens: 8000")

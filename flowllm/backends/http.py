@@ -169,9 +169,11 @@ def _check(request: HttpRequest, status: int, headers: Mapping[str, str]) -> Non
 
 
 def _redirected(request: HttpRequest, status: int, headers: Mapping[str, str]) -> ProviderFailure:
-    target = urlsplit(headers.get("location", "")).hostname or "another place"
-    message = f"{request.host} sends the request on to {target}, which is not followed"
-    return ProviderFailure("redirect_refused", message, facts=ProviderFacts(status=status))
+    parts = urlsplit(headers.get("location", ""))
+    target = parts.netloc.rpartition("@")[2]
+    message = f"{request.host} sends the request on to {target or 'another place'}, which is not followed"
+    hint = f"if that is the provider's server: base_url: {parts.scheme}://{target}/..." if target else ""
+    return ProviderFailure("redirect_refused", message, facts=ProviderFacts(status=status), hint=hint)
 
 
 class AiohttpTransport:

@@ -25,6 +25,7 @@ _HINTS = {
     "not_found": "flowllm models list {provider}",
     "context_too_long": "shorten the prompt with a node of kind `truncate`",
     "connect_error": "is the server running? another address: providers.{provider}.base_url=https://...",
+    "timeout": "does the server answer? flowllm providers check {provider}",
     "dns_error": "another address: providers.{provider}.base_url=https://...",
 }
 

@@ -101,7 +101,7 @@ _NOTES = {
 _SETUP = {
     "no_model": "a needed call without a model",
     "missing_key": "a provider's key is not set",
-    "missing_setting": "a provider's setting, such as its region, has no value",
+    "missing_setting": "a provider's address, or a setting such as its region, has no value",
     "missing_extra": "an optional package is not installed",
     "bad_module": "a module of the project that fails when it is imported",
     "missing_model_file": "a local model that is not there",

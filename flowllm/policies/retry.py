@@ -26,6 +26,7 @@ from flowllm.core.request import Embed, Request
 from flowllm.core.scope import Call, Scope
 
 THROTTLED_BASE = 1.0
+DAY = 86_400
 
 
 class Retry(Policy):
@@ -59,6 +60,7 @@ class Retry(Policy):
                     wait = self._next(failure, scope, tried) if self.restart or not seen else None
                     if wait is None:
                         _keep(tried.lines, failure)
+                        _tell_pause(failure, self.longest)
                         raise
                     reason = failure.code
                     _tell(failure, request, scope, wait)
@@ -155,6 +157,16 @@ class _Rows:
 def _keep(tried: list[str], failure: Failure) -> None:
     if isinstance(failure, ProviderFailure) and tried:
         failure.attempts = (*failure.attempts, *tried, f"attempt {len(tried) + 1}: {failure.code}")
+
+
+def _tell_pause(failure: Failure, longest: float) -> None:
+    """Say in the failure how long a pause the provider asks for, where it is a longer one than is waited for."""
+    asked = failure.facts.retry_after if isinstance(failure, ProviderFailure) and failure.retryable else None
+    if asked is not None and longest < asked < math.inf:
+        pause = f"{math.ceil(asked)} s" if asked <= DAY else "more than a day"
+        failure.message += f"; it asks for a pause of {pause}, and none longer than {longest:g} s is begun"
+        failure.args = (failure.message,)
+        failure.hint = f"retry: {{longest: {math.ceil(asked)}s}}" if asked <= DAY else "fallback: [another/model]"
 
 
 def _tell(failure: Failure, request: Request, scope: Scope, wait: float) -> None:

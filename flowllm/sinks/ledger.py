@@ -22,7 +22,8 @@ _COUNTERS = re.compile(r"\[\d+\]|#\d+")
 
 @record
 class Row:
-    """Counts of calls, tokens, dollars, seconds. ``unpriced`` calls are not part of ``cost``.
+    """Counts of calls, tokens, dollars, seconds. ``unpriced`` calls are not part of ``cost``; of
+    ``uncounted`` ones among them no tokens are known either.
 
     ``calls`` are complete answers, ``failed`` requests that gave none; ``saved`` is what answers
     from the cache had cost; ``seconds`` is the time spent in steps, summed; ``simulated`` calls were
@@ -41,6 +42,7 @@ class Row:
     reasoning: int = 0
     cost: Decimal = Decimal(0)
     unpriced: int = 0
+    uncounted: int = 0
     estimated: int = 0
     saved: Decimal = Decimal(0)
     steps: int = 0
@@ -110,9 +112,14 @@ class Summary:
             else []
         )
         known = f"${_money(total.cost)}"
-        unknown = f"the price of {_count(total.unpriced, 'call')} is not known"
-        costs = [known] if not total.unpriced else [f"at least {known}", unknown] if total.cost else [unknown]
-        return ", ".join([*parts, *costs, *self._other_costs()])
+        costs = [known] if not total.unpriced else [f"at least {known}"] if total.cost else []
+        return ", ".join([*parts, *costs, *self._unknown(), *self._other_costs()])
+
+    def _unknown(self) -> list[str]:
+        """Why calls are not part of the cost."""
+        uncounted, unpriced = self.total.uncounted, self.total.unpriced - self.total.uncounted
+        told = [f"the tokens of {_count(uncounted, 'call')} are not known"] if uncounted else []
+        return told + ([f"the price of {_count(unpriced, 'call')} is not known"] if unpriced else [])
 
     def _other_costs(self) -> list[str]:
         """What the providers say, where that is something else."""
@@ -192,6 +199,7 @@ def _used(usage: Usage | None, cost: Cost | None) -> Row:
         reasoning=known.reasoning or 0,
         cost=total or Decimal(0),
         unpriced=int(total is None),
+        uncounted=int(total is None and known.input is None and known.output is None and not known.units),
         estimated=int(known.estimated),
         told=int(reported is not None),
         reported=reported or Decimal(0),

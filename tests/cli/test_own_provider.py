@@ -7,6 +7,8 @@ from importlib.metadata import EntryPoint
 
 import pytest
 
+from flowllm.core import secrets
+
 CARD = """\
 name: acme
 base_url: {url}/api
@@ -300,8 +302,42 @@ def test_an_answer_that_repeats_the_key_is_not_on_disk(acme, folder, flowllm, mo
 
 
 def test_an_answer_with_a_short_word_for_a_key_is_kept(acme, folder, flowllm, monkeypatch):
+    monkeypatch.setattr(secrets, "_SECRETS", {})
     monkeypatch.setenv("ACME_KEY", "acme-1")
     (folder / "ask.yaml").write_text(PIPELINE.replace("seed: 3,", "seed: 3, cache: 1d,"))
     acme.answers.append((200, "text/event-stream", WHOLE))
     assert [flowllm("run", "ask.yaml").status for _ in range(2)] == [0, 0]
     assert len(acme.asked) == 1
+
+
+def test_junk_for_counts_is_told_as_counts_that_are_not_known(acme, flowllm):
+    junk = {"meter": {"in": {"total": "many"}, "out": -5}}
+    acme.answers.append((200, "text/event-stream", events(piece(content="a"), {"choices": []} | junk)))
+    told = flowllm("run", "ask.yaml", "--no-cache")
+    assert "the tokens of 1 call are not known" in told.err
+    assert "price" not in told.err
+
+
+def test_a_pause_that_is_too_long_is_told_with_the_field_to_raise(server, acme, flowllm, monkeypatch):
+    def send_error(self):
+        self.send_response(429)
+        self.send_header("retry-after", "9999")
+        self.send_header("content-length", "0")
+        self.end_headers()
+
+    monkeypatch.setattr(Handler, "do_POST", send_error)
+    for more in ((), ("--json",)):
+        told = flowllm("run", "ask.yaml", "nodes.ask.retry.attempts=3", *more)
+        assert told.status == 4
+        assert "it asks for a pause of 9999 s" in (told.out if more else told.err)
+        assert "retry: {longest: 9999s}" in (told.out if more else told.err)
+
+
+def test_no_address_is_a_setting_that_is_missing(folder, flowllm):
+    (folder / "ask.yaml").write_text(PIPELINE)
+    (folder / "providers").mkdir()
+    (folder / "providers/acme.yaml").write_text("wire: {chat: openai_chat}\n")
+    told = flowllm("run", "ask.yaml", "--json")
+    (error,) = told.data["errors"]
+    assert (told.status, error["code"]) == (3, "missing_setting")
+    assert error["hint"] == "providers.acme.base_url=https://..."

@@ -93,7 +93,7 @@ async def test_embeddings_come_in_the_order_of_the_texts():
     ("card", "request_", "code"),
     [
         (ProviderCard("acme", "https://x.example", WIRES, Auth("bearer", ("K",))), Chat("acme/m", ()), "missing_key"),
-        (ProviderCard("acme", "", WIRES), Chat("acme/m", ()), "missing_key"),
+        (ProviderCard("acme", "", WIRES), Chat("acme/m", ()), "missing_setting"),
         (ProviderCard("acme", "https://x.example", WIRES), Rerank("acme/m", "q", ()), "missing_extra"),
     ],
 )

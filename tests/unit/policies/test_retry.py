@@ -112,6 +112,24 @@ async def test_odd_values_of_retry_after(world, asked, waits):
     assert all(0 <= slept <= 66.1 for slept in world.clock.slept)
 
 
+@pytest.mark.parametrize(
+    ("failure", "said", "hint"),
+    [
+        (failing("rate_limited", retry_after=9999.0), "a pause of 9999 s, and none longer than 60 s", "longest: 9999s"),
+        (failing("rate_limited", retry_after=1e9), "a pause of more than a day", "fallback: "),
+        (failing("rate_limited", retry_after=60.0), None, ""),
+        (failing("auth", retry_after=9999.0), None, ""),
+        (failing("rate_limited", retry_after=math.inf), None, ""),
+    ],
+)
+async def test_a_pause_that_is_not_begun_is_told_with_the_field_to_raise(world, failure, said, hint):
+    _, error = await run(world, Retry(), [failure] * 4)
+    assert ("pause" in str(error)) == (said is not None)
+    assert (said or "") in error.message
+    assert hint in error.hint
+    assert bool(error.hint) == bool(hint)
+
+
 @pytest.mark.parametrize(("left", "requests"), [(5.0, 1), (30.0, 2), (None, 2)])
 async def test_no_wait_is_begun_that_cannot_end_in_time(world, left, requests):
     deadline = None if left is None else world.clock.now() + left

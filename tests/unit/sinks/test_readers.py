@@ -91,7 +91,7 @@ def test_ledger_counts():
         calls=2, failed=2, retries=1, cache_hits=1, cache_misses=1, input=207, output=41,
         cost=Decimal("0.005"), saved=Decimal("0.004"),
     )  # fmt: skip
-    assert summary.nodes["sum"] == Row(calls=1, unpriced=1, steps=1, seconds=1.25, simulated=1)
+    assert summary.nodes["sum"] == Row(calls=1, unpriced=1, uncounted=1, steps=1, seconds=1.25, simulated=1)
     assert summary.models["acme/m"].calls == 2
     assert summary.total.calls == 3
     assert summary.cost() is None
@@ -99,7 +99,7 @@ def test_ledger_counts():
     assert json.loads(json.dumps(summary.to_data()))["cost"] == cost
     assert summary.text() == (
         "3 calls, 2 failed requests, 1 retry, 207 + 41 tokens, 1 from the cache (saved $0.0040), "
-        "at least $0.0050, the price of 1 call is not known"
+        "at least $0.0050, the tokens of 1 call are not known"
     )
 
 
