@@ -13,9 +13,15 @@ import orjson
 
 from flowllm.core.card import Catalog, ModelCard
 from flowllm.core.delta import Delta, Finish, Meta, Scores, Text, Usage, Vectors
-from flowllm.core.request import Chat, Embed, Request, Rerank
+from flowllm.core.request import Chat, Embed, Request, Rerank, message_to_data
 from flowllm.core.scope import Call, Scope
-from flowllm.text.tokens import count_request
+from flowllm.pricing.bounds import asked_beside
+from flowllm.text.tokens import count_tokens, counter_for
+
+PIECE = 500
+"""Tokens of a document that Cohere ranks as one."""
+DOCUMENTS = 100
+"""Documents that it ranks for the price of one query."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +56,13 @@ class Rehearsal:
             yield delta
 
     def _made_up(self, request: Request, scope: Scope) -> Iterator[Delta]:
-        tokens = count_request(request)
+        tokens = _sent(request)
         bound = self._bound(request)
         self.requests.append(Rehearsed(scope.address, request.model, tokens, bound))
+        usage = Usage(tokens, bound, estimated=True, written=dict.fromkeys(_lifetimes(request), 0))
         yield Meta(model=request.model)
         yield _answer(request)
-        yield Usage(tokens, bound, estimated=True)
+        yield asked_beside(self._card(request.model), usage, _queries(request))
         yield Finish("stop")
 
     def _is_local(self, model: str) -> bool:
@@ -70,6 +77,37 @@ class Rehearsal:
 
     def _card(self, model: str) -> ModelCard | None:
         return self.catalog.model(model)
+
+
+def _sent(request: Request) -> int:
+    """The tokens of a request as its model counts them, estimated."""
+    counter = counter_for(request.model)
+    if isinstance(request, Embed):
+        return sum(map(counter.count, request.texts))
+    if isinstance(request, Rerank):
+        return sum(map(counter.count, (request.query, *request.documents)))
+    tools = [
+        {"name": tool.name, "description": tool.description, "parameters": tool.parameters} for tool in request.tools
+    ]
+    shape = counter.count(orjson.dumps(request.schema).decode()) if request.schema else 0
+    return count_tokens([*map(message_to_data, request.messages)], request.model, tools=tools).n + shape
+
+
+def _lifetimes(request: Request) -> set[str]:
+    """How long the provider is asked to keep parts of the request."""
+    if not isinstance(request, Chat):
+        return set()
+    parts = (part for message in request.messages for part in message.parts)
+    return {one.prompt_cache for one in (*parts, *request.tools) if one.prompt_cache}
+
+
+def _queries(request: Request) -> int:
+    """How many queries a ranking is billed for: a hundred documents each, a long document counted in pieces."""
+    if not isinstance(request, Rerank):
+        return 0
+    counter = counter_for(request.model)
+    pieces = sum(max(1, -(-counter.count(document) // PIECE)) for document in request.documents)
+    return max(1, -(-pieces // DOCUMENTS))
 
 
 def _answer(request: Request) -> Delta:

@@ -10,11 +10,12 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from flowllm.compiler.estimate import ANSWER, ASKING, ASSUMED, Estimate, Price, asking, foreseen, total_of, totalled
+from flowllm.compiler.estimate import ANSWER, ASKING, ASSUMED, Estimate, asking, foreseen, total_of, totalled
 from flowllm.compiler.explain import certain
 from flowllm.core.delta import Usage
 from flowllm.core.errors import Failure
 from flowllm.core.event import CallFinished, Event
+from flowllm.pricing.bounds import most
 from flowllm.sinks.ledger import node_of
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from flowllm.cli.run import Run
     from flowllm.core.card import Catalog
     from flowllm.core.plan import Plan
+    from flowllm.pricing.cost import Pricing
 
 
 def rehearse(command: "Run", flow: "Flow", inputs: dict[str, Any], screen: "Screen") -> int:
@@ -54,7 +56,7 @@ def rehearse(command: "Run", flow: "Flow", inputs: dict[str, Any], screen: "Scre
     return 0
 
 
-def estimates(plan: "Plan", seen: list[CallFinished], catalog: "Catalog", price: Price) -> Iterator[Estimate]:
+def estimates(plan: "Plan", seen: list[CallFinished], catalog: "Catalog", price: "Pricing") -> Iterator[Estimate]:
     """One row for each node that asks a model, in the order of the plan.
 
     What was asked is what a run asks where nothing made up led to it; everything else is as `check` foresees it.
@@ -89,7 +91,7 @@ def _real(plan: "Plan", prefix: str = "") -> Iterator[str]:
             told.add(index)
 
 
-def _row(node: str, events: list[CallFinished], price: Price) -> Estimate:
+def _row(node: str, events: list[CallFinished], price: "Pricing") -> Estimate:
     usages = [event.usage or Usage() for event in events]
     lows = [price(event.model, replace(usage, output=0)).total for event, usage in zip(events, usages, strict=True)]
     likely = [replace(usage, output=usage.output and min(usage.output, ANSWER)) for usage in usages]
@@ -101,7 +103,7 @@ def _row(node: str, events: list[CallFinished], price: Price) -> Estimate:
         total_of([usage.input for usage in usages]),
         total_of([usage.output for usage in usages]),
         total_of(lows),
-        total_of([event.cost.total for event in events]),
+        total_of([most(price, event.model, usage) for event, usage in zip(events, usages, strict=True)]),
         expected=total_of([price(event.model, usage).total for event, usage in zip(events, likely, strict=True)]),
     )
 

@@ -6,7 +6,7 @@ the dearest of the models that may be asked, as often as the regions around may 
 what `ASSUMED` says. The cache is taken for empty. What cannot be bounded is unknown (None), never 0.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
@@ -16,11 +16,12 @@ from flowllm.compiler.capabilities import fixed_text
 from flowllm.compiler.explain import alternatives, certain, possible
 from flowllm.core.card import Catalog, ModelCard
 from flowllm.core.delta import Usage
-from flowllm.core.event import Cost
 from flowllm.core.plan import Plan, Step
 from flowllm.core.record import record
 from flowllm.core.slot import ListOf, Literal, PromptTemplate
-from flowllm.text.tokens import count
+from flowllm.pricing.bounds import asked_beside, most
+from flowllm.pricing.cost import Pricing
+from flowllm.text.tokens import count_tokens, counter_for
 
 DATA = 1_000
 ANSWER = 500
@@ -31,7 +32,6 @@ ASSUMED = (
 )
 """What an expected cost rests on, in words."""
 
-Price = Callable[[str, Usage | None], Cost]
 Most = int | None
 """How often at most; None: no bound is known."""
 
@@ -106,13 +106,12 @@ def total_of(values: list[Any]) -> Any:
     return None if None in values else sum(values)
 
 
-def free(models: tuple[str, ...], price: Price) -> bool:
+def free(models: tuple[str, ...], price: Pricing) -> bool:
     """Whether every model costs nothing, however much is asked."""
-    much = Usage(input=1_000_000, output=1_000_000)
-    return {price(model, much).total for model in models} == {Decimal(0)}
+    return {price(model, None).total for model in models} == {Decimal(0)}
 
 
-def foreseen(plan: Plan, catalog: Catalog, price: Price) -> Iterator[Estimate]:
+def foreseen(plan: Plan, catalog: Catalog, price: Pricing) -> Iterator[Estimate]:
     """One row for each node that can ask a model, in the order of the plan."""
     choices = _choices(plan)
     for node, step, times, groups in asking(plan):
@@ -183,25 +182,34 @@ class _Facts:
     """What is known of models."""
 
     catalog: Catalog
-    price: Price
+    price: Pricing
 
     def card(self, model: str) -> ModelCard | None:
         return self.catalog.model(model)
 
     def tokens(self, model: str, step: Step) -> Usage | None:
-        """The most that one request can be; None where no bound is known."""
+        """The most that one request can be, with how long the cache is to keep it; None where no bound is known."""
         card = self.card(model)
         output = step.params.get("max_output_tokens") or (card.output if card else None)
         bounded = step.kind not in SENDING and card is not None and card.context and output
-        return Usage(input=card.context, output=output) if bounded and card else None
+        if not bounded or card is None:
+            return None
+        return asked_beside(card, Usage(card.context, output, written=dict.fromkeys(_lifetimes(step), 0)))
+
+    def least(self, model: str, step: Step) -> Usage:
+        """What one request surely is: what it says whatever is given to it, answered at no length."""
+        return asked_beside(self.card(model), Usage(_sent(step, model), 0))
+
+    def most(self, model: str, usage: Usage | None) -> Decimal | None:
+        """The most that so much can cost."""
+        return None if usage is None else most(self.price, model, usage)
 
 
 def _row(node: str, step: Step, times: Times, models: tuple[str, ...], facts: _Facts) -> Estimate:
     nothing = free(models, facts.price)
-    least = Usage(input=_sent(step), output=0)
-    lows = [facts.price(model, least).total for model in models]
-    most = [facts.tokens(model, step) for model in models]
-    highs = [facts.price(model, usage).total for model, usage in zip(models, most, strict=True)]
+    lows = [facts.price(model, facts.least(model, step)).total for model in models]
+    longest = [facts.tokens(model, step) for model in models]
+    highs = [facts.most(model, usage) for model, usage in zip(models, longest, strict=True)]
     high = Decimal(0) if nothing or times.high == 0 else _times(_largest(highs), times.high)
     low = Decimal(0) if times.low == 0 else _times(_smallest(lows), times.low)
     expected = _usual(step, models, facts)
@@ -210,8 +218,8 @@ def _row(node: str, step: Step, times: Times, models: tuple[str, ...], facts: _F
         models,
         times.low,
         times.high,
-        _times(_largest([usage and usage.input for usage in most]), times.high),
-        _times(_largest([usage and usage.output for usage in most]), times.high),
+        _times(_largest([usage and usage.input for usage in longest]), times.high),
+        _times(_largest([usage and usage.output for usage in longest]), times.high),
         low,
         high,
         expected=between(low, Decimal(0) if times.usual == 0 else _times(expected, times.usual), high),
@@ -226,8 +234,9 @@ def _usual(step: Step, models: tuple[str, ...], facts: _Facts) -> Decimal | None
     card = facts.card(models[0])
     longest = step.params.get("max_output_tokens") or (card.output if card else None) or ANSWER
     written = 0 if step.kind in SENDING else min(ANSWER, longest)
-    read = min(_sent(step) + DATA, (card.context if card else None) or _sent(step) + DATA)
-    return facts.price(models[0], Usage(input=read, output=written)).total
+    sent = _sent(step, models[0]) + _tools(step, models[0]) + DATA
+    read = min(sent, (card.context if card else None) or sent)
+    return facts.price(models[0], asked_beside(card, Usage(input=read, output=written))).total
 
 
 def between(low: Decimal | None, value: Decimal | None, high: Decimal | None) -> Decimal | None:
@@ -242,8 +251,7 @@ def _why(step: Step, times: Times, models: tuple[str, ...], facts: _Facts) -> st
     """Why there is no bound."""
     if not models:
         return "no model is chosen"
-    one = Usage(input=1, output=0 if step.kind in SENDING else 1)
-    unpriced = [model for model in models if facts.price(model, one).total is None]
+    unpriced = [model for model in models if not facts.price(model, None).source]
     if unpriced:
         windows = all((card := facts.card(model)) is not None and card.context for model in unpriced)
         return f"no price {'' if windows else 'and no window '}is known for {' and '.join(unpriced)}"
@@ -251,12 +259,32 @@ def _why(step: Step, times: Times, models: tuple[str, ...], facts: _Facts) -> st
         return "how often it is asked depends on the data"
     if step.kind in SENDING:
         return "how much is sent depends on the data"
+    if all(facts.tokens(model, step) for model in models):
+        return "it searches and reads as much as it likes"
     return "the longest prompt or answer is not known; max_output_tokens bounds the answer"
 
 
-def _sent(step: Step) -> int:
-    """Tokens that a request holds whatever is given to it, estimated."""
-    return sum(count(fixed_text(value)) for value in step.inputs.values() if isinstance(value, PromptTemplate))
+def _prompts(step: Step) -> Iterable[PromptTemplate]:
+    return (value for value in step.inputs.values() if isinstance(value, PromptTemplate))
+
+
+def _sent(step: Step, model: str) -> int:
+    """Tokens that a request holds whatever is given to it."""
+    counter = counter_for(model)
+    return sum(counter.count(fixed_text(prompt)) for prompt in _prompts(step))
+
+
+def _tools(step: Step, model: str) -> int:
+    """Tokens of the tools that are offered."""
+    tools = [tool for tool in step.params.get("tools") or () if isinstance(tool, Mapping)]
+    return count_tokens((), model, tools=tools).n if tools else 0
+
+
+def _lifetimes(step: Step) -> set[str]:
+    """How long the provider is to keep parts of the prompt."""
+    told = [message.prompt_cache for prompt in _prompts(step) for message in prompt.messages]
+    told += [tool.get("prompt_cache") or "" for tool in step.params.get("tools") or () if isinstance(tool, Mapping)]
+    return set(filter(None, told))
 
 
 def _largest(values: list[Any]) -> Any:

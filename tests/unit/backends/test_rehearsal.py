@@ -1,16 +1,22 @@
+import base64
+from decimal import Decimal
+
 import pytest
 
 from flowllm.backends.rehearsal import Rehearsal, Rehearsed, smallest
 from flowllm.core.card import Catalog, ModelCard, ProviderCard
 from flowllm.core.delta import Text, fold
-from flowllm.core.request import Chat, Embed, Message, Rerank, Sampling
+from flowllm.core.prices import Prices, Rate
+from flowllm.core.request import Chat, Embed, Image, Message, Rerank, Sampling, Tool, message_to_data
 from flowllm.core.request import Text as Words
 from flowllm.core.scope import Scope
 from flowllm.text.json_schema import validator
+from flowllm.text.tokens import count_tokens
 
+PER_QUERY = ModelCard("per_query", prices=Prices((Rate("queries", Decimal(1)),)), tasks=frozenset({"rerank"}))
 CATALOG = Catalog(
     {
-        "far": ProviderCard("far", models={"known": ModelCard("known", output=50)}),
+        "far": ProviderCard("far", models={"known": ModelCard("known", output=50), "per_query": PER_QUERY}),
         "here": ProviderCard("here", local=True),
     }
 )
@@ -37,6 +43,45 @@ async def test_a_request_is_counted_with_the_longest_answer(request_, bound):
     assert requests == [Rehearsed("ask", request_.model, reply.usage.input, bound)]
     assert reply.usage.input > 0
     assert (reply.usage.output, reply.usage.estimated) == (bound, True)
+
+
+PICTURE = base64.b64encode(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + (2000).to_bytes(4) * 2).decode()
+SEEN = (Message("user", (Words("what?"), Image(media_type="image/png", data=PICTURE, prompt_cache="1h"))),)
+LOOK = Tool(
+    "look", "Look closer at a part of the picture.", {"type": "object", "properties": {"x": {"type": "integer"}}}
+)
+
+
+async def test_pictures_tools_and_shapes_are_counted_as_the_model_reads_them():
+    schema = {"type": "object", "properties": {"answer": {"type": "string"}}}
+    plain, seen, offered, shaped = [
+        (await asked(request))[0].usage
+        for request in (
+            Chat("far/claude-opus-4-8", (Message("user", (Words("what?"),)),)),
+            Chat("far/claude-opus-4-8", SEEN),
+            Chat("far/claude-opus-4-8", SEEN, tools=(LOOK,)),
+            Chat("far/claude-opus-4-8", SEEN, tools=(LOOK,), schema=schema),
+        )
+    ]
+    told = [message_to_data(message) for message in SEEN]
+    assert seen.input == count_tokens(told, "far/claude-opus-4-8").n > plain.input + 4_000
+    assert shaped.input > offered.input > seen.input + 400
+    assert (plain.written, seen.written) == ({}, {"1h": 0})
+
+
+@pytest.mark.parametrize(
+    ("model", "documents", "units"),
+    [
+        ("per_query", ("a",), {"queries": 1}),
+        ("per_query", ("a",) * 100, {"queries": 1}),
+        ("per_query", ("a",) * 101, {"queries": 2}),
+        ("per_query", ("a " * 2_000,) * 40, {"queries": 2}),
+        ("known", ("a",) * 101, {}),
+    ],
+)
+async def test_a_ranking_is_billed_by_queries(model, documents, units):
+    reply, _ = await asked(Rerank(f"far/{model}", "q", documents))
+    assert reply.usage.units == units
 
 
 async def test_answers_are_what_was_asked_for():

@@ -9,13 +9,22 @@ from flowllm.compiler.estimate import Estimate, between, foreseen, totalled
 from flowllm.config import parse_mapping
 from flowllm.core.card import Catalog, ModelCard, ProviderCard
 from flowllm.core.kinds import Kinds
-from flowllm.core.prices import per_million
+from flowllm.core.prices import Prices, Rate, per_million
 from flowllm.pricing.cost import pricing_of
 from flowllm.text.tokens import count
 
 DEAR = per_million({"input": Decimal(10), "output": Decimal(100)})
 CHEAP = per_million({"input": Decimal(1), "output": Decimal(10)})
 LARGE = per_million({"input": Decimal(1), "output": Decimal(1)})
+PER_QUERY = Prices((Rate("input", Decimal(0)), Rate("output", Decimal(0)), Rate("queries", Decimal("0.002"))))
+THINKS = Prices(
+    (
+        Rate("input", Decimal("0.00001")),
+        Rate("output", Decimal("0.0001")),
+        Rate("reasoning", Decimal("0.0003")),
+        Rate("cache_write", Decimal("0.00002"), lifetime="1h"),
+    )
+)
 CATALOG = Catalog(
     {
         "acme": ProviderCard(
@@ -26,6 +35,8 @@ CATALOG = Catalog(
                 "large": ModelCard("large", context=100_000, output=1000, prices=LARGE),
                 "wide": ModelCard("wide", output=100, prices=CHEAP),
                 "vectors": ModelCard("vectors", prices=per_million({"input": Decimal(1)}), tasks=frozenset({"embed"})),
+                "ranks": ModelCard("ranks", prices=PER_QUERY, tasks=frozenset({"rerank"})),
+                "thinks": ModelCard("thinks", context=1000, output=100, prices=THINKS),
                 "unpriced": ModelCard("unpriced", context=1000, output=100),
             },
         ),
@@ -130,6 +141,22 @@ def test_what_has_no_bound_says_why(node, why):
     output = {"embed": "ask.vector"}.get(node["kind"], "ask.items" if "each" in node else "ask.text")
     (row,) = rows({"ask": node}, output)
     assert row.why == why
+
+
+def test_ranking_costs_its_queries_at_least():
+    node = {"kind": "rerank", "in": {"query": "inputs.x", "items": "inputs.xs"}, "model": "acme/ranks"}
+    (row,) = rows({"ask": node}, "ask.items")
+    assert (row.low, row.expected, row.high) == (Decimal("0.002"), Decimal("0.002"), None)
+    assert row.why == "how much is sent depends on the data"
+
+
+MARKED = [{"system": "x", "prompt_cache": "1h"}, {"user": "y"}]
+
+
+@pytest.mark.parametrize(("prompt", "high"), [("x", "0.04"), (MARKED, "0.05")])
+def test_the_most_is_thought_and_written_to_the_cache(prompt, high):
+    (row,) = rows({"ask": {"kind": "call", "prompt": prompt, "model": "acme/thinks"}}, "ask.text")
+    assert row.high == Decimal(high)
 
 
 def test_what_never_runs_costs_nothing():
