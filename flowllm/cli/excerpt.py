@@ -23,6 +23,8 @@ _LINE_END = re.compile(r"\r\n|\r|\n")
 _QUOTED = re.compile(r"`([^`]+)`")
 _PATH = re.compile(r"(?:\w|\.\w|\[\d*\])*")
 _WORD = re.compile(r"[^\s,\[\]{}#]+")
+_QUERY = re.compile(r"(://[^\s?#\"']{1,500}\?)([^\s\"'#,\]}]+)")
+"""What stands behind the mark in a URL, where keys are written by mistake: it is not shown."""
 _COLOURS = {"error": "31;1", "warning": "33;1", "note": "36;1", "hint": "32", "place": "34"}
 
 
@@ -62,6 +64,7 @@ class Excerpts:
         line = self._line(problem.origin)
         if line is None:
             return []
+        line = _QUERY.sub(lambda found: found[1] + "*" * len(found[2]), line)
         column = min(problem.origin.column or 1, len(line) + 1)
         start = max(0, column - 1 - WIDEST // 2)
         visible = line[start : start + WIDEST].replace("\t", " ").rstrip()

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 HELP = "Keep provider keys: set, list, path, remove."
 NOT_TAKEN = "keys are not taken from the command line, which other programs can read"
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+MOST = 16 * 1024
+"""Letters of what is given that are read."""
+QUOTES = ("'", '"', "`")
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The variable's name, such as OPENAI_API_KEY.")]
 
 
@@ -38,6 +41,7 @@ class SetKey(Command):
         if not key:
             hint = f"flowllm keys set {self.name} asks for it; flowllm keys remove {self.name} forgets it"
             raise refused("the key that was given is empty", hint)
+        check_key(key, self.name)
         store = KeyStore()
         store.set(self.name, key)
         if self.as_json:
@@ -52,7 +56,20 @@ class SetKey(Command):
             import getpass
 
             return getpass.getpass(f"{self.name}: ")
-        return sys.stdin.readline(16 * 1024).strip() if sys.stdin is not None else ""
+        return sys.stdin.read(MOST).strip() if sys.stdin is not None else ""
+
+
+def check_key(key: str, name: str) -> None:
+    """Refuse what is more than a key: more lines, words, quotes around it. It is never repeated."""
+    hint = f"flowllm keys set {name} asks for the key alone"
+    if "\n" in key or "\r" in key:
+        raise refused("more than one line was given, and a key is one", hint)
+    if key.split()[0].casefold().rstrip(":") in ("bearer", "basic", "authorization"):
+        raise refused("the key begins with the word that goes before it in a header; give the key alone", hint)
+    if any(sign.isspace() for sign in key):
+        raise refused("the key has a blank in it, and no key has", hint)
+    if key[0] in QUOTES or key[-1] in QUOTES:
+        raise refused("the key stands in quotes, and they would be part of it", hint)
 
 
 def check_provider(word: str) -> None:

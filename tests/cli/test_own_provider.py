@@ -1,5 +1,6 @@
 """A provider that is like no other, as a YAML in a project, asked through the command line."""
 
+import io
 import json
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -341,3 +342,47 @@ def test_no_address_is_a_setting_that_is_missing(folder, flowllm):
     (error,) = told.data["errors"]
     assert (told.status, error["code"]) == (3, "missing_setting")
     assert error["hint"] == "providers.acme.base_url=https://..."
+
+
+def test_a_query_in_an_address_is_refused_without_a_word_of_it(acme, folder, flowllm):
+    (folder / "providers/other.yaml").write_text(
+        "base_url: https://a.example/v1?k=hidden99\nwire: {chat: openai_chat}\n"
+    )
+    told = flowllm("run", "ask.yaml", "model=other/one")
+    assert told.status == 2
+    assert "a base_url holds neither a user nor a query" in told.err
+    assert "https://a.example/v1?" in told.err
+    assert "hidden99" not in told.err
+
+
+def test_names_of_models_cannot_steer_a_terminal(server, acme, flowllm, monkeypatch):
+    def send_list(self):
+        answer = json.dumps({"data": [{"id": "m1"}, {"id": "m2\x1b[31mred"}]}).encode()
+        self.send_response(200)
+        self.send_header("content-length", str(len(answer)))
+        self.end_headers()
+        self.wfile.write(answer)
+
+    monkeypatch.setattr(Handler, "do_GET", send_list, raising=False)
+    for words in (("providers", "check", "acme"), ("models", "list", "--live", "acme")):
+        told = flowllm(*words)
+        assert "m2\\x1b[31mred" in told.out
+        assert "\x1b" not in told.out
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("sk-first-0123\nsk-second-456\n", "more than one line"),
+        ("sk-first 0123\n", "a blank in it"),
+        ('"sk-first-0123"\n', "in quotes"),
+        ("Bearer sk-first-0123\n", "the word that goes before it"),
+        ("sk-first-0123\n\n", None),
+    ],
+)
+def test_a_key_is_kept_alone(flowllm, monkeypatch, given, said):
+    monkeypatch.setattr("sys.stdin", io.StringIO(given))
+    told = flowllm("keys", "set", "OTHER_KEY")
+    assert told.status == (2 if said else 0)
+    assert (said or "is kept") in told.err
+    assert "0123" not in told.out + told.err

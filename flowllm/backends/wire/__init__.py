@@ -108,7 +108,12 @@ class Listing:
             names = ["/".join(row[word] for word in self.name) for row in rows]
         except (AttributeError, KeyError, TypeError):
             raise ProviderFailure("invalid_response", "the answer is no list of models") from None
-        return tuple(name.removeprefix(self.prefix) for name in names)
+        return tuple(_shown(name.removeprefix(self.prefix)) for name in names)
+
+
+def _shown(name: str) -> str:
+    """A name as it can be shown anywhere: what a server says may steer a terminal."""
+    return name if name.isprintable() else "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in name)
 
 
 @runtime_checkable

@@ -55,10 +55,11 @@ async def test_faults_of_httpx_have_codes(error, code):
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
 async def test_redirects_are_refused_by_every_transport(status):
-    handler = client(lambda _: httpx.Response(status, headers={"location": "https://evil.example/x?y=1"}))
-    with pytest.raises(ProviderFailure, match=r"evil\.example, which") as caught:
+    handler = client(lambda _: httpx.Response(status, headers={"location": "https://u:pw@evil.example:8443/x?y=1"}))
+    with pytest.raises(ProviderFailure, match=r" evil\.example:8443, which") as caught:
         await handler.open(REQUEST)
     assert caught.value.code == "redirect_refused"
+    assert caught.value.hint.endswith("base_url: https://evil.example:8443/...")
 
 
 async def test_a_request_goes_where_the_card_says_with_its_key_and_body():
