@@ -272,7 +272,7 @@ def test_one_override_may_stand_alone(project):
         ({"acme": "base_url: https://a.example\nmodels:\n  m: {price: {input: 1..2}}\n"}, [], "acme.yaml:3:22"),
         ({"acme": "base_url: https://a.example\nbse: 1\n"}, [], "acme.yaml:2:1"),
         ({"acme": "wire: {chat: openai_chatt}\n"}, [], "acme.yaml:1:14"),
-        ({"acme": "base_url: https://a.example\n"}, ["providers.acme.base_url=ftp://x"], "command line: providers.acme.base_url=ftp://x"),
+        ({"acme": "wire: {chat: openai_chat}\n"}, ["providers.acme.base_url=ftp://x"], "command line: providers.acme.base_url=ftp://x"),
         ({"acme": "bse: 1\n"}, ["providers.acme.base_url=https://x"], "acme.yaml:1:1"),
         ({}, ["providers.opnai.base_url=http://x"], "command line: providers.opnai.base_url=http://x"),
     ],
