@@ -64,7 +64,7 @@ def check_key(key: str, name: str) -> None:
     hint = f"flowllm keys set {name} asks for the key alone"
     if "\n" in key or "\r" in key:
         raise refused("more than one line was given, and a key is one", hint)
-    if key.split()[0].casefold().rstrip(":") in ("bearer", "basic", "authorization"):
+    if key.split(maxsplit=1)[0].casefold().rstrip(":") in ("bearer", "basic", "authorization"):
         raise refused("the key begins with the word that goes before it in a header; give the key alone", hint)
     if any(sign.isspace() for sign in key):
         raise refused("the key has a blank in it, and no key has", hint)
