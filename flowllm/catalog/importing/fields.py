@@ -170,7 +170,7 @@ def hours_of(told: Mapping[str, Any], rates: tuple[Rate, ...]) -> Iterator[Hours
     zone = _ZONES[str(told.get("weekday_timezone", ""))]
     for window in told["windows"]:
         spans = window["hours_utc"]
-        days = [int(day) - 1 for day in window["weekdays"]]
+        days = [_day(day) for day in window["weekdays"]]
         for span in [spans] if isinstance(spans, str) else spans:
             begin, _, end = span.partition("-")
             for first, last, shift in _split(_minutes(begin), _minutes(end) or _DAY, _DAY - zone * 60):
@@ -186,11 +186,28 @@ def is_short(told: Mapping[str, Any], rates: tuple[Rate, ...]) -> bool:
 
 
 def _split(first: int, last: int, border: int) -> Iterator[tuple[int, int, int]]:
-    """A span of a day of UTC, cut where a zone east of it begins its next day, which is one day earlier in UTC."""
-    if first < min(last, border):
-        yield first, min(last, border), 0
-    if max(first, border) < last:
+    """A span of a day of UTC, cut where a zone east of it begins its next day, which is one day earlier in UTC.
+
+    A span that ends before it begins goes on past midnight; the hours after it belong to the day on which it began.
+    """
+    if first < last:
+        if first < min(last, border):
+            yield first, min(last, border), 0
+        if max(first, border) < last:
+            yield max(first, border), last, -1
+    elif border == _DAY:
+        yield first, last, 0
+    else:
+        if first < border:
+            yield first, border, 0
         yield max(first, border), last, -1
+
+
+def _day(told: Any) -> int:
+    """A day of the week from 0, told as 1 (Monday) to 7."""
+    if type(told) is not int or not 1 <= told <= 7:  # noqa: PLR2004  days
+        raise ValueError(told)
+    return told - 1
 
 
 def _minutes(text: str) -> int:

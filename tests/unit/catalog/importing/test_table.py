@@ -296,6 +296,21 @@ def test_times_of_day(zone, spans):
 
 
 @pytest.mark.parametrize(
+    ("zone", "span", "spans"),
+    [
+        ({}, "16:30-00:30", [("16:30", "00:30", [4])]),
+        ({}, "23:00-22:00", [("23:00", "22:00", [4])]),
+        ({"weekday_timezone": "Asia/Shanghai"}, "16:30-00:30", [("16:30", "00:30", [3])]),
+        ({"weekday_timezone": "Asia/Shanghai"}, "14:00-02:00", [("14:00", "16:00", [4]), ("16:00", "02:00", [3])]),
+    ],
+)
+def test_hours_past_midnight_are_kept(zone, span, spans):
+    told = {"input_cost_per_token": 1e-6, "windows": [{"hours_utc": span, "weekdays": [5]}], **zone}
+    row = row_of(only({"input_cost_per_token": 2e-6, "off_peak_pricing": told}))
+    assert [(one["start"], one["end"], one["weekdays"]) for one in row["hours"]] == spans
+
+
+@pytest.mark.parametrize(
     ("row", "supports", "lacks"),
     [
         ({}, None, None),
@@ -365,6 +380,9 @@ SOUND = {
         ({"tiered_pricing": [7]}, {"bad_number"}),
         ({"off_peak_pricing": {"windows": [{"hours_utc": "x", "weekdays": [1]}]}}, {"bad_number"}),
         ({"off_peak_pricing": {"windows": [{"hours_utc": "01:00-25:00", "weekdays": [1]}]}}, {"bad_number"}),
+        ({"off_peak_pricing": {"windows": [{"hours_utc": "01:00-02:00", "weekdays": [0]}]}}, {"bad_number"}),
+        ({"off_peak_pricing": {"windows": [{"hours_utc": "01:00-02:00", "weekdays": [8]}]}}, {"bad_number"}),
+        ({"off_peak_pricing": {"windows": [{"hours_utc": "01:00-02:00", "weekdays": [1.0]}]}}, {"bad_number"}),
         ({"search_context_cost_per_query": {"a": [], "b": []}}, {"bad_number"}),
         ({"off_peak_pricing": {"weekday_timezone": "Mars", **WEEK}}, {"bad_number"}),
         ({"off_peak_pricing": {"windows": [{"hours_utc": ["01:00-02:00"] * 241, "weekdays": [1]}]}}, {"bad_number"}),
