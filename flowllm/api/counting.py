@@ -7,12 +7,14 @@ model's family. `flowllm.api.probing.count_tokens` asks the provider instead.
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from flowllm.api.environment import Environment
 from flowllm.core.card import Catalog
-from flowllm.core.plan import Plan
-from flowllm.text.tokens import LARGE, Count, Counter, count_tokens, register
+from flowllm.text.tokens import LARGE, Count, Counter, count_tokens
+
+if TYPE_CHECKING:
+    from flowllm.runtime.bind import BoundFrame
 
 Content = str | Sequence[Mapping[str, Any]]
 """A text, or messages as they stand in ports."""
@@ -63,11 +65,21 @@ def counter_of(catalog: Catalog, model: str) -> Counter | None:
     return FileCounter(Path(card.tokenizer), family_of(model).vocabulary)
 
 
-def register_tokenizers(plan: Plan, catalog: Catalog) -> None:
+class Counting(Protocol):
+    """A kind that counts the tokens of a model: ``for`` in its YAML."""
+
+    counted_for: str | None
+
+    def count_with(self, counter: Counter) -> None:
+        """Count by ``counter`` and not by an estimate."""
+        ...
+
+
+def use_tokenizers(frame: "BoundFrame", catalog: Catalog) -> None:
     """Have the steps that count ``for`` a model count by the tokenizer of its entry."""
-    for step in plan.steps:
-        model = step.params.get("for")
+    for bound in frame.steps:
+        model = getattr(bound.params, "counted_for", None)
         if isinstance(model, str) and (counter := counter_of(catalog, model)):
-            register(model, counter)
-        if step.body is not None:
-            register_tokenizers(step.body, catalog)
+            cast("Counting", bound.params).count_with(counter)
+        if bound.body is not None:
+            use_tokenizers(bound.body, catalog)

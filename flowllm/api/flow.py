@@ -129,11 +129,12 @@ class Flow:
     @cached_property
     def frame(self) -> "BoundFrame":
         """The plan bound to its kinds, once for all runs, threads and event loops."""
-        from flowllm.api.counting import register_tokenizers
+        from flowllm.api.counting import use_tokenizers
         from flowllm.runtime import bind_frame
 
-        register_tokenizers(self.plan, self.environment.catalog)
-        return bind_frame(self.plan, self.environment.kinds)
+        frame = bind_frame(self.plan, self.environment.kinds)
+        use_tokenizers(frame, self.environment.catalog)
+        return frame
 
     def check(self, given: Inputs | None = None, *, strict: bool = False) -> tuple[Problem, ...]:
         """Warnings and notes; raises `PipelineInvalid`. ``given`` also checks that no input is missing."""

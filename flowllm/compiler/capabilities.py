@@ -11,7 +11,7 @@ from flowllm.compiler.frames import Unit
 from flowllm.core.card import ModelCard
 from flowllm.core.slot import ImageOf, PromptTemplate, Template
 from flowllm.text.templates import parsed
-from flowllm.text.tokens import count
+from flowllm.text.tokens import counter_for
 
 MARGIN = 2
 """How far a counted prompt may be from what a model's own tokenizer says."""
@@ -60,10 +60,10 @@ def check_lengths(unit: Unit, models: Mapping[str, ModelCard], findings: Finding
     for field, value in unit.node.fields.items():
         text = fixed_text(value) if isinstance(value, PromptTemplate) else ""
         if text and DENSE * len(text) + longest > min(windows.values()):
-            _check_windows(unit, field, count(text), windows, findings)
+            _check_windows(unit, field, text, windows, findings)
 
 
-def _check_windows(unit: Unit, field: str, tokens: int, windows: Mapping[str, int], findings: Findings) -> None:
+def _check_windows(unit: Unit, field: str, text: str, windows: Mapping[str, int], findings: Findings) -> None:
     """The count is an estimate: what is an error lies outside by a wide margin."""
     longest = unit.params.get("max_output_tokens") or 0
     where, place, hint = (
@@ -72,6 +72,7 @@ def _check_windows(unit: Unit, field: str, tokens: int, windows: Mapping[str, in
         "shorten it, or choose a model with a larger window",
     )
     for name, window in windows.items():
+        tokens = counter_for(name).count(text)
         if tokens > MARGIN * window:
             message = f"the fixed text has about {tokens} tokens, and `{name}` reads {window}"
             findings.report("context_too_long", message, where, place, hint)

@@ -3,12 +3,12 @@
 from functools import partial
 from typing import ClassVar, Self, TypedDict, cast
 
-from pydantic import Field, model_validator
+from pydantic import Field, PrivateAttr, model_validator
 
 from flowllm.core.node import Node
 from flowllm.core.scope import Scope
 from flowllm.text.split import By, sentences_of_prose, split
-from flowllm.text.tokens import LARGE, counter_for
+from flowllm.text.tokens import LARGE, Counter, counter_for
 
 
 class SplitPorts(TypedDict):
@@ -45,6 +45,16 @@ class Split(Node):
         default=None, alias="for", description="The model whose tokens are counted; unknown ones are estimated."
     )
 
+    _counter: Counter | None = PrivateAttr(default=None)
+
+    def count_with(self, counter: Counter) -> None:
+        """Count by the tokenizer of the model ``for`` which is counted, and not by an estimate."""
+        self._counter = counter
+
+    @property
+    def _counts(self) -> Counter:
+        return self._counter or counter_for(self.counted_for)
+
     @model_validator(mode="after")
     def _sizes(self) -> Self:
         if self.by == "tokens" and self.max_tokens is None:
@@ -58,12 +68,12 @@ class Split(Node):
     async def run(self, scope: Scope, text: str) -> SplitPorts:
         """Split the text."""
         work = partial(self._split, text)
-        large = len(text) > LARGE or counter_for(self.counted_for).exact
+        large = len(text) > LARGE or self._counts.exact
         return cast("SplitPorts", await scope.run_in_thread(work)) if large else work()
 
     def _split(self, text: str) -> SplitPorts:
         if self.prose:
             found = sentences_of_prose(text)
         else:
-            found = split(text, self.by, self.max_tokens, self.overlap, counter_for(self.counted_for))
+            found = split(text, self.by, self.max_tokens, self.overlap, self._counts)
         return {"parts": found.parts, "gaps": found.gaps}

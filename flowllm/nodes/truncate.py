@@ -4,13 +4,13 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any, ClassVar, NotRequired, TypedDict, cast
 
-from pydantic import Field
+from pydantic import Field, PrivateAttr
 
 from flowllm.core.errors import NodeFailure
 from flowllm.core.node import Node
 from flowllm.core.scope import Scope
 from flowllm.core.spec import Schema
-from flowllm.text.tokens import LARGE, counter_for
+from flowllm.text.tokens import LARGE, Counter, counter_for
 from flowllm.text.truncation import Keep, TooLong, truncate_messages, truncate_text
 
 Messages = list[dict[str, Any]]
@@ -47,6 +47,16 @@ class Truncate(Node):
         default="\u2026", max_length=200, description="Stands where something of a text was cut; it counts as well."
     )
 
+    _counter: Counter | None = PrivateAttr(default=None)
+
+    def count_with(self, counter: Counter) -> None:
+        """Count by the tokenizer of the model ``for`` which is counted, and not by an estimate."""
+        self._counter = counter
+
+    @property
+    def _counts(self) -> Counter:
+        return self._counter or counter_for(self.counted_for)
+
     def output_ports(self, inputs: Mapping[str, Schema], schemas: Mapping[str, Schema]) -> dict[str, Schema]:
         """The port that came in, ``tokens`` and ``dropped``."""
         ports = super().output_ports(inputs, schemas)
@@ -61,12 +71,12 @@ class Truncate(Node):
         if most is None or (text is None) == (messages is None):
             raise NodeFailure("node_failed", "give text or messages, and max_tokens or limit", hint="max_tokens: 4000")
         work = partial(self._cut, text, messages, most)
-        if messages is not None or len(text or "") > LARGE or counter_for(self.counted_for).exact:
+        if messages is not None or len(text or "") > LARGE or self._counts.exact:
             return cast("Truncated", await scope.run_in_thread(work))
         return work()
 
     def _cut(self, text: str | None, messages: Messages | None, limit: int) -> Truncated:
-        counter = counter_for(self.counted_for)
+        counter = self._counts
         try:
             if text is not None:
                 cut = truncate_text(text, limit, self.keep, mark=self.mark, counter=counter)

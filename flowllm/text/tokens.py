@@ -1,17 +1,17 @@
 """How many tokens a text or a conversation is: exact where a tokenizer is at hand, else an estimate.
 
-`count_tokens` counts a text or messages for a model. A `Counter` counts texts alone: that of a tokenizer
-(`token_files`) where one is registered or given, else the estimate of the model's family (`token_estimate`,
-`token_families`); messages are counted from it with what the family adds to them, and images by their maker's rule
-(`image_tokens`). `count` and `ESTIMATE` are the estimate for no model in particular: linear, it grows with the text,
-and ``count(a + b)`` is ``count(a) + count(b)``, or one or two less.
+`count_tokens` counts a text or messages for a model, `count_request` what is about to be sent to one. A `Counter`
+counts texts alone: that of a tokenizer (`token_files`) where one is given, else the estimate of the model's family
+(`token_estimate`, `token_families`); messages are counted from it with what the family adds to them, and images by
+their maker's rule (`image_tokens`). `count` and `ESTIMATE` are the estimate for no model in particular: linear, it
+grows with the text, and ``count(a + b)`` is ``count(a) + count(b)``, or one or two less.
 """
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, Protocol
 
-from flowllm.core.request import Chat, Embed, Request, Rerank
+from flowllm.core.request import Chat, Embed, Message, Request, Rerank, Text
 from flowllm.text.image_tokens import UNKNOWN as IMAGE
 from flowllm.text.image_tokens import image_tokens
 from flowllm.text.token_estimate import Estimate, estimate_for
@@ -19,7 +19,7 @@ from flowllm.text.token_families import GENERAL, Family, family_of
 
 __all__ = [
     "ESTIMATE", "IMAGE", "LARGE", "MESSAGE", "REPLY", "Count", "Counter", "Estimate", "count", "count_message",
-    "count_request", "count_tokens", "counter_for", "register",
+    "count_request", "count_tokens", "counter_for",
 ]  # fmt: skip
 
 MESSAGE: Final = GENERAL.message
@@ -51,23 +51,11 @@ class Counter(Protocol):
 
 
 ESTIMATE: Final = estimate_for(GENERAL.vocabulary, GENERAL.factor)
-_counters: dict[str, Counter] = {}
-
-
-def register(model: str, counter: Counter) -> None:
-    """Count with ``counter`` for a model named ``provider/name``, or for every one of ``provider/``."""
-    _counters[model] = counter
 
 
 def counter_for(model: str | None) -> Counter:
-    """The counter registered for the model, else for its provider, else the estimate of its family."""
-    if not model:
-        return ESTIMATE
-    provider = model.partition("/")[0] + "/"
-    found = _counters.get(model) or _counters.get(provider)
-    if found is not None:
-        return found
-    family = family_of(model)
+    """The estimate of the model's family, named ``provider/name``; the general one for None."""
+    family = family_of(model) if model else GENERAL
     return estimate_for(family.vocabulary, family.factor)
 
 
@@ -89,21 +77,43 @@ def count_tokens(
         return Count(used.count(content), used.exact)
     family = family_of(model) if model else GENERAL
     found = family.request + sum(count_message(message, used, family, model or "") for message in content)
-    schemas = [json.dumps(tool, separators=(",", ":"), ensure_ascii=False) for tool in tools]
+    schemas = list(map(_json, tools))
     if schemas:
         found += family.tools + sum(map(used.count, schemas)) * family.schema // 100
     return Count(found, exact=False)
 
 
 def count_request(request: Request) -> int:
-    """The estimated tokens of all texts of a request."""
+    """The estimated tokens of a request as it would be sent: its texts, images, calls, thoughts, schema and tools."""
+    counter = counter_for(request.model)
     match request:
-        case Chat(messages=messages):
-            return sum(count(message.text) for message in messages)
+        case Chat(messages=messages, tools=tools, schema=schema):
+            turns = [_as_in_ports(message) for message in messages]
+            offered = [
+                {"name": tool.name, "description": tool.description, "parameters": tool.parameters} for tool in tools
+            ]
+            asked = counter.count(_json(schema)) if schema is not None else 0
+            return count_tokens(turns, request.model, tools=offered, counter=counter).n + asked
         case Embed(texts=texts):
-            return sum(map(count, texts))
+            return sum(map(counter.count, texts))
         case Rerank(query=query, documents=documents):
-            return sum(map(count, (query, *documents)))
+            return sum(map(counter.count, (query, *documents)))
+
+
+def _as_in_ports(message: Message) -> dict[str, Any]:
+    """A turn as it stands in ports; what was thought before it is sent back as text."""
+    parts: list[dict[str, Any]] = [{"text": thought.text} for thought in message.thoughts if thought.text]
+    for part in message.parts:
+        if isinstance(part, Text):
+            parts.append({"text": part.text})
+        else:
+            parts.append({"image": {"data": part.data} if part.data else {"url": part.url}})
+    calls = [{"name": call.name, "arguments": call.arguments} for call in message.tool_calls]
+    return {"content": parts, "tool_calls": calls}
+
+
+def _json(value: Mapping[str, Any]) -> str:
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False, default=dict)
 
 
 def count_message(

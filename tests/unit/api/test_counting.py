@@ -7,10 +7,9 @@ import pytest
 
 import flowllm
 from flowllm.api import Environment, Flow
-from flowllm.api.counting import acount, count, counter_of, register_tokenizers
+from flowllm.api.counting import acount, count, counter_of
 from flowllm.core.errors import SetupError
-from flowllm.core.plan import Plan, Step
-from flowllm.text import token_files, tokens
+from flowllm.text import token_files
 from flowllm.text.tokens import LARGE
 
 CARD = """
@@ -33,7 +32,6 @@ CUT = {
 @pytest.fixture
 def world(tmp_path, monkeypatch):
     """A project whose model `acme/big` counts words, and the threads that opened its tokenizer."""
-    monkeypatch.setattr(tokens, "_counters", {})
     folder = tmp_path / "providers" / "tokenizers"
     folder.mkdir(parents=True)
     (tmp_path / "providers" / "acme.yaml").write_text(CARD)
@@ -72,11 +70,43 @@ async def test_a_node_counts_by_the_tokenizer_of_its_model_in_a_thread(world):
     assert threading.current_thread() not in threads
 
 
-def test_steps_inside_of_others_count_by_it_too(world):
-    inner = Plan("body", steps=(Step("cut", "truncate", params={"for": "acme/big"}),))
-    register_tokenizers(Plan("whole", steps=(Step("again", "retry", body=inner),)), world[0].catalog)
-    assert tokens.counter_for("acme/big").exact
-    assert not tokens.counter_for("acme/small").exact
+PLACES = {
+    "outside": CUT,
+    "inside of another step": {
+        "inputs": {"text": "string"},
+        "nodes": {
+            **CUT["nodes"],
+            "all": {"kind": "map", "over": "{{ [inputs.text] }}", "as": "one", "around": ["cut"],
+                    "of": {"tokens": "cut.tokens", "cut": "cut.text"}},
+        },
+        "outputs": {"tokens": "{{ all.items[0].tokens }}", "cut": "{{ all.items[0].cut }}"},
+    },
+    "split": {
+        "inputs": {"text": "string"},
+        "nodes": {
+            "cut": {
+                "kind": "split", "in": {"text": "inputs.text"}, "by": "tokens", "max_tokens": 2, "for": "acme/big",
+            }
+        },
+        "outputs": {"tokens": "{{ cut.parts | length }}"},
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("where", PLACES)
+def test_a_tokenizer_counts_in_its_own_environment_alone(world, tmp_path, where):
+    environment, _ = world
+    other = tmp_path / "other"
+    (other / "providers").mkdir(parents=True)
+    (other / "providers" / "acme.yaml").write_text(CARD.replace(", tokenizer: tokenizers/big.json", ""))
+    text = {"text": "undeniably uncharacteristic incomprehensibilities unquestionably"}
+    plain = Flow.of(PLACES[where], environment=Environment(project=other))
+    before = plain.run(text).outputs
+    exact = Flow.of(PLACES[where], environment=environment).run(text).outputs
+    assert int(exact["tokens"]) == 2
+    assert plain.run(text).outputs == before != exact
+    assert Flow.of(PLACES[where], environment=Environment(project=other)).run(text).outputs == before
+    assert not count("one two", "acme/big", environment=Environment(project=other)).exact
 
 
 @pytest.mark.parametrize(

@@ -299,12 +299,12 @@ async def test_an_answer_that_came_whole_instead_of_as_a_stream(world):
     ("answer", "paid", "usage"),
     [
         ([failing()], [], None),
-        ([Meta("m"), failing()], [Decimal(1)], Usage(1, 0, estimated=True)),
-        ([Text("word " * 40), failing()], [Decimal(42)], Usage(1, 41, estimated=True)),
+        ([Meta("m"), failing()], [Decimal(8)], Usage(8, 0, estimated=True)),
+        ([Text("word " * 40), failing()], [Decimal(49)], Usage(8, 41, estimated=True)),
         (
             [Reasoning("word " * 40), ToolCall(0, arguments="word " * 40), failing()],
-            [Decimal(83)],
-            Usage(1, 82, estimated=True),
+            [Decimal(90)],
+            Usage(8, 82, estimated=True),
         ),
         ([Usage(7, 1), Text("word " * 40), failing()], [Decimal(48)], Usage(7, 41, estimated=True)),
         ([Text("word " * 40), Usage(7, 70, 3), failing()], [Decimal(77)], Usage(7, 70, 3)),
@@ -329,7 +329,7 @@ async def test_an_answer_without_usage_costs_what_nobody_knows(world):
 @pytest.mark.parametrize(
     ("read", "names", "paid"),
     [
-        (1, ["CallStarted", "CallFailed"], [Decimal(2)]),
+        (1, ["CallStarted", "CallFailed"], [Decimal(9)]),
         (2, ["CallStarted", "CallFailed"], [Decimal(15)]),
         (3, ["CallStarted", "CallFinished"], [Decimal(15)]),
     ],

@@ -79,6 +79,8 @@ def test_what_is_not_there_has_no_size(image):
         ("openai", "o1", (512, 512), "auto", 225),
         ("openai", "gpt-5", (512, 512), "auto", 210),
         ("openai", "gpt-4.1-mini", (1024, 1024), "auto", 1024 * 162 // 100),
+        ("openai", "gpt-4.1-mini", (1024, 1024), "low", 1024 * 162 // 100),
+        ("openai", "o4-mini", (1024, 1024), "low", 1024 * 172 // 100),
         ("openai", "gpt-4.1-mini", (1800, 2400), "auto", 1452 * 162 // 100),
         ("openai", "gpt-4.1-mini", (2400, 1800), "auto", 1452 * 162 // 100),
         # The table of Anthropic's page, within what it rounds.

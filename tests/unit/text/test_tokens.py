@@ -1,14 +1,20 @@
 """The estimate grows with the text and is additive to within two tokens; counters, messages and tools."""
 
+import base64
+import json
+import struct
+from types import MappingProxyType
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowllm.text import token_estimate, tokens
+from flowllm.core.request import Chat, Embed, Image, Message, Rerank, Text, Thought, Tool, ToolUse
+from flowllm.text import token_estimate
 from flowllm.text.token_estimate import UNIT, Estimate
 from flowllm.text.token_families import FAMILIES, family_of
 from flowllm.text.token_tables import COSTS
-from flowllm.text.tokens import ESTIMATE, count, count_message, count_tokens, counter_for
+from flowllm.text.tokens import ESTIMATE, count, count_message, count_request, count_tokens, counter_for
 
 ANY_TEXT = st.text(st.characters(codec=None), max_size=60)
 
@@ -61,13 +67,7 @@ class Words:
         return len(text.split())
 
 
-def test_a_registered_counter_counts_for_its_model_or_provider(monkeypatch):
-    monkeypatch.setattr(tokens, "_counters", {})
-    own, shared = Words(), Words()
-    tokens.register("acme/large", own)
-    tokens.register("acme/", shared)
-    assert counter_for("acme/large") is own
-    assert counter_for("acme/small") is shared
+def test_the_counter_of_a_model_is_that_of_its_family():
     assert counter_for("other/large") is ESTIMATE
     assert counter_for(None) is ESTIMATE
     assert counter_for("openai/gpt-4o") is counter_for("azure-openai/gpt-4.1-2025")
@@ -136,13 +136,10 @@ TOOL = {"type": "function", "function": {"name": "weather", "parameters": {"type
 HELLO = [{"role": "user", "content": "Hello"}]
 
 
-def test_counts_for_a_model_say_whether_they_are_exact(monkeypatch):
-    monkeypatch.setattr(tokens, "_counters", {})
+def test_counts_for_a_model_say_whether_they_are_exact():
     assert count_tokens("one two three") == (count("one two three"), False)
-    tokens.register("acme/large", Words())
-    assert count_tokens("one two three", "acme/large") == (3, True)
-    assert count_tokens(HELLO, "acme/large") == (1 + 4 + 3, False)
-    assert count_tokens("one two", "acme/small", counter=Words()) == (2, True)
+    assert count_tokens("one two three", "acme/large", counter=Words()) == (3, True)
+    assert count_tokens(HELLO, "acme/large", counter=Words()) == (1 + 4 + 3, False)
 
 
 @pytest.mark.parametrize("model", ["openai/gpt-4o", "anthropic/claude-sonnet-4-5", "gemini/gemini-2.5-flash"])
@@ -153,3 +150,62 @@ def test_messages_cost_what_the_family_adds(model):
     one, two = count_tokens(HELLO, model, tools=[TOOL]).n, count_tokens(HELLO, model, tools=[TOOL, TOOL]).n
     assert one > count_tokens(HELLO, model).n + family.tools
     assert two - one < one - count_tokens(HELLO, model).n or not family.tools
+
+
+@pytest.mark.parametrize(
+    ("family", "hundredths"), [("gemini/gemini-2.5-flash", 55), ("openai/gpt-4o", 60), ("x/y", 100)]
+)
+def test_a_tool_costs_its_family_s_share_of_its_json(family, hundredths):
+    class Letters:
+        exact = True
+
+        def count(self, text):
+            return len(text)
+
+    letters = len(json.dumps(TOOL, separators=(",", ":")))
+    with_tools, without = (count_tokens(HELLO, family, tools=tools, counter=Letters()).n for tools in ([TOOL], []))
+    assert with_tools - without == family_of(family).tools + letters * hundredths // 100
+
+
+PICTURE = base64.b64encode(b"\x89PNG\r\n\x1a\n" + struct.pack(">I4sII", 13, b"IHDR", 2000, 2000)).decode()
+MODEL = "anthropic/claude-opus-4-8"
+
+
+def turn(**more):
+    return Message("user", **{"parts": (Text("Hello"),), **more})
+
+
+@pytest.mark.parametrize(
+    ("more", "in_ports", "tools"),
+    [
+        ({}, {}, []),
+        (
+            {"parts": (Text("Hello"), Image(media_type="image/png", data=PICTURE))},
+            {"content": [{"text": "Hello"}, {"image": {"media_type": "image/png", "data": PICTURE}}]},
+            [],
+        ),
+        ({"parts": (Image(url="https://x.example"),)}, {"content": [{"image": {"url": "https://x.example"}}]}, []),
+        (
+            {"tool_calls": (ToolUse("weather", '{"city": "Oslo"}'),)},
+            {"tool_calls": [{"name": "weather", "arguments": '{"city": "Oslo"}'}]},
+            [],
+        ),
+        ({"thoughts": (Thought("Who is there?"),)}, {"content": [{"text": "Who is there?"}, {"text": "Hello"}]}, []),
+        ({}, {}, [Tool("weather", "The weather of a city.", MappingProxyType({"type": "object"}))]),
+    ],
+)
+@pytest.mark.parametrize("model", [MODEL, "openai/gpt-4o", "acme/large"])
+def test_a_request_is_counted_as_the_messages_that_it_sends(model, more, in_ports, tools):
+    offered = [{"name": one.name, "description": one.description, "parameters": dict(one.parameters)} for one in tools]
+    expected = count_tokens([{"content": "Hello", **in_ports}] * 2, model, tools=offered).n
+    assert count_request(Chat(model, (turn(**more),) * 2, tools=tuple(tools))) == expected > 2
+
+
+def test_other_requests_are_counted_by_the_model_s_family():
+    texts = ("Съешь же ещё этих мягких французских булок", "一个句子有十个字左右")
+    of_model, general = (counter_for(model).count for model in ("gemini/gemini-embedding-001", None))
+    assert count_request(Embed("gemini/gemini-embedding-001", texts)) == sum(map(of_model, texts))
+    assert count_request(Rerank("gemini/gemini-x", texts[0], texts)) == sum(map(of_model, (texts[0], *texts)))
+    assert sum(map(of_model, texts)) != sum(map(general, texts))
+    schema = {"type": "object", "properties": {"n": {"type": "integer"}}}
+    assert count_request(Chat(MODEL, (turn(),), schema=schema)) > count_request(Chat(MODEL, (turn(),))) + 10
