@@ -7,7 +7,7 @@ had counted, and at no less than an estimate of the request and of what had come
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 from dataclasses import replace
-from typing import ClassVar
+from typing import ClassVar, cast
 
 from flowllm.core.delta import Delta, Finish, Meta, Reasoning, Text, ToolCall, Usage
 from flowllm.core.errors import BudgetExceeded, Failure
@@ -15,7 +15,7 @@ from flowllm.core.event import CallFailed, CallFinished, CallStarted
 from flowllm.core.policy import Policy, Services
 from flowllm.core.request import Request
 from flowllm.core.scope import Call, Scope
-from flowllm.text.tokens import count, count_request
+from flowllm.text.tokens import LARGE, count, count_request, length
 
 
 class Meter(Policy):
@@ -46,7 +46,10 @@ class Meter(Policy):
                             reading.take(delta)
                         yield delta
             except BaseException as error:
-                reading.broke(error)
+                try:
+                    await reading.weigh()
+                finally:
+                    reading.broke(error)
                 raise
             reading.finished()
 
@@ -57,6 +60,7 @@ class _Reading:
     """What is known of one request so far; ``said`` are the texts that came."""
 
     __slots__ = (
+        "_broken",
         "_finish",
         "_first",
         "_model",
@@ -76,6 +80,7 @@ class _Reading:
         self._started = scope.clock.now()
         self._first: float | None = None
         self._usage: Usage | None = None
+        self._broken: Usage | None = None
         self._finish: Finish | None = None
         self._simulated = False
         if scope.observed:
@@ -112,7 +117,7 @@ class _Reading:
         if isinstance(error, GeneratorExit) and self._finish is not None:
             self.finished()
             return
-        usage = self._broken_usage()
+        usage = self._broken or self._broken_usage()
         cost = None if usage is None else self._services.price(self._model, usage)
         if self._scope.observed:
             code, message = self._reason(error)
@@ -121,6 +126,13 @@ class _Reading:
         if cost is not None:
             with suppress(BudgetExceeded):  # the next request is refused; this one ends as it did
                 self._services.spend(cost.total)
+
+    async def weigh(self) -> None:
+        """Before `broke`: count what was asked and came in a thread where it is much."""
+        if self._first is not None and self._finish is None:
+            letters = sum(map(len, self.said)) + length(self._request)
+            if letters > LARGE:
+                self._broken = cast("Usage | None", await self._scope.run_in_thread(self._broken_usage))
 
     def _broken_usage(self) -> Usage | None:
         """What is booked of an answer that is not complete; None where none had begun."""

@@ -19,7 +19,7 @@ from flowllm.text.token_families import GENERAL, Family, family_of
 
 __all__ = [
     "ESTIMATE", "IMAGE", "LARGE", "MESSAGE", "REPLY", "Count", "Counter", "Estimate", "count", "count_message",
-    "count_request", "count_tokens", "counter_for",
+    "count_request", "count_tokens", "counter_for", "length",
 ]  # fmt: skip
 
 MESSAGE: Final = GENERAL.message
@@ -98,6 +98,17 @@ def count_request(request: Request) -> int:
             return sum(map(counter.count, texts))
         case Rerank(query=query, documents=documents):
             return sum(map(counter.count, (query, *documents)))
+
+
+def length(request: Request) -> int:
+    """About how many characters `count_request` reads; images, of which it reads the beginning, are none."""
+    match request:
+        case Chat(messages=messages):
+            return sum(len(part.text) for message in messages for part in message.parts if isinstance(part, Text))
+        case Embed(texts=texts):
+            return sum(map(len, texts))
+        case Rerank(query=query, documents=documents):
+            return len(query) + sum(map(len, documents))
 
 
 def _as_in_ports(message: Message) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from flowllm.policies.attempt_timeout import AttemptTimeout
 from flowllm.policies.fallback import Fallback
 from flowllm.policies.meter import Meter
 from flowllm.policies.single_flight import SingleFlight
+from flowllm.text.tokens import count, count_request
 from tests.unit.policies.world import World, chain, chat, collect, reply
 
 GOOD = (Text("ok"), Usage(10, 5), Finish("stop"))
@@ -317,6 +318,31 @@ async def test_a_failure(world, answer, paid, usage):
     assert spent == paid
     (event,) = world.told(CallFailed)
     assert (event.code, event.message, event.usage) == ("overloaded", "said overloaded", usage)
+
+
+LONG = "word " * 10_000
+
+
+@pytest.mark.parametrize(
+    ("asked", "came", "threads"),
+    [("a", [Text("a")], 0), (LONG, [Text("a")], 1), ("a", [Text(LONG)], 1), (LONG, [], 0)],
+)
+@pytest.mark.parametrize("cancelled", [False, True])
+async def test_much_that_broke_off_is_counted_in_a_thread(world, asked, came, threads, cancelled):
+    works, spent = [], []
+
+    async def run_in_thread(work):
+        works.append(work)
+        if cancelled:
+            raise asyncio.CancelledError
+        return work()
+
+    request, scope = chat(asked), world.scope(run_in_thread=run_in_thread)
+    with pytest.raises(asyncio.CancelledError if cancelled and threads else ProviderFailure):
+        await collect(Meter().wrap(world.script([*came, failing()]), paying(spent.append)), request, scope)
+    assert len(works) == threads
+    tokens = count_request(request) + sum(count(delta.text) for delta in came)
+    assert spent == ([Decimal(tokens)] if came else [])
 
 
 async def test_an_answer_without_usage_costs_what_nobody_knows(world):
