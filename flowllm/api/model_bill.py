@@ -7,7 +7,7 @@ provider sent: its usage object, a whole answer, or the text of a stream. Unknow
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -32,6 +32,9 @@ _WRITTEN = re.compile(r"cache_write[._](\d+[mh])")
 WORDS = (*_COUNTS, "cache_write.5m", "cache_write.1h", *_CLASSES, *UNITS, *_TERMS, "at")
 """What a usage is told with. ``input`` is the whole prompt, ``output`` the whole answer."""
 
+_DAYS = ("Mondays", "Tuesdays", "Wednesdays", "Thursdays", "Fridays", "Saturdays", "Sundays")
+_MONDAY = date(2026, 11, 23)
+"""A Monday, from which days are told by example."""
 _SHELLS: Mapping[str, Mapping[str, Any]] = {
     "usage": {},
     "usageMetadata": {},
@@ -85,13 +88,7 @@ def bill(environment: Environment, name: str, usage: Usage, at: float | None = N
     """What ``usage`` of ``provider/model`` costs; ``at`` (seconds since 1970) for prices of a time of day."""
     model = show(environment, name)
     wall = (lambda: at) if at is not None else None
-    catalog = environment.catalog
-    if model.askable or model.card is None:
-        cost = pricing_of(catalog, wall)(name, usage)
-    else:
-        from flowllm.pricing.cost import price
-
-        cost = price(model.card, usage, at)
+    cost = pricing_of(environment.catalog, wall)(name, usage)
     return Bill(model, usage, cost, tuple(_rules(model, cost)))
 
 
@@ -118,7 +115,9 @@ def _rules(model: Model, cost: Cost) -> Iterator[str]:
 
 def _other_times(prices: Prices) -> Iterator[str]:
     for hours in prices.hours:
-        yield f"other prices hold from {hours.start} to {hours.end} UTC; at=2026-11-22T{hours.start} tells the time"
+        days = "" if len(hours.weekdays) == len(_DAYS) else f" on {', '.join(_DAYS[day] for day in hours.weekdays)}"
+        first = _MONDAY + timedelta(min(hours.weekdays, default=0))
+        yield f"other prices hold from {hours.start} to {hours.end} UTC{days}; at={first}T{hours.start} tells the time"
 
 
 def usage_of_words(words: Iterable[str]) -> tuple[Usage, float | None]:

@@ -15,6 +15,7 @@ from flowllm.core.errors import FlowError, UsageError
 from flowllm.core.nearest import did_you_mean, nearest
 from flowllm.core.prices import EXACT, TOKENS, UNITS, Prices, Rate, in_millions
 from flowllm.core.record import record
+from flowllm.pricing.cost import is_free
 
 CAPABILITIES = (
     "tools", "json_schema", "images", "reasoning", "caching", "pdf", "audio_input", "audio_output", "video_input",
@@ -174,14 +175,7 @@ def model_of(catalog: Catalog, name: str) -> Model:
     known = catalog.model(name)
     entries = _entries(catalog, provider, card)
     places = tuple(one.removesuffix(f"/{id_}") for one in entries if one.endswith(f"/{id_}"))
-    return Model(name, known, _is_free(card, known), card is not None, places)
-
-
-def _is_free(card: ProviderCard | None, known: ModelCard | None) -> bool:
-    if card is None:
-        return False
-    priced = known is not None and known.prices is not None and any(rate.amount for rate in known.prices.rates)
-    return card.local or (card.free and not priced)
+    return Model(name, known, is_free(card, known), card is not None, places)
 
 
 def _entries(catalog: Catalog, provider: str, card: ProviderCard | None) -> Mapping[str, ModelCard]:
@@ -205,7 +199,7 @@ def models_of(catalog: Catalog, provider: str) -> Iterator[Model]:
     for id_ in ids_of(catalog, provider):
         name = f"{provider}/{id_}"
         known = catalog.model(name)
-        yield Model(name, known, _is_free(card, known), card is not None)
+        yield Model(name, known, is_free(card, known), card is not None)
 
 
 def providers_of(catalog: Catalog, only: str = "", *, every: bool = False) -> list[str]:
@@ -227,7 +221,7 @@ def listed(catalog: Catalog) -> Iterator[Model]:
             card = catalog.providers[provider]
             for id_ in card.models:
                 known = catalog.model(f"{provider}/{id_}")
-                yield Model(f"{provider}/{id_}", known, _is_free(card, known))
+                yield Model(f"{provider}/{id_}", known, is_free(card, known))
 
 
 def known_models(catalog: Catalog, only: str = "", *, every: bool = False) -> Iterator[Model]:

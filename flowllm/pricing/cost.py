@@ -218,8 +218,6 @@ def pricing_of(catalog: Catalog, wall: Callable[[], float] | None = None) -> Pri
 
 def _known(catalog: Catalog, model: str) -> Known:
     card = catalog.providers.get(model.partition("/")[0])
-    if card is None:
-        return Known()
     entry = catalog.model(model)
     if is_free(card, entry):
         return Known(before=FREE, free=True)
@@ -242,8 +240,10 @@ def _is_whole(table: Table, *, answers: bool) -> bool:
     return all(sheet.find(side) is not None or table.has(f"{side}_characters") for side in sides)
 
 
-def _region(card: ProviderCard, table: Table) -> str:
+def _region(card: ProviderCard | None, table: Table) -> str:
     """Where the provider is asked, in the words of the table's factors; empty where that changes no price."""
+    if card is None:
+        return ""
     place = next((card.settings[word] for word in PLACES if word in card.settings), "")
     if place and place != _EVERYWHERE and _REGIONAL in table.regions:
         return _REGIONAL

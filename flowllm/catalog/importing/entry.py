@@ -4,6 +4,7 @@ from dataclasses import field
 
 from flowllm.catalog.registry_rows import Head
 from flowllm.core.card import ModelCard
+from flowllm.core.prices import is_plain
 from flowllm.core.record import record
 
 FAULTS = {
@@ -48,7 +49,7 @@ class Table:
 
 def doubts(card: ModelCard, today: str) -> list[str]:
     """The faults of a model that can be seen in what is known of it."""
-    rates = {rate.item: rate.amount for rate in reversed(card.prices.rates if card.prices else ()) if _base(rate)}
+    rates = {rate.item: rate.amount for rate in reversed(card.prices.rates if card.prices else ()) if is_plain(rate)}
     chat = card.mode == "chat"
     paid, earned = rates.get("input"), rates.get("output")
     found = {
@@ -62,7 +63,3 @@ def doubts(card: ModelCard, today: str) -> list[str]:
         "dear_input": chat and paid is not None and earned is not None and earned > 0 and paid > earned,
     }
     return [fault for fault, seen in found.items() if seen]
-
-
-def _base(rate: object) -> bool:
-    return not any(getattr(rate, name) for name in ("above", "service", "lifetime", "variant"))

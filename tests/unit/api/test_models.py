@@ -9,10 +9,12 @@ import pytest
 
 import flowllm
 from flowllm.api import Environment, models
-from flowllm.api.model_bill import usage_of_bytes, usage_of_mapping, usage_of_words
+from flowllm.api.model_bill import _other_times, usage_of_bytes, usage_of_mapping, usage_of_words
 from flowllm.api.models import Need
 from flowllm.core.delta import Usage
 from flowllm.core.errors import UsageError
+from flowllm.core.prices import Hours, Prices
+from flowllm.pricing.rates import Table
 
 HEAD = {"table": "made", "version": "1", "as_of": "2026-11-20", "licence": "MIT"}
 CHEAP = [["input", "0.000001"], ["output", "0.000002"], ["cached_input", "0.0000001"]]
@@ -262,6 +264,18 @@ def test_lines_sum_to_the_total_and_the_rules_are_told(world, usage, total, rule
     assert all(any(rule in said for said in bill.rules) for rule in rules)
     assert (data["version"], data["source"]) == ("made 1", "https://acme.example/prices")
     assert bill.cost == models.price("acme/stepped", usage, environment=world).cost
+
+
+@pytest.mark.parametrize(
+    ("weekdays", "days"),
+    [((0, 1, 2, 3, 4, 5, 6), " UTC;"), ((0, 4), " UTC on Mondays, Fridays;"), ((5,), " UTC on Saturdays;")],
+)
+def test_the_time_that_is_given_as_an_example_has_the_other_prices(weekdays, days):
+    prices = Prices((), hours=(Hours("16:30", "23:00", (), weekdays),))
+    (said,) = _other_times(prices)
+    assert f"from 16:30 to 23:00{days}" in said
+    _, at = usage_of_words([word for word in said.split() if word.startswith("at=")])
+    assert Table(prices).moment(at) == 0
 
 
 @pytest.mark.parametrize(
