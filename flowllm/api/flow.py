@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from flowllm.api.stream import FlowStream
     from flowllm.backends.router import Backends
     from flowllm.core.delta import Restart, Text
+    from flowllm.core.kinds import Kinds
     from flowllm.runtime import BoundFrame
 
 Inputs = Mapping[str, Any]
@@ -129,10 +130,14 @@ class Flow:
     @cached_property
     def frame(self) -> "BoundFrame":
         """The plan bound to its kinds, once for all runs, threads and event loops."""
+        return self.bound_to(self.environment.kinds)
+
+    def bound_to(self, kinds: "Kinds") -> "BoundFrame":
+        """The plan bound to ``kinds``, which count by the tokenizers that provider files name."""
         from flowllm.api.counting import use_tokenizers
         from flowllm.runtime import bind_frame
 
-        frame = bind_frame(self.plan, self.environment.kinds)
+        frame = bind_frame(self.plan, kinds)
         use_tokenizers(frame, self.environment.catalog)
         return frame
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from flowllm.api.engine import RunOptions, build_engine, time_limit
 from flowllm.api.result import FlowResult, shown_output
 from flowllm.api.stream import FlowStream
-from flowllm.runtime import Bound, BoundFrame, Engine, Options, RunStream, bind_frame
+from flowllm.runtime import Bound, BoundFrame, Engine, Options, RunStream
 from flowllm.sinks.ledger import Ledger
 
 if TYPE_CHECKING:
@@ -58,4 +58,4 @@ class Running:
     def _frame(self, engine: Engine) -> BoundFrame:
         """The flow's own, but for a rehearsal, which has kinds of its own."""
         flow = self._flow
-        return flow.frame if engine.kinds is flow.environment.kinds else bind_frame(flow.plan, engine.kinds)
+        return flow.frame if engine.kinds is flow.environment.kinds else flow.bound_to(engine.kinds)

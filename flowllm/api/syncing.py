@@ -38,7 +38,10 @@ _NO_DAY = "1980-01-02"
 
 @record(kw_only=True)
 class Source:
-    """Where a table is from. ``release`` and ``as_of`` (YYYY-MM-DD) default to what the file itself tells."""
+    """Where a table is from. ``release`` and ``as_of`` (YYYY-MM-DD) default to what the file itself tells.
+
+    Where the folder has files of the same release the day is theirs, else that of the file.
+    """
 
     path: Path
     release: str = ""
@@ -92,7 +95,7 @@ def _read(source: Source, into: Path) -> Table:
         data, version, day = _table_of(path)
         release = source.release or version
         table = "exllm" if sheet else "litellm"
-        as_of = _day(source.as_of) or day or _day_before(into, table, release) or f"{datetime.now(UTC):%Y-%m-%d}"
+        as_of = _day(source.as_of) or _day_before(into, table, release) or day or f"{datetime.now(UTC):%Y-%m-%d}"
         if not sheet:
             return read_table(data, Head(table, release, as_of, LICENCE))
         return read_sheet(load_yaml(read_text_file(path), str(path))[0], Head(table, release, as_of))
@@ -102,7 +105,7 @@ def _read(source: Source, into: Path) -> Table:
 
 
 def _day_before(into: Path, table: str, release: str) -> str:
-    """The day that the files of the same table have, so that the same table is not told as a newer one."""
+    """The day that the files of the same table have: one that was copied or touched since is no newer one."""
     heads = (read_file(path)[0] for path in sorted(into.glob("*.json"))) if into.is_dir() else iter(())
     return next((head.as_of for head in heads if (head.table, head.version) == (table, release)), "")
 

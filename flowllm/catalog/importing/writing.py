@@ -1,10 +1,11 @@
-"""Registry files as text, and a folder of them changed as a whole or not at all."""
+"""Registry files as text, and a folder of them changed as a whole or, where there is a fault, not at all."""
 
 import json
 import os
 from collections.abc import Iterable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
+from shutil import copyfile
 from typing import Any
 
 from flowllm.catalog.registry_rows import Head
@@ -28,21 +29,54 @@ def _compact(value: Any) -> str:
 def write(folder: Path, texts: Mapping[str, str], gone: Iterable[str] = ()) -> list[str]:
     """Write files by their names, remove those that are gone, and tell which names changed.
 
-    Every new text is on disk, whole, before the first old one is replaced; a fault leaves the old files.
+    Every new text and a copy of every old one are on disk, whole, before the first file is replaced; a fault brings
+    the old files back. A machine that stops meanwhile leaves some new files and some old ones, each whole.
     """
     changed = [name for name, text in texts.items() if not _is(folder / name, text)]
+    removed = [name for name in gone if (folder / name).exists()]
     folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as undo:
         for name in changed:
             part = _part(folder, name)
             undo.callback(part.unlink, missing_ok=True)
             _write_whole(part, texts[name])
-        for name in changed:
-            _part(folder, name).replace(folder / name)
-    removed = [name for name in gone if (folder / name).exists()]
+        _keep(folder, [*changed, *removed], undo)
+        try:
+            _put(folder, changed, removed)
+        except BaseException:
+            _bring_back(folder, [*changed, *removed])
+            raise
+    return [*changed, *removed]
+
+
+def _keep(folder: Path, names: Iterable[str], undo: ExitStack) -> None:
+    for name in names:
+        kept = _kept(folder, name)
+        undo.callback(kept.unlink, missing_ok=True)
+        kept.unlink(missing_ok=True)
+        if (folder / name).exists():
+            copyfile(folder / name, kept)
+
+
+def _put(folder: Path, changed: Iterable[str], removed: Iterable[str]) -> None:
+    for name in changed:
+        _part(folder, name).replace(folder / name)
     for name in removed:
         (folder / name).unlink()
-    return [*changed, *removed]
+
+
+def _bring_back(folder: Path, names: Iterable[str]) -> None:
+    for name in names:
+        kept = _kept(folder, name)
+        with suppress(OSError):
+            if kept.exists():
+                kept.replace(folder / name)
+            else:
+                (folder / name).unlink(missing_ok=True)
+
+
+def _kept(folder: Path, name: str) -> Path:
+    return folder / f".{name}.{os.getpid()}.old"
 
 
 def _part(folder: Path, name: str) -> Path:

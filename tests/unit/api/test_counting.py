@@ -6,7 +6,7 @@ import threading
 import pytest
 
 import flowllm
-from flowllm.api import Environment, Flow
+from flowllm.api import Environment, Flow, RunOptions
 from flowllm.api.counting import acount, count, counter_of
 from flowllm.core.errors import SetupError
 from flowllm.text import token_files
@@ -104,6 +104,7 @@ def test_a_tokenizer_counts_in_its_own_environment_alone(world, tmp_path, where)
     before = plain.run(text).outputs
     exact = Flow.of(PLACES[where], environment=environment).run(text).outputs
     assert int(exact["tokens"]) == 2
+    assert Flow.of(PLACES[where], environment=environment).run(text, RunOptions(rehearse=True)).outputs == exact
     assert plain.run(text).outputs == before != exact
     assert Flow.of(PLACES[where], environment=Environment(project=other)).run(text).outputs == before
     assert not count("one two", "acme/big", environment=Environment(project=other)).exact

@@ -153,11 +153,12 @@ def test_a_wheel_tells_its_version_and_its_day(tmp_path, day, as_of, told):
     assert (head.version, head.as_of) == ("1.2.3", told)
 
 
-def test_a_file_without_a_day_keeps_the_day_that_its_table_has(tmp_path):
+def test_a_file_that_was_touched_keeps_the_day_that_its_table_has(tmp_path):
     sync(tmp_path, FOUR)
     file = tmp_path / "table.json"
-    os.utime(file, (0, 0))
-    assert sync_models(Source(path=file, release="1"), tmp_path / "models").files == []
+    for seconds in (0, 1_700_000_000):
+        os.utime(file, (seconds, seconds))
+        assert sync_models(Source(path=file, release="1"), tmp_path / "models").files == []
 
 
 def test_a_file_without_a_version_has_that_of_its_bytes(tmp_path):
@@ -233,6 +234,32 @@ def test_a_fault_while_writing_leaves_every_old_file_whole(tmp_path, monkeypatch
     with pytest.raises(UsageError, match="No space left"):
         sync(tmp_path, {name: {**told, "max_input_tokens": 5} for name, told in FOUR.items()})
     assert held(tmp_path) == before
+
+
+@pytest.mark.parametrize("fails", ["openai.json", "x.json", "z.json"])
+def test_a_fault_between_two_files_brings_the_old_ones_back(tmp_path, monkeypatch, fails):
+    old = {**FOUR, "z/e": row("z")}
+    sync(tmp_path, old)
+    before = held(tmp_path)
+    replace, unlink, failed = Path.replace, Path.unlink, []
+
+    def breaking(do):
+        def change(path, *words, **how):
+            if (words[0] if words else path).name == fails and not failed:
+                failed.append(path)
+                raise OSError(5, "Input/output error")
+            return do(path, *words, **how)
+
+        return change
+
+    monkeypatch.setattr(Path, "replace", breaking(replace))
+    monkeypatch.setattr(Path, "unlink", breaking(unlink))
+    new = {"n/a": row("n")} | {name: {**told, "max_input_tokens": 5} for name, told in FOUR.items()}
+    with pytest.raises(UsageError, match="Input/output error"):
+        sync(tmp_path, new, allow_shrink=True)
+    assert (len(failed), held(tmp_path)) == (1, before)
+    sync(tmp_path, new, allow_shrink=True)
+    assert list(held(tmp_path)) == ["n.json", "openai.json", "x.json"]
 
 
 @pytest.mark.parametrize("price", ["1.23456789012e-25", "1e-28", "0.1", "1e-40", "0e-50", "123456.7890123456789e-12"])
