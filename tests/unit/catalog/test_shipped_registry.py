@@ -68,3 +68,21 @@ def test_vectors(model, usage, total):
     provider = model.partition("/")[0]
     priced = pricing_of(Catalog({provider: ProviderCard(provider)}, Registry([FOLDER])))
     assert priced(model, usage).total == (None if total is None else Decimal(total))
+
+
+@pytest.mark.parametrize(
+    ("model", "settings", "total", "remark"),
+    [
+        ("vertex-anthropic/claude-fable-5", {"location": "us-east5"}, "11", False),
+        ("vertex-anthropic/claude-fable-5", {"location": "global"}, "10", False),
+        ("bedrock/meta.llama3-70b-instruct-v1:0", {"region": "us-east-1"}, "2.65", False),
+        ("bedrock/meta.llama3-70b-instruct-v1:0", {"region": "sa-east-1"}, "4.45", False),
+        ("bedrock/meta.llama3-70b-instruct-v1:0", {"region": "eu-central-1"}, "2.65", True),
+        ("bedrock/anthropic.claude-v2:1", {"region": "sa-east-1"}, "8", False),
+    ],
+)
+def test_a_place_has_its_price_or_the_cost_says_that_it_is_anothers(model, settings, total, remark):
+    provider = model.partition("/")[0]
+    catalog = Catalog({provider: ProviderCard(provider, settings=settings)}, Registry([FOLDER]))
+    cost = pricing_of(catalog)(model, Usage(1_000_000, 0))
+    assert (cost.total, "no price for" in cost.source) == (Decimal(total), remark)
