@@ -3,7 +3,7 @@
 A number that cannot be one (negative, text, not finite) is unknown, and a word that means the usual is empty.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, Final
 
@@ -26,6 +26,7 @@ _BILLED: Final = frozenset(
 )  # fmt: skip
 _SEARCHES: Final = ("num_search_queries", "num_sources_used")
 _SERVERS: Final = ("server_tool_use", "server_tool_use_details")
+_SEARCHED: Final = frozenset({*_SEARCHES, *_SERVERS, "search_context_size"})
 
 
 def word_of(told: Any) -> str:
@@ -37,7 +38,8 @@ def word_of(told: Any) -> str:
 
 def media_of(side: str, details: Any, cached: Any = None) -> dict[str, int]:
     """Tokens of sound, pictures and films, in the form of OpenAI; ``side`` is ``input`` or ``output``."""
-    return _media(side, _told(details)) | _media("cached", _told(cached))
+    found = _media(side, _told(details))
+    return found | _media("cached", cached) if isinstance(cached, dict) else found
 
 
 def modalities_of(side: str, rows: Any) -> dict[str, int]:
@@ -53,6 +55,8 @@ def modalities_of(side: str, rows: Any) -> dict[str, int]:
 
 def searches_of(usage: Mapping[str, Any]) -> dict[str, int | Decimal]:
     """Searches that the provider made for the answer."""
+    if usage.keys().isdisjoint(_SEARCHED):
+        return {}
     servers = (_told(usage.get(name)).get("web_search_requests") for name in _SERVERS)
     count = count_of(*servers, *(usage.get(name) for name in _SEARCHES))
     if count is None and usage.get("search_context_size"):
@@ -63,6 +67,8 @@ def searches_of(usage: Mapping[str, Any]) -> dict[str, int | Decimal]:
 def lifetimes_of(created: Any) -> dict[str, int]:
     """Cache writes by how long they live, as Anthropic tells them."""
     told = _told(created)
+    if not told:
+        return {}
     return {life: count for name, life in _LENGTHS.items() if (count := count_of(told.get(name)))}
 
 
@@ -103,8 +109,12 @@ def amount_of(told: Any) -> Decimal | None:
 
 
 def _media(side: str, details: Mapping[str, Any]) -> dict[str, int]:
-    named: Iterable[tuple[str, str]] = ((word, f"{side}_{medium}") for word, medium in _MEDIA.items())
-    return {name: count for word, name in named if name in _BILLED and (count := count_of(details.get(word)))}
+    found: dict[str, int] = {}
+    for word, medium in _MEDIA.items():
+        told = details.get(word)
+        if told and (name := f"{side}_{medium}") in _BILLED and (count := count_of(told)):
+            found[name] = count
+    return found
 
 
 def _told(value: Any) -> Mapping[str, Any]:

@@ -86,7 +86,7 @@ def _output(usage: dict[str, Any], reasoning: int | None) -> int | None:
     Where the total says nothing, thinking that is longer than the answer cannot be part of it, and neither can the
     thinking of Perplexity, which counts the citations that it read and bills all of these apart.
     """
-    prompt, output, total = (usage.get(f"{name}_tokens") for name in ("prompt", "completion", "total"))
+    prompt, output, total = map(usage.get, ("prompt_tokens", "completion_tokens", "total_tokens"))
     apart = reasoning and isinstance(prompt, int) and isinstance(output, int)
     if apart and reasoning is not None and total == prompt + output + reasoning:  # type: ignore[operator]
         return _first((output + reasoning,))  # type: ignore[operator]
@@ -102,4 +102,7 @@ def _details(usage: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def _first(values: tuple[Any, ...]) -> int | None:
-    return next((n for n in values if isinstance(n, int) and not isinstance(n, bool) and n >= 0), None)
+    for value in values:
+        if type(value) is int and value >= 0:
+            return value
+    return None
