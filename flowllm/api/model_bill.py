@@ -24,6 +24,7 @@ from flowllm.core.prices import TOKENS, UNITS, Prices
 from flowllm.core.record import record
 from flowllm.core.request import Chat, Embed, Message, Request, Rerank, Text
 from flowllm.pricing.cost import pricing_of
+from flowllm.text.wording import shortened
 
 _COUNTS = ("input", "output", "cached_input", "cache_write", "reasoning")
 _TERMS = ("service", "region", "speed", "variant")
@@ -35,6 +36,10 @@ WORDS = (*_COUNTS, "cache_write.5m", "cache_write.1h", *_CLASSES, *UNITS, *_TERM
 _DAYS = ("Mondays", "Tuesdays", "Wednesdays", "Thursdays", "Fridays", "Saturdays", "Sundays")
 _MONDAY = date(2026, 11, 23)
 """A Monday, from which days are told by example."""
+MOST = 10**15
+"""No count of anything is larger."""
+_PLACES = 30
+
 _SHELLS: Mapping[str, Mapping[str, Any]] = {
     "usage": {},
     "usageMetadata": {},
@@ -127,8 +132,17 @@ def usage_of_words(words: Iterable[str]) -> tuple[Usage, float | None]:
         name, sign, value = word.partition("=")
         if not sign:
             raise UsageError("bad_usage", f"`{word}` is not `name=value`", hint="input=300000 output=1000")
-        told[name.strip().replace("-", "_")] = value.strip()
+        key = _spelt(name.strip().replace("-", "_"))
+        if key in told:
+            hint = f"{key}={told[key]}"
+            raise UsageError("bad_usage", f"`{key}` is told twice", hint=hint)
+        told[key] = value.strip()
     return usage_of_mapping(told)
+
+
+def _spelt(name: str) -> str:
+    lifetime = _WRITTEN.fullmatch(name)
+    return f"cache_write.{lifetime[1]}" if lifetime else name
 
 
 def usage_of_mapping(told: Mapping[str, Any]) -> tuple[Usage, float | None]:
@@ -170,19 +184,27 @@ def _flat(told: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def _amount(name: str, value: Any) -> int | Decimal:
-    try:
-        amount = Decimal(str(value).replace("_", ""))
-    except InvalidOperation:
-        amount = Decimal("NaN")
-    if isinstance(value, bool) or not amount.is_finite() or amount < 0:
-        raise UsageError("bad_usage", f"`{name}` is a number from 0 on, not `{value}`", hint=f"{name}=1000")
+    amount = Decimal("NaN") if isinstance(value, bool) else _decimal(value)
+    # The exponent is looked at before anything is compared or written out: a short text can name any number.
+    if not amount.is_finite() or (amount and not -_PLACES <= amount.adjusted() <= _PLACES) or not 0 <= amount <= MOST:
+        message = f"`{name}` is a number from 0 to {MOST:,}, not `{shortened(str(value))}`"
+        raise UsageError("bad_usage", message, hint=f"{name}=1000")
+    if not amount:
+        return 0
     return int(amount) if amount == amount.to_integral_value() else amount
+
+
+def _decimal(value: Any) -> Decimal:
+    try:
+        return Decimal(value if isinstance(value, int) else str(value).replace("_", ""))
+    except InvalidOperation:
+        return Decimal("NaN")
 
 
 def _count(name: str, value: Any) -> int:
     amount = _amount(name, value)
     if isinstance(amount, Decimal):
-        raise UsageError("bad_usage", f"`{name}` is a whole number of tokens, not `{value}`", hint=f"{name}=1000")
+        raise UsageError("bad_usage", f"`{name}` is a whole number of tokens, not `{amount}`", hint=f"{name}=1000")
     return amount
 
 

@@ -99,7 +99,7 @@ class _Wanted:
 
 
 def find(environment: Environment, need: Need) -> tuple[Match, ...]:
-    """The models that fit, the cheapest first; those without a price at the end."""
+    """The models that fit, the cheapest first; at the end those that a table has for nothing, and without a price."""
     wanted = _read(environment, need)
     matches = []
     for model in known_models(environment.catalog, need.provider, every=need.every):
@@ -224,9 +224,11 @@ def blended(model: Model) -> Decimal | None:
     return EXACT.multiply(EXACT.add(EXACT.multiply(read, Decimal(3)), written), Decimal("0.25"))
 
 
-def _by_price(model: Model) -> tuple[bool, Decimal, str]:
+def _by_price(model: Model) -> tuple[int, Decimal, str]:
+    """The cheapest first. A table's price of nothing is doubtful where the provider takes money: it stands behind."""
     blend = blended(model)
-    return blend is None, blend or Decimal(0), model.name
+    doubt = 2 if blend is None else int(not blend and not model.free)
+    return doubt, blend or Decimal(0), model.name
 
 
 def _read(environment: Environment, need: Need) -> _Wanted:

@@ -9,6 +9,7 @@ import typer
 
 from flowllm.cli.models_rows import Name
 from flowllm.cli.options import Command
+from flowllm.core.prices import EXACT
 from flowllm.core.record import record
 
 if TYPE_CHECKING:
@@ -93,4 +94,4 @@ def _cells(line: "Line") -> tuple[str, ...]:
 def _money(amount: Decimal | None) -> str:
     if amount is None:
         return "unknown"
-    return f"{amount.normalize():f}" if amount else "0"
+    return f"{EXACT.normalize(amount):f}" if amount else "0"

@@ -11,6 +11,7 @@ import flowllm
 from flowllm.api import Environment, models
 from flowllm.api.model_bill import _other_times, usage_of_bytes, usage_of_mapping, usage_of_words
 from flowllm.api.models import Need
+from flowllm.cli.models_price import _money
 from flowllm.core.delta import Usage
 from flowllm.core.errors import UsageError
 from flowllm.core.prices import Hours, Prices
@@ -301,6 +302,13 @@ def test_what_has_no_price_is_not_free_and_what_is_free_is_not_unknown(world, na
         (["input=-1"], "input=1000"),
         (["input=1.5"], "input=1000"),
         (["input=many"], "input=1000"),
+        (["input=1e5000"], "input=1000"),
+        (["input=1e16"], "input=1000"),
+        (["pages=1e-5000"], "pages=1000"),
+        (["input=0e999999999999999999999"], "input=1000"),
+        (["input=" + "9" * 5000], "input=1000"),
+        (["input=10", "input=20"], "input=10"),
+        (["cache_write.1h=10", "cache-write_1h=20"], "cache_write.1h=10"),
         (["at=noon"], "at=2026"),
     ],
 )
@@ -309,6 +317,17 @@ def test_words_that_tell_no_usage_are_refused(words, hint):
         usage_of_words(words)
     assert caught.value.code == "bad_usage"
     assert hint in caught.value.hint
+    assert len(caught.value.message) < 200
+
+
+def test_a_table_s_price_of_nothing_is_no_cheapest_one(world):
+    found = names(models.find(Need(context=200_000), environment=world))
+    assert found.index("sees") < found.index("dear") < found.index("zero")
+
+
+def test_money_is_shown_with_all_of_its_digits():
+    amount = Decimal("12345678901234567890.123456789012345678901234567890")
+    assert _money(amount) == f"{amount:f}".rstrip("0")
 
 
 def test_words_tell_every_class():
