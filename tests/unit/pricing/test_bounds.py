@@ -82,6 +82,11 @@ def test_the_most_is_each_token_at_the_dearest_of_its_side(rates, usage, bound):
     assert most(pricing(Prices((*TEXT, *rates))), "acme/m", usage) == bound
 
 
+def test_the_most_is_that_of_the_dearest_time_of_day():
+    prices = Prices(TEXT, hours=(Hours("16:30", "00:30", (Rate("input", Decimal(3)),)),))
+    assert most(pricing(prices), "acme/m", Usage(10, 10)) == 110
+
+
 def test_the_most_is_that_of_the_place_that_is_asked():
     prices = Prices(TEXT, (Multiplier(Decimal("1.1"), region="regional"),))
     found = [pricing(prices, settings={"location": place}) for place in ("global", "us-east5")]

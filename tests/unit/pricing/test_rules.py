@@ -165,6 +165,11 @@ TEXT = (("input", "2"), ("output", "8"))
             Usage(100, 50, classes={"citations": 7, "input_audio": 9, "output_audio": 2}, billed_input=10),
             {"input": 20, "output_audio": 18, "output": 384, "citations": 7},
         ),
+        (
+            (*TEXT, ("citations", "1"), ("input_audio", "9")),
+            Usage(100, 50, classes={"citations": 7, "input_audio": 9, "output_audio": 2}, billed_output=10),
+            {"input_audio": 81, "input": 182, "output": 80, "citations": 7},
+        ),
         # what is another thing than plain tokens is no price for these
         ((*TEXT, ("cache_write variant=audio", "9")), Usage(10, 0, cache_write=4), {"cache_write": 8, "input": 12}),
         ((*TEXT, ("cached_input variant=explicit", "1")), Usage(10, 0, 4), {"cached_input": 8, "input": 12}),
