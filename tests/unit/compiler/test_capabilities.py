@@ -19,6 +19,7 @@ LISTED = {
     "deaf": ModelCard("deaf", supports=NONE, quirks={"drop": ("reasoning_effort",)}),
     "small": ModelCard("small", context=1_000, output=100),
     "wide": ModelCard("wide", context=100_000, output=5_000),
+    "claude-opus-4-8": ModelCard("claude-opus-4-8", context=1_000),
     "boundless": ModelCard("boundless"),
     "old": ModelCard("old", deprecated="2026-11-22"),
     "older": ModelCard("older", deprecated="2020-01-01"),
@@ -114,6 +115,8 @@ def test_what_a_model_is_known_not_to_do_is_an_error_and_what_is_unknown_is_sile
         (ask("wide", prompt=LONG * 2, fallback=["acme/small"]), ["context_too_long"]),
         (ask("small", prompt="word " * 500, max_output_tokens=90), []),
         (ask("small", prompt="word " * 940, max_output_tokens=90), ["over_window"]),
+        (ask("small", prompt="word " * 800), []),
+        (ask("claude-opus-4-8", prompt="word " * 800), ["over_window"]),
         (ask("small", prompt=LONG + "{% if true %}{% endif %}"), []),
     ],
 )
