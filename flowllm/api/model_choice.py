@@ -207,13 +207,13 @@ def _of_window(model: Model) -> list[tuple[int, str]]:
 
 
 def _of_place(environment: Environment, model: Model) -> list[tuple[int, str]]:
-    provider = model.name.partition("/")[0]
+    provider, _, id_ = model.name.partition("/")
     if provider not in environment.catalog.providers:
         return [(0, "its provider has no file: no pipeline can ask it")]
     card = environment.catalog.providers[provider]
     key = key_state(environment, card)
     found = [(_KEY if key.found or not card.auth.required else 0, f"key: {key.said}")]
-    return [*found, (_LOCAL, "answers on this machine")] if is_local(card) else found
+    return [*found, (_LOCAL, "answers on this machine")] if is_local(card) and not card.is_elsewhere(id_) else found
 
 
 def blended(model: Model) -> Decimal | None:

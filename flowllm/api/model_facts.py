@@ -175,7 +175,7 @@ def model_of(catalog: Catalog, name: str) -> Model:
     known = catalog.model(name)
     entries = _entries(catalog, provider, card)
     places = tuple(one.removesuffix(f"/{id_}") for one in entries if one.endswith(f"/{id_}"))
-    return Model(name, known, is_free(card, known), card is not None, places)
+    return Model(name, known, is_free(card, known, id_), card is not None, places)
 
 
 def _entries(catalog: Catalog, provider: str, card: ProviderCard | None) -> Mapping[str, ModelCard]:
@@ -199,7 +199,7 @@ def models_of(catalog: Catalog, provider: str) -> Iterator[Model]:
     for id_ in ids_of(catalog, provider):
         name = f"{provider}/{id_}"
         known = catalog.model(name)
-        yield Model(name, known, is_free(card, known), card is not None)
+        yield Model(name, known, is_free(card, known, id_), card is not None)
 
 
 def providers_of(catalog: Catalog, only: str = "", *, every: bool = False) -> list[str]:
@@ -221,7 +221,7 @@ def listed(catalog: Catalog) -> Iterator[Model]:
             card = catalog.providers[provider]
             for id_ in card.models:
                 known = catalog.model(f"{provider}/{id_}")
-                yield Model(f"{provider}/{id_}", known, is_free(card, known))
+                yield Model(f"{provider}/{id_}", known, is_free(card, known, id_))
 
 
 def known_models(catalog: Catalog, only: str = "", *, every: bool = False) -> Iterator[Model]:

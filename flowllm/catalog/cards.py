@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -91,6 +92,7 @@ _EXAMPLES = {
     "tasks": "[chat]",
     "tokenizer": "tokenizers/acme-large.json",
     "registry": "openai",
+    "elsewhere": '["*-cloud"]',
     "start": '"16:30"',
     "end": '"00:30"',
 }
@@ -204,6 +206,7 @@ def _card(entry: ProviderEntry, name: str, origin: Origin, settings: Settings) -
         docs=entry.docs,
         local=entry.local,
         free=entry.free,
+        elsewhere=entry.elsewhere,
         open_models=entry.open_models,
         settings=values,
         unset=settings.unset,
@@ -224,12 +227,13 @@ def _card(entry: ProviderEntry, name: str, origin: Origin, settings: Settings) -
 
 def _model(name: str, entry: ModelEntry, provider: ProviderEntry, origin: Origin) -> ModelCard:
     checked = str(entry.checked or "")
+    free = provider.free and not any(fnmatchcase(name, pattern) for pattern in provider.elsewhere)
     return ModelCard(
         id=name,
         context=entry.context,
         output=entry.output,
         supports=entry.supports,
-        prices=prices_of(entry, checked) or (FREE if provider.free else None),
+        prices=prices_of(entry, checked) or (FREE if free else None),
         tasks=frozenset(entry.tasks) if "tasks" in entry.model_fields_set else CHAT,
         checked=checked,
         quirks=dict(entry.quirks),

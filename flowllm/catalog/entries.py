@@ -312,6 +312,7 @@ class ProviderEntry(_Strict):
     others are told; an empty one says that there is none. ``versions`` holds what is otherwise where the
     setting ``api_version`` has that value; what stands outside of it holds for all. ``checked`` is the day
     when somebody last looked. ``registry`` names the provider whose models this one has too, at the same prices.
+    ``elsewhere`` are patterns of models that a server of one's own asks of another place: they are not ``free``.
     """
 
     name: str = Field("", pattern=_NAME)
@@ -337,4 +338,5 @@ class ProviderEntry(_Strict):
     models: Mapping[str, ModelEntry | None] = {}
     local: bool = False
     free: bool = False
+    elsewhere: tuple[str, ...] = ()
     open_models: bool = True

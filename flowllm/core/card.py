@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import field, fields, replace
+from fnmatch import fnmatchcase
 from typing import Any, Final, Protocol
 
 from flowllm.core.origin import UNKNOWN, Origin
@@ -107,8 +108,9 @@ class ProviderCard:
 
     ``quirks`` are words of the wire's own vocabulary. ``local`` providers run in this process
     (builtin, mock). ``open_models``: a model that is not listed is allowed, its facts unknown.
-    ``free``: every model costs nothing. ``settings`` are values by name, already in their places in
-    ``base_url``, ``headers`` and ``query``; quirks name them as ``{name}``. ``unset`` are settings that
+    ``free``: every model costs nothing but those ``elsewhere``: patterns of models that the server asks of another
+    place, at prices that are not known unless the file itself says them. ``settings`` are values by name,
+    already in their places in ``base_url``, ``headers`` and ``query``; quirks name them as ``{name}``. ``unset`` are settings that
     these texts need and that have no value, each with the reason; while there is one, the provider
     cannot be asked. ``origins`` are further servers of the provider (``https://host``) that may see its key.
     ``status`` and ``pricing`` are pages as ``docs`` is. ``features`` tells of each task which are supported;
@@ -130,6 +132,7 @@ class ProviderCard:
     local: bool = False
     open_models: bool = True
     free: bool = False
+    elsewhere: tuple[str, ...] = ()
     settings: Mapping[str, str] = field(default_factory=dict)
     unset: Mapping[str, str] = field(default_factory=dict)
     origins: tuple[str, ...] = ()
@@ -148,6 +151,10 @@ class ProviderCard:
     def tasks(self) -> frozenset[str]:
         """What can be asked for here: what its wires carry and what its listed models do."""
         return frozenset(self.wire).union(*(model.tasks for model in self.models.values()))
+
+    def is_elsewhere(self, model: str) -> bool:
+        """Whether the server asks another place for a model, by its id."""
+        return any(fnmatchcase(model, pattern) for pattern in self.elsewhere)
 
     def supports(self, task: str, feature: str) -> bool | None:
         """Whether the provider is known to support a feature, or not to; None is unknown."""
@@ -203,6 +210,8 @@ class Catalog:
             return own
         place = next((card.settings[word] for word in PLACES if word in card.settings), "") if card else ""
         found = self.registry.find((card and card.registry) or provider, model, place)
+        if card and found and card.is_elsewhere(model):
+            found = replace(found, prices=None)
         return found if own is None else own.over(found)
 
     def facts(self, model: str) -> dict[str, Any] | None:

@@ -151,11 +151,15 @@ def _source(sheet: Sheet, usage: Usage, classes: Classes, source: str) -> str:
     return ", ".join(words)
 
 
-def is_free(provider: ProviderCard | None, model: ModelCard | None) -> bool:
-    """Whether a model costs nothing, whatever is counted: it is of this process, or of a provider without prices."""
+def is_free(provider: ProviderCard | None, model: ModelCard | None, name: str) -> bool:
+    """Whether a model costs nothing, whatever is counted: it is of this process, or of a provider without prices.
+
+    ``name`` is the model's own: of what the provider's server asks of another place the price is not known.
+    """
     if provider is None:
         return False
-    return provider.local or (provider.free and not is_paid(model.prices if model else None))
+    free = provider.free and not provider.is_elsewhere(name)
+    return provider.local or (free and not is_paid(model.prices if model else None))
 
 
 def is_paid(prices: Prices | None) -> bool:
@@ -219,7 +223,7 @@ def pricing_of(catalog: Catalog, wall: Callable[[], float] | None = None) -> Pri
 def _known(catalog: Catalog, model: str) -> Known:
     card = catalog.providers.get(model.partition("/")[0])
     entry = catalog.model(model)
-    if is_free(card, entry):
+    if is_free(card, entry, model.partition("/")[2]):
         return Known(before=FREE, free=True)
     answers = entry is None or "chat" in entry.tasks
     if entry is None or entry.prices is None:

@@ -10,11 +10,13 @@ import pytest
 import flowllm
 from flowllm.api import Environment, models
 from flowllm.api.model_bill import _other_times, usage_of_bytes, usage_of_mapping, usage_of_words
+from flowllm.api.model_facts import model_of
 from flowllm.api.models import Need
 from flowllm.cli.models_price import _money
 from flowllm.core.delta import Usage
 from flowllm.core.errors import UsageError
 from flowllm.core.prices import Hours, Prices
+from flowllm.pricing.cost import pricing_of
 from flowllm.pricing.rates import Table
 
 HEAD = {"table": "made", "version": "1", "as_of": "2026-11-20", "licence": "MIT"}
@@ -76,6 +78,19 @@ def names(found):
 
 def need(**more):
     return Need(**{"provider": "acme", "supports": ("images",), **more})
+
+
+@pytest.mark.parametrize("model", ["gpt-oss:20b-cloud", "glm-4.6:cloud"])
+@pytest.mark.parametrize("provider", ["ollama", "ollama-native"])
+def test_what_a_server_of_one_s_own_asks_of_a_cloud_is_neither_free_nor_here(tmp_path, provider, model):
+    shipped = Environment(project=tmp_path, today=date(2026, 11, 22))
+    assert models.price(f"{provider}/llama3.1", {"input": 10}, environment=shipped).cost.total == 0
+    assert not model_of(shipped.catalog, f"{provider}/{model}").free
+    assert pricing_of(shipped.catalog)(f"{provider}/{model}", Usage(10, 10)).total is None
+    found = models.recommend(Need(provider=provider, unknown=True), limit=None, environment=shipped)
+    here = {one.model.name.endswith("cloud"): "answers on this machine" in dict(map(reversed, one.reasons))
+            for one in found}  # fmt: skip
+    assert here == {True: False, False: True}
 
 
 def test_the_module_is_there_at_first_use():
