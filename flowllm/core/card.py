@@ -110,9 +110,9 @@ class ProviderCard:
     (builtin, mock). ``open_models``: a model that is not listed is allowed, its facts unknown.
     ``free``: every model costs nothing but those ``elsewhere``: patterns of models that the server asks of another
     place, at prices that are not known unless the file itself says them. ``settings`` are values by name,
-    already in their places in ``base_url``, ``headers`` and ``query``; quirks name them as ``{name}``. ``unset`` are settings that
-    these texts need and that have no value, each with the reason; while there is one, the provider
-    cannot be asked. ``origins`` are further servers of the provider (``https://host``) that may see its key.
+    already in their places in ``base_url``, ``headers`` and ``query``; quirks name them as ``{name}``. ``unset``
+    are settings that these texts need and that have no value, each with the reason; while there is one, the
+    provider cannot be asked. ``origins`` are further servers of the provider (``https://host``) that may see its key.
     ``status`` and ``pricing`` are pages as ``docs`` is. ``features`` tells of each task which are supported;
     what is not there is unknown. ``limits`` are numbers with the page that tells them. ``endpoints`` are places
     beside those of the wires: below ``base_url``, above it, or whole addresses. ``api_version`` is the version
