@@ -38,7 +38,8 @@ class Binding:
         if "fallback" in unit.policies:
             self._fallback(unit, asked)
         asked_models = (unit.model, *unit.models, *fallbacks(unit.policies))
-        check_lengths(unit, self._models.cards(asked_models), self._findings)
+        cards = self._models.cards(asked_models)
+        check_lengths(unit, cards, self._models.whole_windows(cards), self._findings)
 
     def _fixed(self, unit: Unit, asked: Asked) -> None:
         name = unit.node.model

@@ -91,7 +91,7 @@ _WARNINGS = {
     "model_ended": "a model that its provider has deprecated",
     "answer_cut": "an answer that was cut at its longest length",
     "over_output_limit": "`max_output_tokens` is more than the model writes",
-    "over_window": "a prompt and an answer that together may not fit the model's window",
+    "over_window": "a prompt, with its answer, that may not fit the model's window",
 }
 _NOTES = {
     "no_model": "a needed call without a model",

@@ -32,6 +32,8 @@ TABLED = {
     "mute": ModelCard("mute", supports=NONE, lacks=frozenset({"tools", "reasoning", "images", "json_schema"})),
     "unsaid": ModelCard("unsaid", supports=frozenset({"tools"}), lacks=NONE),
     "plain": ModelCard("plain", supports=frozenset({"reasoning"}), lacks=NONE),
+    "tabled": ModelCard("tabled", context=1_000, output=500),
+    "vague": ModelCard("vague", context=1_000, output=500),
 }
 LONG = "word " * 1_500
 
@@ -115,6 +117,12 @@ def test_what_a_model_is_known_not_to_do_is_an_error_and_what_is_unknown_is_sile
         (ask("wide", prompt=LONG * 2, fallback=["acme/small"]), ["context_too_long"]),
         (ask("small", prompt="word " * 500, max_output_tokens=90), []),
         (ask("small", prompt="word " * 940, max_output_tokens=90), ["over_window"]),
+        (ask("tabled", prompt="word " * 900, max_output_tokens=500), []),
+        (ask("vague", prompt="word " * 900, max_output_tokens=500), []),
+        (ask("tabled", prompt=LONG), ["over_window"]),
+        (ask("tabled", prompt=LONG * 2), ["context_too_long"]),
+        (ask("small", prompt="word " * 890, fallback=["acme/tabled"], max_output_tokens=100), []),
+        (ask("small", prompt="word " * 940, fallback=["acme/tabled"], max_output_tokens=100), ["over_window"]),
         (ask("small", prompt="word " * 800), []),
         (ask("claude-opus-4-8", prompt="word " * 800), ["over_window"]),
         (ask("small", prompt=LONG + "{% if true %}{% endif %}"), []),
@@ -122,6 +130,12 @@ def test_what_a_model_is_known_not_to_do_is_an_error_and_what_is_unknown_is_sile
 )
 def test_lengths_are_held_against_what_each_model_takes(node, codes):
     assert [said.partition(" ")[0] for said in found(node)] == codes
+
+
+@pytest.mark.parametrize(("model", "answer"), [("small", " and the answer may have 100"), ("tabled", "")])
+def test_an_answer_is_counted_where_a_provider_file_says_the_window(model, answer):
+    said = f"over_window ask.prompt: the fixed text has about 1,501 tokens{answer}, the window of `acme/{model}` 1,000"
+    assert found(ask(model, prompt=LONG, max_output_tokens=100)) == [said]
 
 
 def test_the_hint_of_a_length_says_what_the_model_writes():
