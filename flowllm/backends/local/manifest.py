@@ -16,7 +16,7 @@ from flowllm.backends.local.safety import require_own_file, safe_name
 from flowllm.core.errors import SetupError
 
 NAME = "manifest.json"
-_CODE = frozenset({".py", ".pyc", ".pyd", ".so", ".dll", ".dylib", ".pkl", ".pickle", ".sh"})
+CODE = frozenset({".py", ".pyc", ".pyd", ".so", ".dll", ".dylib", ".pkl", ".pickle", ".sh"})
 _PIECE = 2**20
 
 
@@ -25,7 +25,7 @@ def write_manifest(folder: Path, source: Mapping[str, str] | None = None) -> dic
     files = {}
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
-        if path.is_dir() or name == NAME or path.suffix in _CODE:
+        if path.is_dir() or name == NAME or path.suffix in CODE:
             continue
         require_own_file(path, folder)
         files[name] = {"size": path.stat().st_size, "sha256": _sha256(path)}
@@ -45,7 +45,7 @@ def read_manifest(folder: Path) -> dict[str, tuple[int, str]] | None:
     for name in files:
         if not safe_name(name):
             raise bad(path, f"names a file outside of its folder: {name!r}")
-        if Path(name).suffix in _CODE:
+        if Path(name).suffix in CODE:
             raise bad(path, f"lists a program: {name}")
     return {name: (entry["size"], entry["sha256"]) for name, entry in files.items()}
 
