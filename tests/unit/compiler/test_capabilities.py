@@ -121,7 +121,7 @@ def test_what_a_model_is_known_not_to_do_is_an_error_and_what_is_unknown_is_sile
         (ask("vague", prompt="word " * 900, max_output_tokens=500), []),
         (ask("tabled", prompt=LONG), ["over_window"]),
         (ask("tabled", prompt=LONG * 2), ["context_too_long"]),
-        (ask("small", prompt="word " * 890, fallback=["acme/tabled"], max_output_tokens=100), []),
+        (ask("small", prompt="word " * 870, fallback=["acme/tabled"], max_output_tokens=100), []),
         (ask("small", prompt="word " * 940, fallback=["acme/tabled"], max_output_tokens=100), ["over_window"]),
         (ask("small", prompt="word " * 800), []),
         (ask("claude-opus-4-8", prompt="word " * 800), ["over_window"]),
