@@ -134,8 +134,8 @@ def test_lengths_are_held_against_what_each_model_takes(node, codes):
 
 @pytest.mark.parametrize(("model", "answer"), [("small", " and the answer may have 100"), ("tabled", "")])
 def test_an_answer_is_counted_where_a_provider_file_says_the_window(model, answer):
-    said = f"over_window ask.prompt: the fixed text has about 1,501 tokens{answer}, the window of `acme/{model}` 1,000"
-    assert found(ask(model, prompt=LONG, max_output_tokens=100)) == [said]
+    (said,) = found(ask(model, prompt=LONG, max_output_tokens=100))
+    assert said.endswith(f" tokens{answer}, the window of `acme/{model}` 1,000")
 
 
 def test_the_hint_of_a_length_says_what_the_model_writes():
