@@ -1,10 +1,10 @@
 """Which model suits a need: those that fit, and the best of them with reasons. Unknown is never taken for yes."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import date
 from decimal import Decimal, InvalidOperation
-from typing import Any
+from typing import Any, TypeVar
 
 from flowllm.api.environment import Environment
 from flowllm.api.model_facts import CAPABILITIES, TASKS, Model, brief, known_models, listed
@@ -46,7 +46,8 @@ class Need:
 
     ``context`` and ``output`` are tokens that it reads and writes at least; the two prices are dollars for a million
     tokens at most, without conditions. ``unknown`` keeps models of which not all of this is known, ``deprecated``
-    those whose day is past, ``every`` those of providers that have no file, which no pipeline can ask.
+    those whose day is past, ``every`` those of providers that have no file, which no pipeline can ask; `find` then
+    also has the dated forms of models, and other ways to their providers.
     """
 
     supports: Sequence[str] = ()
@@ -88,6 +89,9 @@ class Recommended:
         return {**brief(self.model), "score": self.score, "reasons": reasons, "unknown": list(self.unknown)}
 
 
+Found = TypeVar("Found", Match, Recommended)
+
+
 @record
 class _Wanted:
     """A need in the house's own words."""
@@ -99,16 +103,43 @@ class _Wanted:
 
 
 def find(environment: Environment, need: Need) -> tuple[Match, ...]:
-    """The models that fit, the cheapest first; at the end those that a table has for nothing, and without a price."""
-    wanted = _read(environment, need)
-    matches = []
+    """The models that fit, the cheapest first; at the end those that a table has for nothing, and without a price.
+
+    A model is there once: of its dated forms and the other ways to its provider the first is meant for all, but where
+    ``need.every`` is said.
+    """
+    found = sorted(_fitting(environment, need, _read(environment, need)), key=_by_fit(environment.catalog))
+    return tuple(found) if need.every else _each_once(environment.catalog, found)
+
+
+def _fitting(environment: Environment, need: Need, wanted: _Wanted) -> Iterator[Match]:
     for model in known_models(environment.catalog, need.provider, every=need.every):
         if not _is_meant(environment, model, wanted.task) or (is_past(model, environment.day) and not need.deprecated):
             continue
         unknown = _unknown(model, wanted)
         if unknown is not None and (need.unknown or not unknown):
-            matches.append(Match(model, unknown))
-    return tuple(sorted(matches, key=lambda one: (len(one.unknown), *_by_price(one.model))))
+            yield Match(model, unknown)
+
+
+def _by_fit(catalog: Catalog) -> Callable[[Match], tuple[Any, ...]]:
+    """The best known first, the cheapest of these, and a model before its dated forms and other ways to it."""
+    return lambda one: (len(one.unknown), *_by_price(one.model)[:2], _is_form(catalog, one.model), one.model.name)
+
+
+def _is_form(catalog: Catalog, model: Model) -> bool:
+    return _meant(catalog, model) != model.name
+
+
+def _meant(catalog: Catalog, model: Model) -> str:
+    """The name that a model has without its date, at the provider whose entries hold for it."""
+    return _DATED.sub("", _other_way(catalog, model) or model.name)
+
+
+def _each_once(catalog: Catalog, found: Iterable[Found]) -> tuple[Found, ...]:
+    meant: dict[str, Found] = {}
+    for one in found:
+        meant.setdefault(_meant(catalog, one.model), one)
+    return tuple(meant.values())
 
 
 def recommend(environment: Environment, need: Need) -> tuple[Recommended, ...]:
@@ -118,13 +149,10 @@ def recommend(environment: Environment, need: Need) -> tuple[Recommended, ...]:
     """
     catalog, wanted = environment.catalog, _read(environment, need)
     named = {model.name for model in listed(catalog)}
-    found = [_scored(environment, match, wanted, named) for match in find(environment, need)]
-    others = {one.model.name: _other_way(catalog, one.model) for one in found}
-    found.sort(key=lambda one: (len(one.unknown), -one.score, bool(others[one.model.name]), *_by_price(one.model)))
-    meant: dict[str, Recommended] = {}
-    for one in found:
-        meant.setdefault(_DATED.sub("", others[one.model.name] or one.model.name), one)
-    return tuple(meant.values())
+    found = [_scored(environment, match, wanted, named) for match in _fitting(environment, need, wanted)]
+    found.sort(key=lambda one: (len(one.unknown), -one.score, bool(_other_way(catalog, one.model)),
+                                *_by_price(one.model)))  # fmt: skip
+    return _each_once(catalog, found)
 
 
 def _other_way(catalog: Catalog, model: Model) -> str:

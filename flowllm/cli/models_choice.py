@@ -41,7 +41,8 @@ class Choosing(Command):
     unknown: Annotated[bool, typer.Option("--unknown", help="Also models of which not all of this is known.")] = False
     deprecated: Annotated[bool, typer.Option("--deprecated", help="Also models whose last day is past.")] = False
     every: Annotated[
-        bool, typer.Option("--all", help="Also models of providers that have no file, which no pipeline can ask.")
+        bool,
+        typer.Option("--all", help="Also models of providers that have no file, and with `find` forms of a model."),
     ] = False
 
     def need(self) -> "Need":

@@ -340,6 +340,13 @@ def test_a_table_s_price_of_nothing_is_no_cheapest_one(world):
     assert found.index("sees") < found.index("dear") < found.index("zero")
 
 
+def test_a_model_is_found_once_but_among_all(world):
+    every = ["aaa/one", "aaa/one-2025-01-31", "cla/one", "cla/one-2025-01-31"]
+    for more, expected in (({}, ["cla/one"]), ({"every": True}, every), ({"provider": "aaa"}, ["aaa/one"])):
+        found = [one.model.name for one in models.find(Need(supports=("images",), **more), environment=world)]
+        assert sorted(name for name in found if name.startswith(("aaa/", "cla/"))) == expected
+
+
 def test_money_is_shown_with_all_of_its_digits():
     amount = Decimal("12345678901234567890.123456789012345678901234567890")
     assert _money(amount) == f"{amount:f}".rstrip("0")
