@@ -5,6 +5,7 @@ from pathlib import Path
 
 from flowllm.api.environment import Environment
 from flowllm.api.local import shelf_of
+from flowllm.backends.auth.keys import require_plain
 from flowllm.backends.local.hub import ADDRESS, Hub
 from flowllm.backends.local.places import own_folder
 from flowllm.backends.local.pulling import MAX_SIZE, Pulled, Watch, Wish, named_well, parse_source, pull
@@ -36,7 +37,9 @@ async def pull_model(environment: Environment, wish: Wish, watch: Watch) -> Pull
 
     The hub is the process's own HF_ENDPOINT: a project's file must not choose who gets the user's token.
     """
-    hub = Hub(os.environ.get("HF_ENDPOINT", "").strip() or ADDRESS, environment.keys(TOKEN))
+    found = environment.keys(TOKEN)
+    token = require_plain(found, TOKEN, "huggingface") if found else None
+    hub = Hub(os.environ.get("HF_ENDPOINT", "").strip() or ADDRESS, token)
     try:
         return await pull(hub, wish, watch)
     finally:

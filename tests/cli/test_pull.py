@@ -127,6 +127,12 @@ def test_no_token_and_no_access(flowllm, hub, monkeypatch):
     assert "authorization" not in hub.asked[0][1]
 
 
+def test_a_token_that_no_header_can_carry(flowllm, hub, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "hf_caf\u00e9\nX-Other: 1")
+    refused = flowllm("pull", "acme/tiny")
+    assert (refused.status, "flowllm keys set HF_TOKEN" in refused.err, hub.asked) == (3, True, [])
+
+
 @pytest.mark.parametrize("name", ["model.onnx", "config.json"])
 def test_other_bytes_than_were_told(flowllm, hub, there, name):
     hub.fakes[name] = bytes(len(hub.files[name]))
