@@ -15,6 +15,7 @@ from flowllm.core.errors import UsageError
 from flowllm.core.nearest import did_you_mean
 from flowllm.core.prices import EXACT
 from flowllm.core.record import record
+from flowllm.text.wording import shortened
 
 _SAME_AS = {
     **SAME_AS,
@@ -29,6 +30,8 @@ _SAME_TASK = {
     "image_generation": "image", "tts": "speech", "stt": "transcription", "video_generation": "video",
 }  # fmt: skip
 _DATED = re.compile(r"([-@](latest|default|\d{8})|-20\d\d-\d\d-\d\d)$", re.ASCII)
+_TOKENS = re.compile(r"(\d{1,3}(?:,\d{3}){1,3}|\d[\d_]{0,14}(?:\.\d{1,6})?(?:e\+?\d)?)([km]?)", re.ASCII)
+_THOUSANDS = {"": 0, "k": 3, "m": 6}
 _MADE_UP = "mock"
 _CARRIED = ("chat", "embed", "rerank")
 """Tasks that pipelines can ask for."""
@@ -44,15 +47,15 @@ _LONG = ((1_000_000, 4), (200_000, 3), (128_000, 2), (32_000, 1))
 class Need:
     """What a model must have. ``supports`` are capabilities, in their own words or others (vision, thinking).
 
-    ``context`` and ``output`` are tokens that it reads and writes at least; the two prices are dollars for a million
-    tokens at most, without conditions. ``unknown`` keeps models of which not all of this is known, ``deprecated``
-    those whose day is past, ``every`` those of providers that have no file, which no pipeline can ask; `find` then
-    also has the dated forms of models, and other ways to their providers.
+    ``context`` and ``output`` are tokens that it reads and writes at least (200_000, "200k"); the two prices are
+    dollars for a million tokens at most, without conditions. ``unknown`` keeps models of which not all of this is
+    known, ``deprecated`` those whose day is past, ``every`` those of providers that have no file, which no pipeline
+    can ask; `find` then also has the dated forms of models, and other ways to their providers.
     """
 
     supports: Sequence[str] = ()
-    context: int = 0
-    output: int = 0
+    context: int | str = 0
+    output: int | str = 0
     max_input_price: Decimal | int | str | None = None
     max_output_price: Decimal | int | str | None = None
     task: str = "chat"
@@ -261,19 +264,22 @@ def _by_price(model: Model) -> tuple[int, Decimal, str]:
 
 def _read(environment: Environment, need: Need) -> _Wanted:
     said = [need.supports] if isinstance(need.supports, str) else need.supports
+    lengths = {name: _tokens(name, least) for name, least in (("context", need.context), ("output", need.output))}
     prices = {"input": need.max_input_price, "output": need.max_output_price}
     return _Wanted(
         capabilities(environment, said),
         _task(need.task),
-        tuple((name, least) for name, least in (("context", need.context), ("output", need.output)) if least),
+        tuple((name, least) for name, least in lengths.items() if least),
         tuple((item, _dollars(item, most)) for item, most in prices.items() if most is not None),
     )
 
 
-def capabilities(environment: Environment, said: Iterable[str]) -> tuple[str, ...]:
+def capabilities(environment: Environment, said: Sequence[str]) -> tuple[str, ...]:
     """Capabilities in the house's words, also several in one with commas between; `UsageError` for unknown ones."""
     words = [part.strip().lower().replace("-", "_") for word in said for part in word.split(",") if part.strip()]
     found = tuple(dict.fromkeys(_SAME_AS.get(word, word) for word in words))
+    if said and not found:
+        raise UsageError("bad_value", "no capability is named", hint=f"known: {', '.join(CAPABILITIES)}")
     strange = [word for word in found if word not in CAPABILITIES]
     own = {word for model in listed(environment.catalog) for word in _told(model)} if strange else set()
     for word in strange:
@@ -295,6 +301,24 @@ def _task(said: str) -> str:
         hint = did_you_mean(word, (*TASKS, *_SAME_TASK), f"known: {', '.join(TASKS)}")
         raise UsageError("bad_value", f"`{said}` is no task", hint=hint)
     return word
+
+
+def _tokens(name: str, least: int | str) -> int:
+    """Tokens as they are written: 200000, 200_000, 200,000, 200k, 1m, 1e6."""
+    text = str(least).strip().lower()
+    found = _TOKENS.fullmatch(text)
+    amount = Decimal(re.sub("[_,]", "", found[1])).scaleb(_THOUSANDS[found[2]]) if found else Decimal("NaN")
+    if isinstance(least, bool) or not amount.is_finite() or amount != amount.to_integral_value():
+        message = f"the least {name} is a number of tokens, not `{shortened(str(least))}`"
+        raise UsageError("bad_value", message, hint=f"--{name} 200000")
+    return int(amount)
+
+
+def first_of(found: tuple[Found, ...], limit: int | None) -> tuple[Found, ...]:
+    """The first ones; None is all."""
+    if limit is not None and (not isinstance(limit, int) or limit < 0):
+        raise UsageError("bad_value", f"`limit` is a number of models from 0 on, not `{limit}`", hint="limit=20")
+    return found[:limit]
 
 
 def _dollars(item: str, most: Decimal | int | str) -> Decimal:

@@ -17,13 +17,14 @@ from typing import Any
 
 from flowllm.api.environment import Environment
 from flowllm.api.model_bill import Bill, bill, usage_of_mapping
-from flowllm.api.model_choice import Match, Need, Recommended
+from flowllm.api.model_choice import Match, Need, Recommended, first_of
 from flowllm.api.model_choice import find as _find
 from flowllm.api.model_choice import recommend as _recommend
 from flowllm.api.model_facts import Model, known_models
 from flowllm.api.model_facts import listed as _listed
 from flowllm.api.model_facts import show as _show
 from flowllm.core.delta import Usage
+from flowllm.core.errors import UsageError
 from flowllm.core.record import record
 
 __all__ = [
@@ -58,12 +59,12 @@ def show(name: str, *, environment: Environment | None = None) -> Model:
 
 def find(need: Need, *, limit: int | None = None, environment: Environment | None = None) -> tuple[Match, ...]:
     """The models that fit, the cheapest first; what is not known never counts as fitting."""
-    return _find(_here(environment), need)[:limit]
+    return first_of(_find(_here(environment), need), limit)
 
 
 def recommend(need: Need, *, limit: int | None = 5, environment: Environment | None = None) -> tuple[Recommended, ...]:
     """The models that fit, the best first, each with the reasons for its score."""
-    return _recommend(_here(environment), need)[:limit]
+    return first_of(_recommend(_here(environment), need), limit)
 
 
 @record
@@ -90,6 +91,8 @@ def price(name: str, usage: Usage | Mapping[str, Any], *, environment: Environme
 
     ``cost.total`` is None where a price or a count is not known. Amounts are exact US dollars.
     """
+    if not isinstance(usage, Usage) and all(value is None for value in usage.values()):
+        raise UsageError("bad_usage", "no usage is told", hint='{"input": 300000, "output": 1000}')
     counted, at = (usage, None) if isinstance(usage, Usage) else usage_of_mapping(usage)
     return bill(_here(environment), name, counted, at)
 

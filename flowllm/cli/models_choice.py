@@ -25,8 +25,8 @@ class Choosing(Command):
     supports: Annotated[
         list[str] | None, typer.Option(metavar="WORDS", help="Capabilities, with commas: tools,vision,json_schema.")
     ] = None
-    context: Annotated[int, typer.Option(min=0, metavar="TOKENS", help="It reads at least so many.")] = 0
-    output: Annotated[int, typer.Option(min=0, metavar="TOKENS", help="It writes at least so many.")] = 0
+    context: Annotated[str, typer.Option(metavar="TOKENS", help="It reads at least so many: 200000, 200k.")] = "0"
+    output: Annotated[str, typer.Option(metavar="TOKENS", help="It writes at least so many: 8000, 8k.")] = "0"
     max_input_price: Annotated[
         str | None, typer.Option(metavar="DOLLARS", help="At most for a million tokens that it reads.")
     ] = None
@@ -134,8 +134,12 @@ class CompareModels(Command):
         from flowllm.api import models
         from flowllm.api.model_bill import usage_of_words
         from flowllm.cli.opening import here
+        from flowllm.core.errors import UsageError
 
         usage = usage_of_words(self.usage.split(","))[0] if self.usage is not None else None
+        if len(set(self.models)) == 1:
+            hint = f"flowllm models compare {self.models[0]} MODEL"
+            raise UsageError("bad_usage", "there is one model alone, and nothing to compare it with", hint=hint)
         found = models.compare(self.models, usage, environment=here())
         rows = list(_compared(found))
         differ = [name for name, *told in rows if len(set(told)) > 1]

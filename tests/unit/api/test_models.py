@@ -347,6 +347,35 @@ def test_a_model_is_found_once_but_among_all(world):
         assert sorted(name for name in found if name.startswith(("aaa/", "cla/"))) == expected
 
 
+@pytest.mark.parametrize("said", [200_000, "200000", "200_000", "200,000", "200k", "0.2m", "2e5", " 200K "])
+def test_a_length_is_taken_as_it_is_written(world, said):
+    assert names(models.find(need(context=said), environment=world)) == names(
+        models.find(need(context=200_000), environment=world)
+    )
+    assert "stepped" not in names(models.find(Need(provider="acme", context=said), environment=world))
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda world: models.show(None, environment=world),
+        lambda world: models.find(Need(context=-5), environment=world),
+        lambda world: models.find(Need(context="1.5"), environment=world),
+        lambda world: models.find(Need(context="20,0"), environment=world),
+        lambda world: models.find(Need(output=True), environment=world),
+        lambda world: models.find(Need(supports=[","]), environment=world),
+        lambda world: models.find(Need(), limit=-1, environment=world),
+        lambda world: models.recommend(Need(), limit=-1, environment=world),
+        lambda world: models.price("acme/sees", {"input": None}, environment=world),
+        lambda world: models.price("acme/sees", {}, environment=world),
+    ],
+)
+def test_what_says_nothing_is_refused_with_a_hint(world, ask):
+    with pytest.raises(UsageError) as caught:
+        ask(world)
+    assert caught.value.hint
+
+
 def test_money_is_shown_with_all_of_its_digits():
     amount = Decimal("12345678901234567890.123456789012345678901234567890")
     assert _money(amount) == f"{amount:f}".rstrip("0")
