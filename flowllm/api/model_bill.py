@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 
 from flowllm.api.environment import Environment
-from flowllm.api.model_facts import Model, show
+from flowllm.api.model_facts import Model, model_of, show
 from flowllm.core.card import ProviderCard
 from flowllm.core.delta import Delta, Usage
 from flowllm.core.errors import FlowError, UsageError
@@ -91,10 +91,20 @@ def _line(line: Line) -> dict[str, Any]:
 
 def bill(environment: Environment, name: str, usage: Usage, at: float | None = None) -> Bill:
     """What ``usage`` of ``provider/model`` costs; ``at`` (seconds since 1970) for prices of a time of day."""
-    model = show(environment, name)
+    model = _model(environment, name)
     wall = (lambda: at) if at is not None else None
     cost = pricing_of(environment.catalog, wall)(name, usage)
     return Bill(model, usage, cost, tuple(_rules(model, cost)))
+
+
+def _model(environment: Environment, name: str) -> Model:
+    """The model; of a provider that has a file also one of which nothing is known, for its price is unknown."""
+    provider, _, id_ = str(name).partition("/")
+    return (
+        model_of(environment.catalog, name)
+        if id_ and provider in environment.catalog.providers
+        else show(environment, name)
+    )
 
 
 def _rules(model: Model, cost: Cost) -> Iterator[str]:
@@ -103,7 +113,7 @@ def _rules(model: Model, cost: Cost) -> Iterator[str]:
         yield "it costs nothing, whatever is asked"
         return
     if prices is None:
-        yield "no price of this model is known"
+        yield "no price of this model is known" if model.card else "nothing is known of this model"
         return
     own = {rate.item for rate in prices.rates}
     for line in cost.items:

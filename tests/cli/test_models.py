@@ -170,6 +170,13 @@ def test_a_price_of_what_a_provider_sent(flowllm, acme, monkeypatch):
     assert flowllm("models", "price", "acme/sees", "--usage", "-", "--json").data["total"] == "0.001020"
 
 
+def test_the_price_of_a_model_of_which_nothing_is_known_is_unknown(flowllm):
+    for more, status in (((), 0), (("--strict",), 2)):
+        done = flowllm("models", "price", "acme/seas", "input=3", *more)
+        assert (done.status, done.out.splitlines()[-1].split()) == (status, ["total", "unknown"])
+        assert "nothing is known of this model" in done.err
+
+
 @pytest.mark.parametrize(
     ("words", "hint"),
     [
