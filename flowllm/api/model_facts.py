@@ -134,10 +134,7 @@ def _plain(amount: Decimal) -> Decimal:
 
 def show(environment: Environment, name: str) -> Model:
     """All that is known of ``provider/model``; `UsageError` where that is nothing."""
-    if not isinstance(name, str):
-        hint = "a model is written provider/model, for example openai/gpt-5-mini"
-        raise UsageError("unknown_model", f"`{name}` is no name of a model", hint=hint)
-    provider, slash, id_ = name.partition("/")
+    provider, slash, id_ = str(name).partition("/")
     catalog = environment.catalog
     if not slash or not id_:
         raise UsageError("unknown_model", f"there is no model `{name}`", hint=_by_id(catalog, name))
