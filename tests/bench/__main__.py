@@ -31,7 +31,7 @@ MODULES = {
     "P7": starting,
     "P9": caching,
     "P10": memory,
-    "P11": registry,
+    "lookup": registry,
 }
 """P8 is measured with P7."""
 BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"

@@ -1,4 +1,4 @@
-"""P11: looking a model up: the first time, with its provider's file, and then. Against reading that file as JSON."""
+"""Looking a model up: the first time, with its provider's file, and then. Against reading that file as JSON."""
 
 import json
 import time
@@ -48,6 +48,6 @@ def measure(size: Size) -> list[Row]:
     firsts, parsings = in_turns(size.rounds, first, parsing)
     agains, lookups = in_turns(size.rounds, again, lookup)
     return [
-        row("P11 a model, first time", firsts, parsings, FIRST, "ms", "json.loads of the file"),
-        row("P11 a model, then", agains, lookups, AGAIN, "us", "a dict's get"),
+        row("lookup of a model, first time", firsts, parsings, FIRST, "ms", "json.loads of the file"),
+        row("lookup of a model, then", agains, lookups, AGAIN, "us", "a dict's get"),
     ]
