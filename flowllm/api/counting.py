@@ -7,10 +7,11 @@ model's family. `flowllm.api.probing.count_tokens` asks the provider instead.
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any
 
 from flowllm.api.environment import Environment
 from flowllm.core.card import Catalog
+from flowllm.text.counting import Counting
 from flowllm.text.tokens import LARGE, Count, Counter, count_tokens
 
 if TYPE_CHECKING:
@@ -65,21 +66,11 @@ def counter_of(catalog: Catalog, model: str) -> Counter | None:
     return FileCounter(Path(card.tokenizer), family_of(model).vocabulary)
 
 
-class Counting(Protocol):
-    """A kind that counts the tokens of a model: ``for`` in its YAML."""
-
-    counted_for: str | None
-
-    def count_with(self, counter: Counter) -> None:
-        """Count by ``counter`` and not by an estimate."""
-        ...
-
-
 def use_tokenizers(frame: "BoundFrame", catalog: Catalog) -> None:
     """Have the steps that count ``for`` a model count by the tokenizer of its entry."""
     for bound in frame.steps:
-        model = getattr(bound.params, "counted_for", None)
-        if isinstance(model, str) and (counter := counter_of(catalog, model)):
-            cast("Counting", bound.params).count_with(counter)
+        node = bound.params
+        if isinstance(node, Counting) and node.counted_for and (counter := counter_of(catalog, node.counted_for)):
+            node.count_with(counter)
         if bound.body is not None:
             use_tokenizers(bound.body, catalog)

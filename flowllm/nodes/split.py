@@ -3,12 +3,12 @@
 from functools import partial
 from typing import ClassVar, Self, TypedDict, cast
 
-from pydantic import Field, PrivateAttr, model_validator
+from pydantic import Field, model_validator
 
-from flowllm.core.node import Node
 from flowllm.core.scope import Scope
+from flowllm.text.counting import Counting
 from flowllm.text.split import By, sentences_of_prose, split
-from flowllm.text.tokens import LARGE, Counter, counter_for
+from flowllm.text.tokens import LARGE
 
 
 class SplitPorts(TypedDict):
@@ -23,7 +23,7 @@ class SplitPorts(TypedDict):
     gaps: list[str]
 
 
-class Split(Node):
+class Split(Counting):
     """Splits a text at sentences, paragraphs or words, and packs them up to a number of tokens."""
 
     summary: ClassVar[str] = "Split a text into parts."
@@ -41,19 +41,6 @@ class Split(Node):
         default=False,
         description="With by: sentences: Markdown headings, rows of tables and fenced code are gaps, not parts.",
     )
-    counted_for: str | None = Field(
-        default=None, alias="for", description="The model whose tokens are counted; unknown ones are estimated."
-    )
-
-    _counter: Counter | None = PrivateAttr(default=None)
-
-    def count_with(self, counter: Counter) -> None:
-        """Count by the tokenizer of the model ``for`` which is counted, and not by an estimate."""
-        self._counter = counter
-
-    @property
-    def _counts(self) -> Counter:
-        return self._counter or counter_for(self.counted_for)
 
     @model_validator(mode="after")
     def _sizes(self) -> Self:

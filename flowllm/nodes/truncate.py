@@ -4,13 +4,13 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any, ClassVar, NotRequired, TypedDict, cast
 
-from pydantic import Field, PrivateAttr
+from pydantic import Field
 
 from flowllm.core.errors import NodeFailure
-from flowllm.core.node import Node
 from flowllm.core.scope import Scope
 from flowllm.core.spec import Schema
-from flowllm.text.tokens import LARGE, Counter, counter_for
+from flowllm.text.counting import Counting
+from flowllm.text.tokens import LARGE
 from flowllm.text.truncation import Keep, TooLong, truncate_messages, truncate_text
 
 Messages = list[dict[str, Any]]
@@ -28,7 +28,7 @@ class Truncated(TypedDict):
     dropped: int
 
 
-class Truncate(Node):
+class Truncate(Counting):
     """Cuts a text or a conversation so that it fits; whole turns go, the last user message stays."""
 
     must: ClassVar[tuple[str, ...]] = ("text|messages", "max_tokens|limit")
@@ -40,22 +40,9 @@ class Truncate(Node):
         description="What stays: head, tail, middle (both ends, cut in the middle), sliding_window (the latest), "
         "smart (the beginning and the latest, cut at sentences or turns).",
     )
-    counted_for: str | None = Field(
-        default=None, alias="for", description="The model whose tokens are counted; unknown ones are estimated."
-    )
     mark: str = Field(
         default="\u2026", max_length=200, description="Stands where something of a text was cut; it counts as well."
     )
-
-    _counter: Counter | None = PrivateAttr(default=None)
-
-    def count_with(self, counter: Counter) -> None:
-        """Count by the tokenizer of the model ``for`` which is counted, and not by an estimate."""
-        self._counter = counter
-
-    @property
-    def _counts(self) -> Counter:
-        return self._counter or counter_for(self.counted_for)
 
     def output_ports(self, inputs: Mapping[str, Schema], schemas: Mapping[str, Schema]) -> dict[str, Schema]:
         """The port that came in, ``tokens`` and ``dropped``."""
