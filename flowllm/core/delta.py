@@ -95,6 +95,22 @@ class Usage:
 
 
 @record
+class Token:
+    """A token as text, the log probability that the model gave it, and the likeliest ones in its place, best first."""
+
+    text: str
+    logprob: float
+    top: tuple[tuple[str, float], ...] = ()
+
+
+@record
+class Logprobs:
+    """Log probabilities of the next tokens of the answer, where they were asked for."""
+
+    tokens: tuple[Token, ...]
+
+
+@record
 class Finish:
     """The end mark: stop, length, tool_calls, content_filter, error, other or None; ``raw`` as sent."""
 
@@ -124,14 +140,14 @@ class Restart:
     reason: str = ""
 
 
-Delta = Text | Reasoning | ToolCall | Vectors | Scores | Usage | Finish | Meta | Restart
+Delta = Text | Reasoning | ToolCall | Vectors | Scores | Logprobs | Usage | Finish | Meta | Restart
 
 
 @record
 class Reply:
     """A complete answer. ``answered_by`` is None where the model that was asked answered.
 
-    ``simulated``: it was asked for as a stream and came whole.
+    ``simulated``: it was asked for as a stream and came whole. ``logprobs`` is None where none were told.
     """
 
     text: str = ""
@@ -148,6 +164,7 @@ class Reply:
     thoughts: tuple[Thought, ...] = ()
     answered_by: str | None = None
     simulated: bool = False
+    logprobs: tuple[Token, ...] | None = None
 
 
 @dataclass(slots=True)
@@ -180,7 +197,10 @@ class _CallPieces:
 class Fold:
     """Collects deltas as they come; ``reply()`` is the answer so far."""
 
-    __slots__ = ("_answered_by", "_calls", "_finish", "_meta", "_scores", "_text", "_thoughts", "_usage", "_vectors")
+    __slots__ = (
+        "_answered_by", "_calls", "_finish", "_logprobs", "_meta", "_scores", "_text", "_thoughts", "_usage",
+        "_vectors",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self._answered_by: str | None = None
@@ -192,6 +212,7 @@ class Fold:
         self._calls: dict[int, _CallPieces] = {}
         self._vectors: list[Sequence[Any]] = []
         self._scores: Scores | None = None
+        self._logprobs: list[Token] | None = None
         self._usage: Usage | None = None
         self._finish = Finish()
         self._meta = Meta()
@@ -219,6 +240,8 @@ class Fold:
                 self._vectors.append(vectors)
             case Scores():
                 self._scores = delta
+            case Logprobs(tokens=tokens):
+                self._add_logprobs(tokens)
             case Restart():
                 self._clear()
 
@@ -231,6 +254,11 @@ class Fold:
             simulated=delta.simulated or old.simulated,
         )
         self._answered_by = delta.answered_by or self._answered_by
+
+    def _add_logprobs(self, tokens: tuple[Token, ...]) -> None:
+        if self._logprobs is None:
+            self._logprobs = []
+        self._logprobs += tokens
 
     def _add_call(self, delta: ToolCall) -> None:
         call = self._calls.get(delta.index)
@@ -267,6 +295,7 @@ class Fold:
             thoughts=thoughts,
             answered_by=self._answered_by,
             simulated=self._meta.simulated,
+            logprobs=None if self._logprobs is None else tuple(self._logprobs),
         )
 
 

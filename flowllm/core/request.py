@@ -105,13 +105,17 @@ class Tool:
 
 @record
 class Sampling:
-    """How the answer is drawn; None leaves the provider's default. Tokens are counted in output tokens."""
+    """How the answer is drawn; None leaves the provider's default. Tokens are counted in output tokens.
+
+    ``logprobs`` asks for the log probability of each token, and of so many of the likeliest in its place.
+    """
 
     temperature: float | None = None
     top_p: float | None = None
     max_output_tokens: int | None = None
     stop: tuple[str, ...] = ()
     seed: int | None = None
+    logprobs: int | None = None
 
 
 @record
@@ -191,6 +195,7 @@ def _chat(request: Chat) -> tuple[Any, ...]:
         request.reasoning,
         request.extra,
         *([calling] if calling != (None, None) else []),
+        *([{"logprobs": drawn.logprobs}] if drawn.logprobs is not None else []),
     )
 
 

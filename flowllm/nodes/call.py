@@ -42,10 +42,21 @@ _PORTS: Mapping[str, Data] = {
     "finish": _TEXT_OR_NULL,
     "model": {"type": "string"},
 }
+_LOGPROBS: Data = {
+    "type": ["array", "null"],
+    "items": {
+        "type": "object",
+        "properties": {"token": {"type": "string"}, "logprob": {"type": "number"}, "top": {"type": "array"}},
+        "required": ["token", "logprob", "top"],
+    },
+}
 
 
 class CallPorts(TypedDict):
-    """An answer. ``cost`` (US dollars, None when not known) is filled in by the executor."""
+    """An answer. ``cost`` (US dollars, None when not known) is filled in by the executor.
+
+    ``logprobs`` (None where the answer tells none) are rows ``{token, logprob, top}``, ``top`` of ``{token, logprob}``.
+    """
 
     text: str
     value: NotRequired[Any]
@@ -57,6 +68,7 @@ class CallPorts(TypedDict):
     cost: NotRequired[Decimal | None]
     finish: str | None
     model: str
+    logprobs: NotRequired[list[Data] | None]
 
 
 CUT = "the answer was cut at its longest length (finish: length); max_output_tokens: 8192 lets it be longer"
@@ -94,6 +106,9 @@ class Call(Node):
     max_output_tokens: int | None = Field(default=None, ge=1, description="The longest answer, reasoning included.")
     stop: tuple[str, ...] = Field(default=(), max_length=16, description="Texts at which the answer ends.")
     seed: int | None = Field(default=None, description="Asks for the same draw each time, where a provider can.")
+    logprobs: int | None = Field(
+        default=None, ge=0, le=20, description="Give each token's log probability, and so many of the likeliest ones."
+    )
     reasoning: Effort | None = Field(default=None, description="How much the model thinks before it answers.")
     tools: tuple[ToolDefinition, ...] = Field(
         default=(), max_length=128, description="Functions the model may ask for."
@@ -137,12 +152,14 @@ class Call(Node):
         return (stop,) if isinstance(stop, str) else stop
 
     def output_ports(self, inputs: Mapping[str, Schema], schemas: Mapping[str, Schema]) -> dict[str, Schema]:
-        """``value`` only with a schema, ``choice`` only with choices."""
+        """``value`` only with a schema, ``choice`` only with choices, ``logprobs`` where they are asked for."""
         ports: dict[str, Schema] = dict(_PORTS)
         if self.shape is not None:
             ports["value"] = _named(self.shape, schemas)
         if self.choices:
             ports["choice"] = {"type": "string", "enum": list(self.choices)}
+        if self.logprobs is not None:
+            ports["logprobs"] = _LOGPROBS
         return ports
 
     async def run(
@@ -161,6 +178,8 @@ class Call(Node):
             ports["value"] = await self._value(reply, scope)
         if self.choices and not (self.tools and reply.tool_calls):
             ports["choice"] = self._choice(reply.text)
+        if self.logprobs is not None:
+            ports["logprobs"] = _likelihoods(reply)
         if reply.finish == "length":
             scope.emit(Warned(scope.address, scope.clock.now(), "answer_cut", CUT))
         return ports
@@ -171,7 +190,7 @@ class Call(Node):
         return Chat(
             model=model,
             messages=tuple(_with_images(messages, images)),
-            sampling=Sampling(self.temperature, self.top_p, self.max_output_tokens, self.stop, self.seed),
+            sampling=self._sampling(),
             schema=self.shape,
             choices=self.choices,
             tools=tuple(_tool(tool) for tool in self.tools),
@@ -181,6 +200,9 @@ class Call(Node):
             tool_choice=self.tool_choice,
             parallel_tool_calls=self.parallel_tool_calls,
         )
+
+    def _sampling(self) -> Sampling:
+        return Sampling(self.temperature, self.top_p, self.max_output_tokens, self.stop, self.seed, self.logprobs)
 
     async def _value(self, reply: Reply, scope: Scope) -> Any:
         if reply.finish == "length":
@@ -227,6 +249,19 @@ def _ports(request: Chat, reply: Reply) -> CallPorts:
         "finish": reply.finish,
         "model": reply.answered_by or request.model,
     }
+
+
+def _likelihoods(reply: Reply) -> list[Data] | None:
+    if reply.logprobs is None:
+        return None
+    return [
+        {
+            "token": token.text,
+            "logprob": token.logprob,
+            "top": [{"token": text, "logprob": number} for text, number in token.top],
+        }
+        for token in reply.logprobs
+    ]
 
 
 def _conversation(prompt: list[Data] | None, messages: list[Data] | None) -> list[Message]:

@@ -18,7 +18,21 @@ from dataclasses import asdict, fields, replace
 from decimal import Decimal
 from typing import Any, ClassVar, cast
 
-from flowllm.core.delta import Delta, Finish, Fold, Meta, Reasoning, Reply, Scores, Text, ToolCall, Usage, Vectors
+from flowllm.core.delta import (
+    Delta,
+    Finish,
+    Fold,
+    Logprobs,
+    Meta,
+    Reasoning,
+    Reply,
+    Scores,
+    Text,
+    Token,
+    ToolCall,
+    Usage,
+    Vectors,
+)
 from flowllm.core.durations import Duration
 from flowllm.core.errors import ProviderFailure
 from flowllm.core.event import CacheHit, CacheMiss
@@ -160,7 +174,14 @@ def _plain(reply: Reply, request: Request, cost: Decimal | None, at: float) -> d
         "finish": [reply.finish, reply.finish_raw],
         "meta": [reply.model, reply.request_id, reply.citations],
         "simulated": reply.simulated,
+        **_likelihoods(reply),
     }
+
+
+def _likelihoods(reply: Reply) -> dict[str, Any]:
+    if reply.logprobs is None:
+        return {}
+    return {"logprobs": [[token.text, token.logprob, list(map(list, token.top))] for token in reply.logprobs]}
 
 
 def _counts(usage: Usage) -> dict[str, Any]:
@@ -198,6 +219,9 @@ def _deltas(value: Mapping[str, Any], answered_by: str | None) -> Iterator[Delta
         yield ToolCall(index, identity, name, arguments, signature)
     if value["scores"]:
         yield Scores(*value["scores"])
+    if "logprobs" in value:
+        told = value["logprobs"]
+        yield Logprobs(tuple(Token(text, number, tuple(map(tuple, top))) for text, number, top in told))
     if value["usage"]:
         yield _usage(value["usage"])
     yield Finish(*value["finish"])

@@ -45,6 +45,8 @@ SAMPLINGS = [
     Sampling(max_output_tokens=1),
     Sampling(stop=("1",)),
     Sampling(seed=1),
+    Sampling(logprobs=0),
+    Sampling(logprobs=1),
 ]
 OF_A_MESSAGE = {
     "role": "assistant",
@@ -63,10 +65,12 @@ def test_every_field_counts_but_stream(name):
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), {"temperature": 0.5, "top_p": 0.5, "max_output_tokens": 5, "stop": ("x",), "seed": 5}.items()
+    ("name", "value"),
+    [("temperature", 0.5), ("top_p", 0.5), ("max_output_tokens", 5), ("stop", ("x",)), ("seed", 5), ("logprobs", 0)],
 )
 def test_every_way_to_draw_counts(name, value):
-    assert {found.name for found in fields(Sampling)} == {"temperature", "top_p", "max_output_tokens", "stop", "seed"}
+    known = {"temperature", "top_p", "max_output_tokens", "stop", "seed", "logprobs"}
+    assert {found.name for found in fields(Sampling)} == known
     assert digest(replace(CHAT, sampling=Sampling(**{name: value}))) != digest(CHAT)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from flowllm.core.card import Catalog, ModelCard, ProviderCard
-from flowllm.core.delta import Finish, Meta, Reasoning, Restart, Scores, Text, ToolCall, Usage, Vectors
+from flowllm.core.delta import Finish, Logprobs, Meta, Reasoning, Restart, Scores, Text, Token, ToolCall, Usage, Vectors
 from flowllm.core.errors import ProviderFailure
 from flowllm.core.event import CacheHit, CacheMiss, Cost
 from flowllm.core.policy import Services
@@ -25,6 +25,8 @@ RICH = (
     Text("text"),
     ToolCall(0, "id0", "search", '{"q": ', "seal3"),
     ToolCall(0, "", "", "1}"),
+    Logprobs((Token("te", -0.5, (("te", -0.5), ("ta", -1.25))),)),
+    Logprobs((Token("xt", 0.0),)),
     Usage(10, 5, cached_input=2, reasoning=1, classes={"input_audio": 3}, written={"1h": 2}, units={"searches": 1},
           service="flex", region="us", speed="fast", variant="low", reported=Decimal("0.0013")),
     Finish("tool_calls", "tools"),
@@ -56,7 +58,9 @@ def plain(deltas):
     return replace(fold(deltas), request_id=None)
 
 
-@pytest.mark.parametrize("answer", [GOOD, RICH, (Scores([1, 0], [0.5, 0.25]), Finish("stop"))])
+@pytest.mark.parametrize(
+    "answer", [GOOD, RICH, (Scores([1, 0], [0.5, 0.25]), Finish("stop")), (Text("a"), Logprobs(()), Finish("stop"))]
+)
 async def test_a_hit_is_the_same_answer(world, answer):
     script = world.script(answer)
     call = chain({"cache": {"ttl": "7d"}}, script, world.services)
