@@ -1,7 +1,7 @@
 """Which model suits a need: those that fit, and the best of them with reasons. Unknown is never taken for yes."""
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from decimal import Decimal, InvalidOperation
 from typing import Any, TypeVar
@@ -10,7 +10,7 @@ from flowllm.api.environment import Environment
 from flowllm.api.model_facts import CAPABILITIES, TASKS, Model, brief, known_models, listed
 from flowllm.api.providers import SAME_AS, is_local, key_state
 from flowllm.compiler.capabilities import SOON
-from flowllm.core.card import Catalog
+from flowllm.core.card import Catalog, ModelCard
 from flowllm.core.errors import UsageError
 from flowllm.core.nearest import did_you_mean
 from flowllm.core.prices import EXACT
@@ -33,6 +33,11 @@ _DATED = re.compile(r"([-@](latest|default|\d{8})|-20\d\d-\d\d-\d\d)$", re.ASCII
 _TOKENS = re.compile(r"(\d{1,3}(?:,\d{3}){1,3}|\d[\d_]{0,14}(?:\.\d{1,6})?(?:e\+?\d)?)([km]?)", re.ASCII)
 _THOUSANDS = {"": 0, "k": 3, "m": 6}
 _MADE_UP = "mock"
+_LENGTHS: Mapping[str, Callable[[ModelCard], int | None]] = {
+    "context": lambda card: card.longest_prompt,
+    "output": lambda card: card.output,
+}
+"""What a need of so many tokens is held against: the whole of ``context`` is to be read."""
 _CARRIED = ("chat", "embed", "rerank")
 """Tasks that pipelines can ask for."""
 
@@ -185,7 +190,7 @@ def _unknown(model: Model, wanted: _Wanted) -> tuple[str, ...] | None:
     if card is None:
         return None
     answers: dict[str, bool | None] = {word: model.can(word) for word in wanted.supports}
-    answers |= {name: _at_least(getattr(card, name), least) for name, least in wanted.least}
+    answers |= {name: _at_least(_LENGTHS[name](card), least) for name, least in wanted.least}
     answers |= {f"{item} price": _at_most(model.per_million(item), most) for item, most in wanted.most}
     if wanted.task not in card.tasks or False in answers.values():
         return None
@@ -203,8 +208,8 @@ def _at_most(known: Decimal | None, most: Decimal) -> bool | None:
 def _scored(environment: Environment, match: Match, wanted: _Wanted, named: set[str]) -> Recommended:
     model = match.model
     reasons = [(_MET, f"supports {word}") for word in wanted.supports if model.can(word)]
-    reasons += [(_MET, f"{name}: {getattr(model.card, name):,} tokens") for name, _ in wanted.least
-                if name not in match.unknown]  # fmt: skip
+    reasons += [(_MET, f"{name}: {known:,} tokens") for name, _ in wanted.least
+                if model.card and (known := _LENGTHS[name](model.card))]  # fmt: skip
     reasons += [*_of_price(model), *_of_window(model), *_of_place(environment, model)]
     if model.name in named:
         reasons.append((_NAMED, "its provider's file names it"))
@@ -232,7 +237,7 @@ def _of_price(model: Model) -> list[tuple[int, str]]:
 
 
 def _of_window(model: Model) -> list[tuple[int, str]]:
-    window = model.card.context if model.card else None
+    window = model.card.longest_prompt if model.card else None
     points = next((points for least, points in _LONG if (window or 0) >= least), 0)
     return [(points, f"reads {window:,} tokens")] if points else []
 

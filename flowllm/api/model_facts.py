@@ -33,6 +33,9 @@ TASKS = (
 _SEEN = {"images": "image", "audio_input": "audio", "video_input": "video"}
 _MADE = {"audio_output": "audio"}
 _NOTHING = Decimal(0)
+_TOLD = (
+    "tasks", "context", "context_is_whole", "max_input", "output", "supports", "price", "checked", "deprecated", "free",
+)  # fmt: skip
 
 
 @record
@@ -92,13 +95,13 @@ class Model:
 def brief(model: Model) -> dict[str, Any]:
     """What a list says of a model; None is unknown."""
     card = model.card
-    known: dict[str, Any] = dict.fromkeys(
-        ("tasks", "context", "output", "supports", "price", "checked", "deprecated", "free")
-    )
+    known: dict[str, Any] = dict.fromkeys(_TOLD)
     if card is not None:
         known |= {
             "tasks": sorted(card.tasks),
-            "context": card.context,
+            "context": card.window,
+            "context_is_whole": None if card.window is None else card.context is not None,
+            "max_input": card.longest_prompt,
             "output": card.output,
             "supports": None if card.supports is None else sorted(card.supports),
             "price": None if card.prices is None else {name: f"{p:f}" for name, p in in_millions(card.prices).items()},

@@ -231,6 +231,7 @@ def _model(name: str, entry: ModelEntry, provider: ProviderEntry, origin: Origin
     return ModelCard(
         id=name,
         context=entry.context,
+        max_input=entry.max_input,
         output=entry.output,
         supports=entry.supports,
         prices=prices_of(entry, checked) or (FREE if free else None),

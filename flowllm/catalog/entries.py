@@ -208,9 +208,13 @@ class PricesEntry(_Strict):
 
 
 class ModelEntry(_Strict):
-    """One model of a provider file. ``tokenizer`` is a file that counts its tokens, beside the provider file."""
+    """One model of a provider file. ``context`` holds prompt and answer, ``max_input`` is the most of a prompt alone.
+
+    ``tokenizer`` is a file that counts its tokens, beside the provider file.
+    """
 
     context: int | None = Field(None, gt=0)
+    max_input: int | None = Field(None, gt=0)
     output: int | None = Field(None, gt=0)
     supports: frozenset[Capability] | None = None
     price: PriceEntry | None = None

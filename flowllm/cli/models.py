@@ -135,8 +135,11 @@ class ShowModel(Command):
 
 def _lines(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """Facts as names and texts."""
-    for name in ("model", "tasks", "mode", "family", "context", "output", "reads", "writes"):
-        yield name, word(facts[name])
+    yield from ((name, word(facts[name])) for name in ("model", "tasks", "mode", "family"))
+    least = "" if facts["context_is_whole"] or facts["context"] is None else "at least "
+    yield "context", f"{least}{word(facts['context'])}"
+    for title, name in (("max input", "max_input"), ("max output", "output"), ("reads", "reads"), ("writes", "writes")):
+        yield title, word(facts[name])
     for answer, title in ((True, "supports"), (False, "lacks"), (None, "unknown")):
         named = [name for name, known in facts["capabilities"].items() if known is answer]
         yield title, ", ".join(named) or "nothing"

@@ -159,8 +159,8 @@ def _compared(found: "Sequence[Compared]") -> Iterator[tuple[str, ...]]:
     """A row a fact, its name first."""
     facts = [one.model.facts() for one in found]
     yield "tasks", *(word(one["tasks"]) for one in facts)
-    for name in ("context", "output"):
-        yield name, *(number(one[name]) for one in facts)
+    for title, name in (("context", "context"), ("max input", "max_input"), ("max output", "output")):
+        yield title, *(number(one[name]) for one in facts)
     for item in ("input", "output"):
         yield f"{item} $", *(dollars(one.model, item) for one in found)
     for name in dict.fromkeys(name for one in facts for name in one["capabilities"]):

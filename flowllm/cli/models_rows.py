@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from flowllm.api.model_facts import Model
 
 UNKNOWN = "?"
-HEAD = ("model", "tasks", "context", "output", "input $", "output $", "supports", "ends")
+HEAD = ("model", "tasks", "max input", "max output", "input $", "output $", "supports", "ends")
 Name = Annotated[
     str, typer.Argument(metavar="MODEL", help="A model as provider/name.", autocompletion=completion.models)
 ]
@@ -27,7 +27,7 @@ def cells(model: "Model") -> tuple[str, ...]:
     return (
         model.name,
         word(sorted(card.tasks) if card else None),
-        number(card.context if card else None),
+        number(card.longest_prompt if card else None),
         number(card.output if card else None),
         *(dollars(model, item) for item in ("input", "output")),
         UNKNOWN if said is None else ", ".join(said),

@@ -65,7 +65,7 @@ class _Rows:
 
     def _window(self, name: str) -> str:
         card = self.catalog.model(name)
-        return f"{card.context:,}" if card and card.context else UNKNOWN
+        return f"{card.window:,}" if card and card.window else UNKNOWN
 
     def _price(self, name: str) -> str:
         from flowllm.api.model_facts import model_of

@@ -39,7 +39,7 @@ class Binding:
             self._fallback(unit, asked)
         asked_models = (unit.model, *unit.models, *fallbacks(unit.policies))
         cards = self._models.cards(asked_models)
-        check_lengths(unit, cards, self._models.whole_windows(cards), self._findings)
+        check_lengths(unit, cards, self._findings)
 
     def _fixed(self, unit: Unit, asked: Asked) -> None:
         name = unit.node.model

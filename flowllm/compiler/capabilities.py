@@ -3,7 +3,7 @@
 What is not known is passed over in silence. The day comes from outside: compiling reads no clock.
 """
 
-from collections.abc import Container, Mapping
+from collections.abc import Mapping
 from datetime import date, timedelta
 
 from flowllm.compiler.findings import Findings
@@ -46,44 +46,45 @@ def fixed_text(prompt: PromptTemplate) -> str:
     return "".join(piece for piece in pieces if isinstance(piece, str))
 
 
-def check_lengths(unit: Unit, models: Mapping[str, ModelCard], whole: Container[str], findings: Findings) -> None:
-    """Report prompts and answers that are longer than the models that the unit may ask can take.
-
-    The windows of the models in ``whole`` hold prompt and answer; others may be of the prompt alone.
-    """
+def check_lengths(unit: Unit, models: Mapping[str, ModelCard], findings: Findings) -> None:
+    """Report prompts and answers that are longer than the models that the unit may ask can take."""
     longest = unit.params.get("max_output_tokens") or 0
     for name, card in models.items():
         if card.output and longest > card.output:
             message = f"`max_output_tokens` is {longest:,}, and `{name}` writes at most {card.output:,}"
             place, hint = unit.node.place("max_output_tokens"), f"max_output_tokens: {card.output}"
             findings.report("over_output_limit", message, f"{unit.id}.max_output_tokens", place, hint)
-    windows = {name: (card.context, longest if name in whole else 0) for name, card in models.items() if card.context}
+    windows = {name: card for name, card in models.items() if card.window}
     if not windows:
         return
     for field, value in unit.node.fields.items():
         text = fixed_text(value) if isinstance(value, PromptTemplate) else ""
-        if text and any(DENSE * len(text) + answer > window for window, answer in windows.values()):
+        if text and any(_too_little(card, DENSE * len(text), longest) for card in windows.values()):
             _check_windows(unit, field, text, windows, findings)
 
 
-def _check_windows(
-    unit: Unit, field: str, text: str, windows: Mapping[str, tuple[int, int]], findings: Findings
-) -> None:
-    """The count is an estimate: what is an error lies outside by a wide margin.
+def _too_little(card: ModelCard, tokens: int, answer: int) -> tuple[int, int] | None:
+    """The window that so many tokens do not fit in, and how many of it the answer may take; None where they fit."""
+    if card.context is not None and tokens + answer > card.context:
+        return card.context, answer
+    return (card.max_input, 0) if card.max_input is not None and tokens > card.max_input else None
 
-    ``windows`` are tokens, and those of them that the answer may take.
-    """
+
+def _check_windows(unit: Unit, field: str, text: str, windows: Mapping[str, ModelCard], findings: Findings) -> None:
+    """The count is an estimate: what is an error lies outside by a wide margin."""
     where, place, hint = (
         f"{unit.id}.{field}",
         unit.node.place(field),
         "shorten it, or choose a model with a larger window",
     )
-    for name, (window, answer) in windows.items():
+    longest = unit.params.get("max_output_tokens") or 0
+    for name, card in windows.items():
         tokens = counter_for(name).count(text)
-        if tokens > MARGIN * window:
-            message = f"the fixed text has about {tokens} tokens, and `{name}` reads {window}"
+        if tokens > MARGIN * (card.longest_prompt or 0):
+            message = f"the fixed text has about {tokens} tokens, and `{name}` reads {card.longest_prompt}"
             findings.report("context_too_long", message, where, place, hint)
-        elif tokens + answer > window:
+        elif (broken := _too_little(card, tokens, longest)) is not None:
+            window, answer = broken
             more = f" and the answer may have {answer:,}" if answer else ""
             message = f"the fixed text has about {tokens:,} tokens{more}, the window of `{name}` {window:,}"
             findings.report("over_window", message, where, place, hint)

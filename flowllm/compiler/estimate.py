@@ -191,10 +191,10 @@ class _Facts:
         """The most that one request can be, with how long the cache is to keep it; None where no bound is known."""
         card = self.card(model)
         output = step.params.get("max_output_tokens") or (card.output if card else None)
-        bounded = step.kind not in SENDING and card is not None and card.context and output
+        bounded = step.kind not in SENDING and card is not None and card.longest_prompt and output
         if not bounded or card is None:
             return None
-        return asked_beside(card, Usage(card.context, output, written=dict.fromkeys(_lifetimes(step), 0)))
+        return asked_beside(card, Usage(card.longest_prompt, output, written=dict.fromkeys(_lifetimes(step), 0)))
 
     def least(self, model: str, step: Step) -> Usage:
         """What one request surely is: what it says whatever is given to it, answered at no length."""
@@ -235,7 +235,7 @@ def _usual(step: Step, models: tuple[str, ...], facts: _Facts) -> Decimal | None
     longest = step.params.get("max_output_tokens") or (card.output if card else None) or ANSWER
     written = 0 if step.kind in SENDING else min(ANSWER, longest)
     sent = _sent(step, models[0]) + _tools(step, models[0]) + DATA
-    read = min(sent, (card.context if card else None) or sent)
+    read = min(sent, (card.longest_prompt if card else None) or sent)
     return facts.price(models[0], asked_beside(card, Usage(input=read, output=written))).total
 
 
@@ -253,7 +253,7 @@ def _why(step: Step, times: Times, models: tuple[str, ...], facts: _Facts) -> st
         return "no model is chosen"
     unpriced = [model for model in models if not facts.price(model, None).source]
     if unpriced:
-        windows = all((card := facts.card(model)) is not None and card.context for model in unpriced)
+        windows = all((card := facts.card(model)) is not None and card.longest_prompt for model in unpriced)
         return f"no price {'' if windows else 'and no window '}is known for {' and '.join(unpriced)}"
     if times.high is None:
         return "how often it is asked depends on the data"

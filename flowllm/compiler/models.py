@@ -75,13 +75,6 @@ class Models:
         found = ((name, self.catalog.model(name)) for name in flat if name in self.used)
         return {name: card for name, card in found if card is not None}
 
-    def whole_windows(self, names: Iterable[str]) -> frozenset[str]:
-        """The models whose window a provider file says: it holds prompt and answer."""
-        providers = self.catalog.providers
-        parts = ((name, *name.split("/", 1)) for name in names)
-        own = ((name, providers[provider].models.get(model)) for name, provider, model in parts)
-        return frozenset(name for name, card in own if card is not None and card.context)
-
     def _circle(self, seen: list[str]) -> None:
         place = self.spec.place(f"models.{seen[0]}")
         message = f"the models {' -> '.join(seen)} name each other"

@@ -42,6 +42,7 @@ ASKED: Final = frozenset({"tools", "json_schema", "images", "reasoning"})
 class ModelCard:
     """What is known of a model. Windows in tokens; None is unknown.
 
+    ``context`` holds prompt and answer together, ``max_input`` is the most of a prompt and ``output`` of an answer.
     ``supports`` is what it is known to do, ``lacks`` what it is known not to do. ``supports`` None: nothing is known
     of either; ``lacks`` None beside a known ``supports``: what that does not name of `ASKED`, the model does not do.
     ``quirks`` are words of the wire's vocabulary that hold for this model over the provider's. ``mode`` is what it is
@@ -67,6 +68,17 @@ class ModelCard:
     deprecated: str = ""
     source: str = ""
     tokenizer: str = ""
+    max_input: int | None = None
+
+    @property
+    def longest_prompt(self) -> int | None:
+        """The most tokens that a prompt can have."""
+        return min((one for one in (self.context, self.max_input) if one is not None), default=None)
+
+    @property
+    def window(self) -> int | None:
+        """The window, or what it surely has: the longest prompt, where no more is known."""
+        return self.max_input if self.context is None else self.context
 
     def can(self, capability: str) -> bool | None:
         """Whether the model is known to do something, or not to; None is unknown."""
@@ -79,6 +91,10 @@ class ModelCard:
             return self.lacks or frozenset()
         return ASKED - self.supports
 
+    def _is_another_window(self, longest: int, known: "ModelCard") -> bool:
+        """Whether the longest prompt that is known would leave more of this window than an answer can fill."""
+        return longest + (self.output or known.output or 0) < (self.context or 0)
+
     def over(self, known: "ModelCard | None") -> "ModelCard":
         """This card with what ``known`` tells where it says nothing itself: its own facts win, one by one."""
         if known is None:
@@ -89,6 +105,8 @@ class ModelCard:
             told["tasks"] = self.tasks
         if self.prices and known.prices and {*self.prices.rates} <= {*known.prices.rates}:
             del told["prices"]  # They agree, and the other tells more: prices of batches, of long prompts.
+        if self.context and not self.max_input and known.max_input and self._is_another_window(known.max_input, known):
+            told["max_input"] = None
         if self.supports is not None:
             told["supports"] = self.supports | ((known.supports or frozenset()) - self._lacks())
             told["lacks"] = self._lacks() | ((known.lacks or frozenset()) - self.supports)

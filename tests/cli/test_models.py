@@ -55,7 +55,8 @@ def test_a_plain_list_is_short_and_says_where_the_others_are(flowllm):
 def test_a_word_or_a_provider_lists_all_that_is_known(flowllm, words, expected):
     rows = flowllm("models", "list", *words, "--json").data["models"]
     assert [row["model"] for row in rows] == expected
-    keys = {"model", "tasks", "context", "output", "supports", "price", "checked", "deprecated", "free"}
+    keys = {"model", "tasks", "context", "context_is_whole", "max_input", "output", "supports", "price", "checked",
+            "deprecated", "free"}  # fmt: skip
     assert all(set(row) == keys for row in rows)
     assert [line.split()[0] for line in flowllm("models", "list", *words).out.splitlines()[1:]] == expected
 
@@ -74,6 +75,23 @@ def test_all_lists_providers_that_have_no_file(flowllm, acme):
     (row,) = flowllm("models", "list", "far-off", "--all", "--json").data["models"]
     assert row["model"] == "tabled/far-off"
     assert "no: its provider has no file" in flowllm("models", "show", "tabled/far-off").out
+
+
+@pytest.mark.parametrize(
+    ("row", "shown", "told"),
+    [
+        ({"context": 9_000, "output": 500}, ("9,000", "9,000", "500"), (9_000, True, 9_000, 500)),
+        ({"max_input": 9_000, "output": 500}, ("at least 9,000", "9,000", "500"), (9_000, False, 9_000, 500)),
+        ({"context": 9_000, "max_input": 8_000}, ("9,000", "8,000", "unknown"), (9_000, True, 8_000, None)),
+        ({"mode": "chat"}, ("unknown", "unknown", "unknown"), (None, None, None, None)),
+    ],
+)
+def test_the_window_and_the_longest_prompt_and_answer_are_told_apart(flowllm, acme, row, shown, told):
+    (acme / "providers/models/acme.json").write_text(json.dumps({**HEAD, "models": {"m": row}}))
+    lines = dict(line.split("  ", 1) for line in flowllm("models", "show", "acme/m").out.splitlines())
+    assert tuple(lines[name].strip() for name in ("context", "max input", "max output")) == shown
+    facts = flowllm("models", "show", "acme/m", "--json").data
+    assert tuple(facts[name] for name in ("context", "context_is_whole", "max_input", "output")) == told
 
 
 def test_a_model_is_shown_whole(flowllm):

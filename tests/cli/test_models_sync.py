@@ -69,7 +69,7 @@ def test_the_projects_own_files_count(flowllm, folder, table):
     table(one=ROW | {"max_input_tokens": 7, "input_cost_per_token": 2e-6})
     sync(flowllm)
     known = Environment(project=folder).catalog.model("openai/one")
-    assert (known.context, str(known.prices.rates[0].amount)) == (7, "0.000002")
+    assert (known.context, known.max_input, str(known.prices.rates[0].amount)) == (None, 7, "0.000002")
     assert Environment(project=folder).catalog.model("openai/gpt-4o") is not None
 
 
@@ -81,8 +81,8 @@ def test_a_refreshed_registry_changes_no_key_of_a_cache(flowllm, folder, table):
         sync(flowllm)
         world = Environment(project=folder)
         plan = Flow.load(folder / "p.yaml", environment=world).plan
-        found.append((world.catalog.model("openai/one").context, world.catalog.facts("openai/one"), plan.digest))
-    assert [context for context, *_ in found] == [9, 5]
+        found.append((world.catalog.model("openai/one").max_input, world.catalog.facts("openai/one"), plan.digest))
+    assert [longest for longest, *_ in found] == [9, 5]
     assert found[0][1:] == found[1][1:]
 
 

@@ -36,7 +36,7 @@ def models(head, rows):
     text += "\n## Models that provider files name\n\n"
     text += "Tokens, and US dollars for a million of them; an empty cell is unknown.\n\n"
     named = [model for model in listed(catalog) if not cards[model.name.partition("/")[0]].local]
-    return text + rows(("model", "reads", "writes", "input $", "output $", "can", "ends"), map(_row, named))
+    return text + rows(("model", "context", "max output", "input $", "output $", "can", "ends"), map(_row, named))
 
 
 def _two(found):
@@ -52,7 +52,7 @@ def _counted(name, known):
 
 
 def _facts(model):
-    return model.card.context, model.free or model.card.prices, model.card.deprecated
+    return model.card.window, model.free or model.card.prices, model.card.deprecated
 
 
 def _able(name, known):
@@ -66,4 +66,4 @@ def _row(model):
     card = model.card
     prices = ("" if amount is None else f"{amount:f}" for amount in map(model.per_million, ("input", "output")))
     can = ", ".join(itertools.islice((word for word in CAPABILITIES if model.can(word)), 8))
-    return f"`{model.name}`", card.context or "", card.output or "", *prices, can, card.deprecated
+    return f"`{model.name}`", card.window or "", card.output or "", *prices, can, card.deprecated

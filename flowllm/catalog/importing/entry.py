@@ -54,7 +54,7 @@ def doubts(card: ModelCard, today: str) -> list[str]:
     paid, earned = rates.get("input"), rates.get("output")
     found = {
         "no_input_price": chat and paid is None,
-        "no_window": chat and card.context is None,
+        "no_window": chat and card.window is None,
         "free": chat and paid == 0 and earned == 0,
         "caching_unpriced": "caching" in (card.supports or ()) and "cached_input" not in rates,
         "past_deprecation": bool(card.deprecated) and card.deprecated < today,

@@ -173,7 +173,7 @@ class _Reading:
         source = self._text("source", 400)
         return ModelCard(
             id=id_,
-            context=self._tokens("max_input_tokens", "max_tokens"),
+            max_input=self._tokens("max_input_tokens", "max_tokens"),
             output=self._tokens("max_output_tokens"),
             supports=supports,
             lacks=lacks,

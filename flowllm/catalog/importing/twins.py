@@ -60,7 +60,7 @@ class _Model:
     def differs(self, other: ModelCard) -> bool:
         rates = other.prices.rates if other.prices else ()
         same = len(rates) == len(self._rates) and all(rate in self._rates for rate in rates)
-        return not same or self._card.context != other.context
+        return not same or self._card.longest_prompt != other.longest_prompt
 
     def take_further(self, other: ModelCard) -> None:
         """The prices that only the other entry tells, where the two tell no price differently."""

@@ -71,7 +71,7 @@ def test_the_second_time_changes_nothing(tmp_path):
             [],
             [
                 ("openai/b", "price of input", "0.000001", None),
-                ("openai/b", "context", None, 9),
+                ("openai/b", "max_input", None, 9),
                 ("openai/b", "price of input service batch", None, "0.000001"),
             ],
         ),

@@ -86,6 +86,24 @@ def test_the_providers_file_wins_fact_by_fact(tmp_path, said, fact, value):
 
 
 @pytest.mark.parametrize(
+    ("own", "tabled", "whole", "prompt"),
+    [
+        ({}, {"max_input": 10, "output": 5}, None, 10),
+        ({"context": 15}, {"max_input": 10, "output": 5}, 15, 10),
+        ({"context": 15, "output": 5}, {"max_input": 10}, 15, 10),
+        ({"context": 10}, {"max_input": 10, "output": 5}, 10, 10),
+        ({"context": 8}, {"max_input": 10, "output": 5}, 8, 8),
+        ({"context": 100}, {"max_input": 10, "output": 5}, 100, 100),
+        ({"context": 100, "max_input": 20}, {"max_input": 10, "output": 5}, 100, 20),
+        ({"max_input": 20}, {"max_input": 10}, None, 20),
+    ],
+)
+def test_the_longest_prompt_of_a_table_holds_in_the_window_of_a_file_that_it_fits(tmp_path, own, tabled, whole, prompt):
+    known = catalog(tmp_path, {"m": tabled}, models={"m": ModelCard("m", **own)}).model("acme/m")
+    assert (known.context, known.longest_prompt, known.window) == (whole, prompt, whole or prompt)
+
+
+@pytest.mark.parametrize(
     ("card", "word", "can"),
     [
         ({}, "tools", None),

@@ -21,6 +21,7 @@ LISTED = {
     "wide": ModelCard("wide", context=100_000, output=5_000),
     "claude-opus-4-8": ModelCard("claude-opus-4-8", context=1_000),
     "boundless": ModelCard("boundless"),
+    "split": ModelCard("split", context=2_000, max_input=1_000, output=1_000),
     "old": ModelCard("old", deprecated="2026-11-22"),
     "older": ModelCard("older", deprecated="2020-01-01"),
     "soon": ModelCard("soon", deprecated="2026-11-23"),
@@ -32,8 +33,8 @@ TABLED = {
     "mute": ModelCard("mute", supports=NONE, lacks=frozenset({"tools", "reasoning", "images", "json_schema"})),
     "unsaid": ModelCard("unsaid", supports=frozenset({"tools"}), lacks=NONE),
     "plain": ModelCard("plain", supports=frozenset({"reasoning"}), lacks=NONE),
-    "tabled": ModelCard("tabled", context=1_000, output=500),
-    "vague": ModelCard("vague", context=1_000, output=500),
+    "tabled": ModelCard("tabled", max_input=1_000, output=500),
+    "vague": ModelCard("vague", max_input=1_000, output=500),
 }
 LONG = "word " * 1_500
 
@@ -124,6 +125,9 @@ def test_what_a_model_is_known_not_to_do_is_an_error_and_what_is_unknown_is_sile
         (ask("small", prompt="word " * 870, fallback=["acme/tabled"], max_output_tokens=100), []),
         (ask("small", prompt="word " * 940, fallback=["acme/tabled"], max_output_tokens=100), ["over_window"]),
         (ask("small", prompt="word " * 800), []),
+        (ask("split", prompt="word " * 900, max_output_tokens=1_000), []),
+        (ask("split", prompt="word " * 1_100, max_output_tokens=100), ["over_window"]),
+        (ask("split", prompt="word " * 2_100), ["context_too_long"]),
         (ask("claude-opus-4-8", prompt="word " * 800), ["over_window"]),
         (ask("small", prompt=LONG + "{% if true %}{% endif %}"), []),
     ],
