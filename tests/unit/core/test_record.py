@@ -1,6 +1,7 @@
 """Records do what frozen dataclasses with slots do, but for watching assignments."""
 
 import copy
+import inspect
 import pickle
 from dataclasses import FrozenInstanceError, dataclass, field, fields, replace
 from typing import Any
@@ -89,6 +90,45 @@ def test_options_and_methods_of_its_own_hold():
     assert hash(named) == 7
     with pytest.raises(TypeError, match="positional"):
         Named("secret")
+
+
+@record
+class Kept:
+    """Made into no object before its constructor is looked at; it looks at itself when it is made."""
+
+    size: int
+    names: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        if self.size < 0:
+            raise ValueError(self.size)
+
+
+class Heir(Kept):
+    """No record, but made as one."""
+
+    __slots__ = ()
+
+
+def test_the_constructor_is_that_of_a_dataclass():
+    assert str(inspect.signature(Kept)) == "(size: int, names: list[str] = <factory>) -> None"
+    assert str(inspect.signature(Point)) == str(inspect.signature(Frozen))
+    assert Heir(3).names == [] == Kept(3).names
+    assert Heir(3).names is not Heir(3).names
+    for made in (Heir, Kept):
+        with pytest.raises(ValueError, match="-1"):
+            made(-1)
+    with pytest.raises(TypeError, match=r"Kept.__init__\(\) missing 1 required positional argument: 'size'"):
+        Kept()
+
+
+def test_a_constructor_is_compiled_once():
+    @record
+    class Once:
+        x: int
+
+    assert Once(1) == Once(1)
+    assert inspect.isfunction(vars(Once)["__init__"])
 
 
 def test_what_dataclasses_offer_works():
