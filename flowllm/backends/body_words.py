@@ -12,19 +12,19 @@ from flowllm.core.nearest import did_you_mean
 from flowllm.text.misfits import Misfit, Steps
 
 _CHAT = (
-    "model messages temperature top_p max_tokens stop seed reasoning_effort tools tool_choice parallel_tool_calls"
-    " response_format stream stream_options"
+    "model messages temperature top_p max_tokens stop seed logprobs top_logprobs reasoning_effort tools tool_choice"
+    " parallel_tool_calls response_format stream stream_options"
 )
 _WORDS = {
     "openai_chat": _CHAT,
-    "openai_completions": "model prompt temperature top_p max_tokens stop seed stream stream_options",
+    "openai_completions": "model prompt temperature top_p max_tokens stop seed logprobs stream stream_options",
     "openai_embeddings": "model input dimensions encoding_format",
     "openai_responses": "model instructions input temperature top_p max_output_tokens tools tool_choice"
-    " parallel_tool_calls text reasoning include store stream",
+    " parallel_tool_calls text reasoning include top_logprobs store stream",
     "anthropic_messages": "model max_tokens system messages temperature top_p stop_sequences tools tool_choice thinking"
     " output_config stream",
-    "gemini_generate": "temperature topP maxOutputTokens stopSequences seed responseMimeType responseJsonSchema"
-    " thinkingConfig",
+    "gemini_generate": "temperature topP maxOutputTokens stopSequences seed responseLogprobs logprobs responseMimeType"
+    " responseJsonSchema thinkingConfig",
     "cohere_v2": "model messages temperature p max_tokens stop_sequences seed tools tool_choice response_format"
     " thinking stream texts input_type embedding_types output_dimension",
     "bedrock_converse": "messages system inferenceConfig toolConfig outputConfig maxTokens temperature topP"

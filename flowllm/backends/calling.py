@@ -1,4 +1,4 @@
-"""How tools are to be called, for encoders: what a format cannot say is refused and never left out."""
+"""How tools are to be called and what else is asked: what a format cannot say is refused by encoders, not left out."""
 
 from typing import NoReturn
 
@@ -22,6 +22,12 @@ def require_parallel(request: Chat) -> None:
     """`ProviderFailure` ``bad_request`` for one call at a time, where the format cannot ask for it."""
     if only_one(request):
         refuse("parallel_tool_calls: false")
+
+
+def require_no_logprobs(request: Chat) -> None:
+    """`ProviderFailure` ``bad_request`` for log probabilities, where the format has no place for them."""
+    if request.sampling.logprobs is not None:
+        refuse("logprobs")
 
 
 def refuse(what: str) -> NoReturn:

@@ -25,6 +25,7 @@ from flowllm.backends.content import (
 )
 from flowllm.backends.failures import failure_inside
 from flowllm.backends.framing import Frame
+from flowllm.backends.likelihoods import read_columns, read_rows
 from flowllm.backends.reasoning_details import FIELD, Rows, rows_of
 from flowllm.backends.usage import usage_of
 from flowllm.core.delta import Delta, Meta, Reasoning, Text, ToolCall
@@ -64,6 +65,8 @@ def body_of(request: Chat, dialect: Dialect) -> dict[str, Any]:
         "max_tokens": sampling.max_output_tokens,
         "stop": list(sampling.stop) or None,
         "seed": sampling.seed,
+        "logprobs": None if sampling.logprobs is None else True,
+        "top_logprobs": sampling.logprobs or None,
         "reasoning_effort": request.reasoning,
         "tools": [tool_of(tool) for tool in request.tools] or None,
         "tool_choice": _choice(choice_of(request)),
@@ -193,6 +196,8 @@ class CompletionDecoder(AnswerDecoder):
                 self._content(content, deltas)
             if len(message) > 1 or not content:
                 self._rest(message, deltas)
+        if likely := choice.get("logprobs"):
+            _likelihoods(likely, deltas)
         if (raw := choice.get("finish_reason")) is not None:
             self._raw = str(raw) or self._raw or ""
             self.complete = self.complete or bool(raw)
@@ -307,6 +312,15 @@ def _arguments(value: Any) -> str:
     if value is None:
         return ""
     return value if isinstance(value, str) else orjson.dumps(value).decode()
+
+
+def _likelihoods(told: Any, deltas: list[Delta]) -> None:
+    """Rows, or the columns of completions, which some tell of chats too."""
+    if isinstance(told, dict):
+        if told.get("content"):
+            read_rows(told["content"], deltas)
+        elif told.get("tokens"):
+            read_columns(told, deltas)
 
 
 def _joined(value: Any) -> str:

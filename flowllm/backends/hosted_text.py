@@ -10,6 +10,7 @@ from itertools import pairwise
 from typing import Any
 
 from flowllm.backends.answers import count_of, invalid, object_of
+from flowllm.backends.calling import require_no_logprobs
 from flowllm.backends.chat_completions import CompletionDecoder, require_known
 from flowllm.backends.content import prompt_of, require_text, wanted_shape
 from flowllm.backends.framing import Frame
@@ -74,6 +75,7 @@ BODIES: Mapping[str, Callable[[str, Chat], Body]] = {
 
 def _drawn(request: Chat, *names: str) -> Body:
     """How the answer is drawn, under a family's words for length, temperature, top p and ends; some know no ends."""
+    require_no_logprobs(request)
     sampling = request.sampling
     values = (sampling.max_output_tokens, sampling.temperature, sampling.top_p, list(sampling.stop) or None)
     return _said(dict(zip(names, values, strict=False)))

@@ -24,13 +24,16 @@ def answer_bytes(request: Chat, reply: Any) -> bytes:
     usage = _usage(request, full)
     name = request.model.partition("/")[2]
     if request.stream:
-        return b"".join(_events(name, full, calls, finish, usage))
+        likely = request.sampling.logprobs is not None
+        return b"".join(_events(name, full, calls, finish, usage, likely=likely))
     message = {"role": "assistant", "content": full.get("text")}
     if full.get("reasoning"):
         message["reasoning_content"] = full["reasoning"]
     if calls:
         message["tool_calls"] = calls
     choice = {"index": 0, "message": message, "finish_reason": finish}
+    if request.sampling.logprobs is not None:
+        choice |= _certain(_PIECE.findall(full.get("text") or ""))
     return orjson.dumps(_chunk(name, [choice], "chat.completion") | {"usage": usage})
 
 
@@ -89,7 +92,7 @@ def _chunk(model: str, choices: list[Any], kind: str = "chat.completion.chunk") 
 
 
 def _events(
-    model: str, full: Mapping[str, Any], calls: list[Any], finish: str, usage: Mapping[str, Any]
+    model: str, full: Mapping[str, Any], calls: list[Any], finish: str, usage: Mapping[str, Any], *, likely: bool
 ) -> Iterator[bytes]:
     deltas: list[dict[str, Any]] = [{"role": "assistant", "content": ""}]
     if full.get("reasoning"):
@@ -97,10 +100,16 @@ def _events(
     deltas += [{"content": piece} for piece in _PIECE.findall(full.get("text") or "")]
     deltas += [{"tool_calls": [call]} for call in calls]
     for delta in deltas:
-        yield _event(_chunk(model, [{"index": 0, "delta": delta, "finish_reason": None}]))
+        told = _certain([delta["content"]]) if likely and delta.get("content") else {}
+        yield _event(_chunk(model, [{"index": 0, "delta": delta, **told, "finish_reason": None}]))
     yield _event(_chunk(model, [{"index": 0, "delta": {}, "finish_reason": finish}]))
     yield _event(_chunk(model, []) | {"usage": usage})
     yield b"data: [DONE]\n\n"
+
+
+def _certain(words: list[str]) -> dict[str, Any]:
+    """Log probabilities of a model that has no doubts, a word for a token."""
+    return {"logprobs": {"content": [{"token": word, "logprob": 0.0, "top_logprobs": []} for word in words]}}
 
 
 def _event(data: Mapping[str, Any]) -> bytes:

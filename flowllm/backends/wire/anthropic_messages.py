@@ -14,7 +14,7 @@ import orjson
 
 from flowllm.backends.answers import AnswerDecoder, count_of
 from flowllm.backends.billing import lifetimes_of, searches_of, word_of
-from flowllm.backends.calling import WORDS, choice_of, only_one
+from flowllm.backends.calling import WORDS, choice_of, only_one, require_no_logprobs
 from flowllm.backends.content import (
     Spoken,
     Vocabulary,
@@ -110,6 +110,7 @@ class Wire(Spoken[Quirks]):
 
 
 def _body(request: Chat, quirks: Quirks, most: int) -> dict[str, Any]:
+    require_no_logprobs(request)
     sampling = request.sampling
     system = [part for m in request.messages if m.role == "system" for part in m.parts]
     texts = [part for part in system if not isinstance(part, Image) and part.text]

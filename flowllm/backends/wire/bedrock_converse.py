@@ -16,7 +16,7 @@ import orjson
 
 from flowllm.backends.answers import AnswerDecoder, count_of
 from flowllm.backends.billing import inside, lifetimes_in, word_of
-from flowllm.backends.calling import WORDS, choice_of, refuse, require_parallel
+from flowllm.backends.calling import WORDS, choice_of, refuse, require_no_logprobs, require_parallel
 from flowllm.backends.content import (
     Spoken,
     Vocabulary,
@@ -152,6 +152,7 @@ def _structured(request: Chat, quirks: Quirks, family: str) -> str:
 
 
 def _inference(request: Chat, length: int | None) -> dict[str, Any]:
+    require_no_logprobs(request)
     sampling = request.sampling
     return {
         "maxTokens": length,

@@ -10,7 +10,7 @@ import orjson
 
 from flowllm.backends.answers import AnswerDecoder, count_of
 from flowllm.backends.billing import inside
-from flowllm.backends.calling import WORDS, choice_of, require_parallel
+from flowllm.backends.calling import WORDS, choice_of, require_no_logprobs, require_parallel
 from flowllm.backends.chat_completions import part_of, tool_of
 from flowllm.backends.content import (
     Spoken,
@@ -81,6 +81,7 @@ def _embed(name: str, request: Embed, quirks: Quirks) -> dict[str, Any]:
 
 
 def _chat(name: str, request: Chat, quirks: Quirks) -> dict[str, Any]:
+    require_no_logprobs(request)
     sampling = request.sampling
     messages = [_message(message) for message in with_ids(request.messages)]
     shape: dict[str, Any] | None = None

@@ -27,6 +27,7 @@ from flowllm.backends.content import (
 )
 from flowllm.backends.failures import failure_inside
 from flowllm.backends.framing import Frame
+from flowllm.backends.likelihoods import read_candidates
 from flowllm.backends.partial_arguments import PartialArguments
 from flowllm.backends.wire import HttpParts, Listing, model_of
 from flowllm.core.delta import Delta, Reasoning, ToolCall, Usage
@@ -112,6 +113,8 @@ def _config(request: Chat, quirks: Quirks) -> dict[str, Any]:
         "maxOutputTokens": sampling.max_output_tokens,
         "stopSequences": list(sampling.stop) or None,
         "seed": sampling.seed,
+        "responseLogprobs": None if sampling.logprobs is None else True,
+        "logprobs": sampling.logprobs or None,
         "responseMimeType": "application/json" if json else None,
         "responseJsonSchema": request.schema if quirks.structured == "json_schema" else None,
         "thinkingConfig": _thinking(request.reasoning, quirks),
@@ -265,6 +268,8 @@ class Decoder(AnswerDecoder):
             self._part(part, deltas)
         if cited := candidate.get("citationMetadata"):
             self._citations += len(cited.get("citationSources") or cited.get("citations") or ())
+        if likely := candidate.get("logprobsResult"):
+            read_candidates(likely, deltas)
         if raw := candidate.get("finishReason"):
             self._end(raw)
 

@@ -14,6 +14,7 @@ from flowllm.backends.calling import choice_of, refuse, require_parallel
 from flowllm.backends.chat_completions import tool_of
 from flowllm.backends.content import Spoken, Vocabulary, arguments_of, finished_body, image_data, merged
 from flowllm.backends.framing import Frame
+from flowllm.backends.likelihoods import read_rows
 from flowllm.backends.vectors import VectorsDecoder
 from flowllm.backends.wire import HttpParts, Listing, model_of
 from flowllm.core.delta import Delta, Reasoning, ToolCall, Usage
@@ -72,6 +73,8 @@ def _body(request: Chat, quirks: Quirks) -> dict[str, Any]:
         "tools": _tools(request) or None,
         "format": request.schema,
         "options": finished_body(options, (), {}) or None,
+        "logprobs": None if sampling.logprobs is None else True,
+        "top_logprobs": sampling.logprobs or None,
         "think": _think(request.reasoning, quirks),
         "stream": request.stream,
     }
@@ -144,6 +147,8 @@ class Decoder(AnswerDecoder):
         if thought := message.get("thinking"):
             deltas.append(Reasoning(str(thought)))
         self._say(message.get("content"), deltas)
+        if likely := data.get("logprobs"):
+            read_rows(likely, deltas)
         for call in message.get("tool_calls") or ():
             self._call(call, deltas)
         if data.get("done"):

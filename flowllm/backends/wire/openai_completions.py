@@ -13,6 +13,7 @@ from flowllm.backends.answers import AnswerDecoder
 from flowllm.backends.chat_completions import require_known
 from flowllm.backends.content import Spoken, Vocabulary, finished_body, merged, prompt_of
 from flowllm.backends.framing import Frame
+from flowllm.backends.likelihoods import read_columns
 from flowllm.backends.usage import usage_of
 from flowllm.backends.wire import HttpParts, Listing, model_of
 from flowllm.core.delta import Delta
@@ -60,6 +61,7 @@ def _body(request: Chat, quirks: Quirks) -> dict[str, Any]:
         "max_tokens": sampling.max_output_tokens,
         "stop": list(sampling.stop) or None,
         "seed": sampling.seed,
+        "logprobs": sampling.logprobs,
         "stream": request.stream or None,
         "stream_options": {"include_usage": True} if request.stream and quirks.stream_usage == "ask" else None,
     }
@@ -79,6 +81,8 @@ class Decoder(AnswerDecoder):
         for choice in (data.get("choices") or ())[:1]:
             if not choice.get("index"):
                 self._say(choice.get("text"), deltas)
+                if likely := choice.get("logprobs"):
+                    read_columns(likely, deltas)
                 self._end(choice.get("finish_reason"))
         if isinstance(usage := data.get("usage"), dict):
             deltas.append(usage_of(usage, data.get("service_tier")))

@@ -30,6 +30,7 @@ from flowllm.backends.content import (
 )
 from flowllm.backends.failures import failure_inside
 from flowllm.backends.framing import Frame
+from flowllm.backends.likelihoods import read_rows
 from flowllm.backends.wire import HttpParts, Listing, model_of
 from flowllm.core.delta import Delta, Reasoning, ToolCall, Usage
 from flowllm.core.request import Chat, Image, Message, Part, Request, Thought, Tool
@@ -105,10 +106,17 @@ def _body(request: Chat, quirks: Quirks) -> dict[str, Any]:
         "parallel_tool_calls": request.parallel_tool_calls if request.tools else None,
         "text": _format(request.schema, quirks),
         "reasoning": {"effort": request.reasoning} if request.reasoning else None,
-        "include": ["reasoning.encrypted_content"] if request.reasoning else None,
+        "include": _included(request) or None,
+        "top_logprobs": request.sampling.logprobs or None,
         "store": False,
         "stream": request.stream or None,
     }
+
+
+def _included(request: Chat) -> list[str]:
+    """What is told only where it is asked for."""
+    likely = request.sampling.logprobs is not None
+    return ["reasoning.encrypted_content"] * bool(request.reasoning) + ["message.output_text.logprobs"] * likely
 
 
 def _choice(choice: str | None) -> Any:
@@ -193,6 +201,8 @@ class Decoder(AnswerDecoder):
         if kind == "response.output_text.delta":
             self._said[place] = "text"
             self._say(piece, deltas)
+            if likely := event.get("logprobs"):
+                read_rows(likely, deltas)
         elif kind == "response.refusal.delta":
             self._said[place] = "text"
             self._refusal.append(piece)
@@ -234,6 +244,8 @@ class Decoder(AnswerDecoder):
             if place in self._said:
                 continue
             self._say(part.get("text"), deltas)
+            if likely := part.get("logprobs"):
+                read_rows(likely, deltas)
             if part.get("refusal"):
                 self._refusal.append(str(part["refusal"]))
 

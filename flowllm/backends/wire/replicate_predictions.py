@@ -15,6 +15,7 @@ from urllib.parse import quote
 import orjson
 
 from flowllm.backends.answers import AnswerDecoder, count_of, json_of, object_of
+from flowllm.backends.calling import require_no_logprobs
 from flowllm.backends.content import Spoken, Vocabulary, finished_body, image_url, merged, prompt_of
 from flowllm.backends.failures import LONGEST, failure_inside, failure_of
 from flowllm.backends.framing import Frame
@@ -90,6 +91,7 @@ def _place(name: str) -> tuple[str, dict[str, Any]]:
 
 def _input(request: Chat) -> dict[str, Any]:
     """What most language models there take."""
+    require_no_logprobs(request)
     images = [part for message in request.messages for part in message.parts if isinstance(part, Image)]
     texts = _without_images(request) if images else request
     if len(images) > 1:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import orjson
 
 from flowllm.backends.answers import AnswerDecoder, count_of, object_of
-from flowllm.backends.calling import require_parallel
+from flowllm.backends.calling import require_no_logprobs, require_parallel
 from flowllm.backends.chat_completions import CompletionDecoder, Dialect, body_of
 from flowllm.backends.content import Spoken, Vocabulary, finished_body, merged, prompt_of, set_in
 from flowllm.backends.failures import failure_inside
@@ -75,6 +75,7 @@ def _told(request: Request, quirks: Quirks, most: int) -> tuple[str, dict[str, A
         return "rerank", {"query": request.query, "inputs": [{"text": text} for text in request.documents], **wanted}
     if quirks.api == "chat":
         return "chat", _chat(request)
+    require_no_logprobs(request)
     return "generation", {"input": prompt_of(request), "parameters": _parameters(request, most)}
 
 

@@ -1,12 +1,13 @@
 import math
 import re
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from flowllm.backends.mock import MockBackend, parse_rules
-from flowllm.core.delta import Fold, Text
+from flowllm.core.delta import Fold, Text, Token
 from flowllm.core.errors import PipelineInvalid, ProviderFailure
 from flowllm.core.request import Chat, Embed, Message, Rerank, Sampling
 from flowllm.core.request import Text as TextPart
@@ -44,6 +45,14 @@ async def test_echo_answers_with_the_last_user_message_exactly(stream, text):
     reply = await ask([], chat(text, "mock/echo", stream, system="be brief"))
     assert reply.text == text
     assert (reply.finish, reply.model) == ("stop", "echo")
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_every_word_is_certain_where_log_probabilities_are_asked_for(stream):
+    request = chat("one two", "mock/echo", stream)
+    assert (await ask([], request)).logprobs is None
+    told = (await ask([], replace(request, sampling=Sampling(logprobs=2)))).logprobs
+    assert told == (Token("one", 0.0), Token(" two", 0.0))
 
 
 async def test_a_stream_comes_in_pieces():

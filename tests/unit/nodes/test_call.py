@@ -5,7 +5,7 @@ from dataclasses import asdict
 import pytest
 from pydantic import ValidationError
 
-from flowllm.core.delta import Finish, Meta, Reasoning, Restart, Text, ToolCall, Usage
+from flowllm.core.delta import Finish, Logprobs, Meta, Reasoning, Restart, Text, Token, ToolCall, Usage
 from flowllm.core.errors import BadOutput, Failure
 from flowllm.core.event import DeltaReceived
 from flowllm.core.request import Image, Sampling, Tool
@@ -58,6 +58,38 @@ async def test_ports_of_a_plain_answer():
         "model": "acme/m",
     }
     assert (request.model, request.stream, request.schema) == ("acme/m", True, None)
+
+
+@pytest.mark.parametrize(
+    ("deltas", "rows"),
+    [
+        ((), None),
+        ((Logprobs(()),), []),
+        (
+            (Logprobs((Token("a", -0.5, (("a", -0.5), ("b", -1.0))),)), Logprobs((Token("b", -2.0),))),
+            [
+                {
+                    "token": "a",
+                    "logprob": -0.5,
+                    "top": [{"token": "a", "logprob": -0.5}, {"token": "b", "logprob": -1.0}],
+                },
+                {"token": "b", "logprob": -2.0, "top": []},
+            ],
+        ),
+        (
+            (Logprobs((Token("x", 0.0),)), Restart(), Logprobs((Token("y", 0.0),))),
+            [{"token": "y", "logprob": 0, "top": []}],
+        ),
+    ],
+)
+async def test_log_probabilities_are_a_port_where_they_are_asked_for(deltas, rows):
+    ports, request = await ask([*deltas, Text("ab"), Finish("stop")], {"logprobs": 2})
+    assert ports["logprobs"] == rows
+    assert request.sampling.logprobs == 2
+    unasked, _ = await ask([*deltas, Text("ab"), Finish("stop")])
+    assert "logprobs" not in unasked
+    assert "logprobs" in Call(logprobs=0).output_ports({}, {})
+    assert "logprobs" not in Call().output_ports({}, {})
 
 
 async def test_without_news_of_model_and_usage():
