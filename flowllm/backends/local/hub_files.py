@@ -46,7 +46,7 @@ def wanted(files: Mapping[str, HubFile], precision: str, repository: str) -> lis
     """What the model needs, graphs last; `SetupError` where there is no graph of that precision."""
     graphs = _graphs(files, precision, repository)
     data = [name for graph in graphs for name in files if _is_data(name, graph)]
-    small = [name for name in files if _is_small(name)]
+    small = [name for name in files if is_small(name)]
     return [files[name] for name in dict.fromkeys((*sorted(small), *sorted(data), *graphs))]
 
 
@@ -88,7 +88,8 @@ def _is_data(name: str, graph: str) -> bool:
     return any(name.startswith(head) and _DATA.fullmatch(name.removeprefix(head)) for head in heads)
 
 
-def _is_small(name: str) -> bool:
+def is_small(name: str) -> bool:
+    """Whether a file of a model is one of those that say what it is, tokenizer and chat template among them."""
     if _MODULE.fullmatch(name) or name == "chat_template.jinja":
         return True
     return "/" not in name and name.endswith(".json") and name != manifest.NAME and not _INDEX.fullmatch(name)

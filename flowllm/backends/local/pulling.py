@@ -7,11 +7,9 @@ hidden, and the next pull goes on behind its last byte.
 
 import errno
 import hashlib
-import os
 import re
 import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
@@ -20,6 +18,7 @@ from flowllm.backends.local.graph_file import read_graph
 from flowllm.backends.local.hub import Hub, Listing, Source
 from flowllm.backends.local.hub_files import HubFile, by_name, wanted
 from flowllm.backends.local.json_files import read_object
+from flowllm.backends.local.parts import alone
 from flowllm.core.errors import ProviderFailure, SetupError, UsageError
 from flowllm.core.record import record
 
@@ -110,7 +109,7 @@ async def _pulled(hub: Hub, wish: Wish, watch: Watch) -> Pulled:
     _require_room(wish, part, chosen)
     watch.planned(chosen, _kept(part, chosen))
     part.mkdir(parents=True, exist_ok=True)
-    with _alone(part):
+    with alone(part):
         return await _Fetching(hub, wish, watch, listing, part).all(files, chosen)
 
 
@@ -155,26 +154,6 @@ def _kept(part: Path, files: Sequence[HubFile]) -> int:
     """Bytes that an earlier pull left."""
     paths = [part / file.name for file in files]
     return sum(path.stat().st_size for path in paths if path.is_file())
-
-
-@contextmanager
-def _alone(part: Path) -> Iterator[None]:
-    """Hold a folder as the only process that writes into it, where the system can tell."""
-    try:
-        import fcntl
-    except ImportError:
-        yield
-        return
-    held = os.open(part, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            message = f"another process pulls into {part}"
-            raise SetupError("missing_model_file", message, hint="wait until it has ended") from None
-        yield
-    finally:
-        os.close(held)
 
 
 class _Digest:
