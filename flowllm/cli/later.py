@@ -10,7 +10,7 @@ from flowllm.core.record import record
 if TYPE_CHECKING:
     from flowllm.cli.render import Screen
 
-NAMES = ("lib", "test", "replay", "batch", "runs", "resume", "why", "explain", "export", "serve")
+NAMES = ("lib", "test", "replay", "batch", "runs", "resume", "why", "explain", "serve")
 
 
 @record(kw_only=True)

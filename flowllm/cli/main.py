@@ -21,7 +21,7 @@ import typer
 from flowllm.cli import later, streams
 from flowllm.cli.options import Command, Commands, Manner, OwnOptionsFirst
 
-SINGLE = ("run", "check", "plan", "graph", "schema", "init", "pull", "doctor")
+SINGLE = ("run", "check", "plan", "graph", "schema", "init", "pull", "export", "doctor")
 GROUPS = ("cache", "keys", "models", "providers")
 SHOWN = (*SINGLE, *GROUPS)
 """What help and completion name; they need nothing of what is inside of groups."""

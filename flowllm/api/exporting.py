@@ -1,0 +1,54 @@
+"""Models of transformers on this machine, made into ONNX models on the shelf."""
+
+import os
+import sys
+from pathlib import Path
+
+from flowllm.api.environment import Environment
+from flowllm.api.pulling import shelf_folder
+from flowllm.backends.local.converting import TASKS
+from flowllm.backends.local.exporting import PRECISIONS, Exported, Order, export
+from flowllm.backends.local.pulling import named_well
+from flowllm.core.errors import UsageError
+
+
+def order_of(
+    environment: Environment, source: str, *, to: str = "", name: str = "", task: str = "", precision: str = "fp32"
+) -> Order:
+    """What to export, and where to; `UsageError` for words that say no such thing.
+
+    Without ``to`` (a folder) it is the folder ``name`` of the shelf, called as the source where that is not said.
+    The exporter is the process's own FLOWLLM_EXPORTER: a project's file must not choose what is run.
+    """
+    if name and to:
+        raise UsageError("bad_usage", "--to and --name both say where the model goes", hint="--name acme/tiny")
+    _one_of("--task", task, ("", *TASKS))
+    _one_of("--precision", precision, PRECISIONS)
+    folder = Path(source).expanduser()
+    called = name or folder.resolve().name
+    if not to and not named_well(called):
+        raise UsageError("bad_usage", f"`{called}` is no name of a local model", hint="--name acme/tiny")
+    target = Path(to).expanduser().resolve() if to else shelf_folder(environment) / called
+    python = os.environ.get("FLOWLLM_EXPORTER", "").strip() or sys.executable
+    return Order(folder, target, task, precision, python)
+
+
+def export_model(order: Order) -> Exported:
+    """Make the model; blocks for seconds to minutes. Raises `SetupError`."""
+    return export(order)
+
+
+def reference_to(environment: Environment, folder: Path) -> str:
+    """How pipelines call the model in a folder; empty where it is neither on the shelf nor in the project."""
+    for place, front in ((shelf_folder(environment), ""), (environment.project.resolve(), "./")):
+        if folder.is_relative_to(place):
+            return f"local/{front}{folder.relative_to(place).as_posix()}"
+    return ""
+
+
+def _one_of(option: str, word: str, words: tuple[str, ...]) -> None:
+    if word not in words:
+        known = [one for one in words if one]
+        raise UsageError(
+            "bad_usage", f"{option} is one of {', '.join(known)}, not `{word}`", hint=f"{option} {known[0]}"
+        )
