@@ -107,6 +107,7 @@ def _outputs(name, kind):
     ports = {port: in_words(schema) for port, schema in node.output_ports({}, {}).items()}
     if name == "call":
         ports |= {"value": "as the schema says; only with `schema`", "choice": "one of `choices`; only with these"}
+        ports["logprobs"] = "list of {token, logprob, top}, or null; only with `logprobs`"
     return "\n\n" + rows(("port", "type"), [(f"`{port}`", text) for port, text in ports.items()])
 
 

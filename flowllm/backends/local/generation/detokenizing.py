@@ -59,3 +59,21 @@ class Detokenizer:
         new = self._decode(self._window)[self._sent :] if self._window else ""
         self._window, self._before, self._sent = [], 0, 0
         return new
+
+
+class TokenTexts:
+    """The text of each token by itself, with the blank before it that a decoder drops from the first of a text."""
+
+    __slots__ = ("_decode", "_known")
+
+    def __init__(self, decode: Decode) -> None:
+        self._decode = decode
+        self._known: dict[int, str] = {}
+
+    def __getitem__(self, token: int) -> str:
+        found = self._known.get(token)
+        if found is None:
+            alone = self._decode((token,))
+            found = alone if _HALF in alone else self._decode((token, token))[len(alone) :]
+            self._known[token] = found
+        return found

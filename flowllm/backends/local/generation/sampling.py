@@ -1,16 +1,17 @@
 """From logits to the next token: how one answer is drawn, with numbers that repeat under a seed.
 
 Order: repetition, presence and frequency penalties, what a grammar forbids, temperature, the ``top_k``
-best, the ``top_p`` nucleus, ``min_p`` of the best one's share. Log probabilities are those of the model:
-after penalties, before temperature.
+best, the ``top_p`` nucleus, ``min_p`` of the best one's share. Log probabilities are those of the model, before any
+of that.
 """
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
-from flowllm.core.errors import NodeFailure, ProviderFacts, ProviderFailure
+from flowllm.core.errors import ProviderFacts, ProviderFailure
 from flowllm.core.nearest import did_you_mean
 from flowllm.core.record import record
 from flowllm.core.request import Chat
@@ -33,7 +34,8 @@ class Drawing:
 
     ``repetition_penalty`` divides (1: none) what prompt or answer hold already; ``presence_penalty`` and
     ``frequency_penalty`` are taken off what the answer holds, once and for each time. ``seed`` None
-    draws anew each time. ``logprobs`` is how many tokens' log probabilities are given, None for none.
+    draws anew each time. ``logprobs`` is how many of the likeliest tokens are told with that which was drawn, None
+    where no log probabilities are.
     """
 
     temperature: float = 0.0
@@ -73,8 +75,7 @@ _WHOLE = ("top_k", "seed")
 def drawing(request: Chat, own: Mapping[str, Any]) -> Drawing:
     """What a request asks for, else what ``own`` (the model's generation_config.json) says, else greedy.
 
-    Raises `ProviderFailure` ``bad_request`` for a word or number that cannot be. Log probabilities are given to
-    whoever reads the engine; requests are refused them, for no delta holds them.
+    Raises `ProviderFailure` ``bad_request`` for a word or number that cannot be.
     """
     said: dict[str, Any] = _by_model(own)
     asked = request.sampling
@@ -82,13 +83,14 @@ def drawing(request: Chat, own: Mapping[str, Any]) -> Drawing:
     said |= {name: value for name, value in given.items() if value is not None}
     for name, value in request.extra.items():
         if name == "logprobs":
-            message = "an answer has no place for log probabilities yet"
-            raise NodeFailure("not_available_yet", message, hint="leave `logprobs` out of `extra`")
+            message = "log probabilities are asked for by the call itself, not in `extra`"
+            raise refused(request.model, message, "logprobs: 5")
         if name not in _LEAST_AND_MOST:
             hint = did_you_mean(name, _LEAST_AND_MOST, f"known are {', '.join(_LEAST_AND_MOST)}")
             raise refused(request.model, f"a local model knows no `{name}`", hint)
         said[name] = value
-    return Drawing(**{name: _number(request.model, name, value) for name, value in said.items()})
+    numbers = {name: _number(request.model, name, value) for name, value in said.items()}
+    return Drawing(**numbers, logprobs=asked.logprobs)
 
 
 def refused(model: str, message: str, hint: str = "") -> ProviderFailure:
@@ -145,9 +147,9 @@ class Sampler:
         """
         import numpy as np
 
+        model = logits
         if self.how.penalised:
             logits = self._penalised(logits)
-        model = logits
         if allowed is not None:
             logits = np.where(allowed, logits, -np.inf)
         token = int(logits.argmax())  # the place of a NaN, where there is one
@@ -229,5 +231,5 @@ def _with_logprobs(logits: "Logits", token: int, count: int) -> Drawn:
     scores = logits.astype(np.float64)
     most = scores.max()
     told = scores - most - np.log(np.exp(scores - most).sum())
-    best = tuple((int(place), float(told[place])) for place in _best(told, count)) if count else ()
-    return Drawn(token, float(told[token]), best)
+    best = ((int(place), float(told[place])) for place in _best(told, count)) if count else ()
+    return Drawn(token, float(told[token]), tuple((place, number) for place, number in best if isfinite(number)))

@@ -5,27 +5,27 @@ again while it comes, and words, thoughts and calls by the marks of its family. 
 prompt, and all that were drawn, the one that ends an answer among them.
 """
 
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from flowllm.backends.local.devices import Device, settled
 from flowllm.backends.local.generation import genai
 from flowllm.backends.local.generation.constraining import Constraints
-from flowllm.backends.local.generation.detokenizing import Detokenizer
+from flowllm.backends.local.generation.detokenizing import Detokenizer, TokenTexts
 from flowllm.backends.local.generation.engine import Engine, Grammar, Piece, Writing
 from flowllm.backends.local.generation.families import Reader, family_of
 from flowllm.backends.local.generation.fencing import Fence, tokens_of
 from flowllm.backends.local.generation.graph import read_decoder, unfit
 from flowllm.backends.local.generation.kv import Cache
-from flowllm.backends.local.generation.sampling import Drawing, Sampler, drawing, refused
+from flowllm.backends.local.generation.sampling import Drawing, Drawn, Sampler, drawing, refused
 from flowllm.backends.local.generation.shared_kv import cache_of
 from flowllm.backends.local.generation.stopping import Stopper
 from flowllm.backends.local.graph_file import read_graph
 from flowllm.backends.local.layout import Description
 from flowllm.backends.local.sessions import open_session
 from flowllm.backends.local.tokenizing import Tokenizer
-from flowllm.core.delta import Delta, Finish, Meta, Usage
+from flowllm.core.delta import Delta, Finish, Logprobs, Meta, Token, Usage
 from flowllm.core.errors import ProviderFacts, ProviderFailure
 from flowllm.core.record import record
 from flowllm.core.request import Chat
@@ -85,6 +85,7 @@ class Writer:
         special = _special(tokenizer)
         self._fence = Fence(special)
         self._left_out = frozenset(token for text, token in special.items() if text not in self._family.marks)
+        self._texts = TokenTexts(self._decoded)
         self._template: ChatTemplate | None = None
         self._constraints = Constraints(tokenizer.raw.to_str, runner.vocabulary, sorted(self._ends))
         self._engine = Engine(runner.cache, model=description.folder.name)
@@ -98,7 +99,7 @@ class Writer:
         wall = scope.clock.wall()
         prepared = await scope.run_in_thread(lambda: self._prepared(request, wall))
         assert isinstance(prepared, Prepared)
-        writing = self._writing(request, prepared)
+        writing, asked = self._writing(request, prepared), prepared.how.logprobs is not None
         calls = self._family.calls if _offered(request) else None
         reader = Reader(self._family, calls, prepared.inside)
         yield Meta(model=request.model.partition("/")[2])
@@ -108,6 +109,9 @@ class Writer:
                 piece = await writing.pieces.get()
                 for delta in self._read(reader, piece):
                     yield delta
+                if asked:
+                    for delta in self._likelihoods(piece.drawn):
+                        yield delta
                 if piece.ended is not None:
                     break
         finally:
@@ -122,18 +126,28 @@ class Writer:
         deltas = reader.feed(piece.text)
         return deltas + reader.finish() if piece.ended is not None else deltas
 
+    def _likelihoods(self, drawn: Drawn | None) -> list[Delta]:
+        """The log probability of a token of the answer; the one that ends it is none of its tokens."""
+        if drawn is None or drawn.logprob is None or drawn.token in self._ends:
+            return []
+        top = tuple((self._texts[token], number) for token, number in drawn.best)
+        return [Logprobs((Token(self._texts[drawn.token], drawn.logprob, top),))]
+
     def _writing(self, request: Chat, prepared: Prepared) -> Writing:
         rest = self._window - len(prepared.prompt)
         asked = request.sampling.max_output_tokens or _whole(self.description.generation.get("max_new_tokens")) or rest
         return Writing(
             prepared.prompt,
             Sampler(prepared.how, prepared.prompt),
-            Detokenizer(lambda tokens: self._tokenizer.decode(tokens, skip_special=False), self._left_out),
+            Detokenizer(self._decoded, self._left_out),
             Stopper(request.sampling.stop),
             min(asked, rest),
             self._ends,
             prepared.grammar,
         )
+
+    def _decoded(self, tokens: Sequence[int]) -> str:
+        return self._tokenizer.decode(tokens, skip_special=False)
 
     def _prepared(self, request: Chat, wall: float) -> Prepared:
         """Everything that takes time before the first run; in a thread."""

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flowllm.backends.local.generation.detokenizing import Detokenizer
+from flowllm.backends.local.generation.detokenizing import Detokenizer, TokenTexts
 from tests.unit.backends.local.generation.tokenizers_made import KINDS, byte_level, sentence_piece, special, word_piece
 
 HALF = "\N{REPLACEMENT CHARACTER}"
@@ -125,3 +125,25 @@ def test_tokens_are_decoded_a_few_at_a_time():
     for _ in range(200):
         made.feed(2)
     assert max(lengths) <= 3
+
+
+@pytest.mark.parametrize(
+    ("kind", "tokens", "found"),
+    [
+        ("byte_level", ["he", "l", "\u0120"], ["he", "l", " "]),
+        ("word_piece", ["world", "##ing", "."], [" world", "ing", "."]),
+        ("metaspace", ["\u2581hello", "hello", "\u2581\u2581", "\u65e5"], [" hello", "hello", "  ", "\u65e5"]),
+    ],
+)
+def test_the_texts_of_tokens(kind, tokens, found):
+    tokenizer = KINDS[kind]()
+    texts = TokenTexts(lambda numbers: tokenizer.decode(list(numbers), skip_special_tokens=False))
+    numbers = [tokenizer.token_to_id(token) for token in tokens]
+    assert [texts[number] for number in numbers] == found
+    assert [texts[number] for number in numbers] == found
+
+
+def test_a_token_that_is_half_a_character_is_told_as_such():
+    tokenizer = byte_level()
+    texts = TokenTexts(lambda tokens: tokenizer.decode(list(tokens), skip_special_tokens=False))
+    assert {texts[token] for token in tokenizer.encode("\N{SNOWMAN}", add_special_tokens=False).ids} == {HALF}

@@ -50,3 +50,14 @@ def test_an_answer_cut_short_is_bad_output(environment):
     nodes = {**CALLS["nodes"], "shape": {**CALLS["nodes"]["shape"], "max_output_tokens": 2}}
     with pytest.raises(BadOutput, match="cut at max_output_tokens"):
         Flow.of({**CALLS, "nodes": nodes}, environment=environment).run({"question": "hello"})
+
+
+def test_log_probabilities_are_read_from_the_port(environment):
+    ask = {**CALLS["nodes"]["ask"], "logprobs": 2}
+    flow = {**CALLS, "nodes": {"ask": ask}, "outputs": {"text": "ask.text", "likely": "ask.logprobs"}}
+    found = Flow.of(flow, environment=environment).run({"question": "hello"}).outputs["likely"]
+    assert len(found) == 6
+    assert all(len(row["top"]) == 2 and row["logprob"] <= 0 for row in found)
+    assert [row["token"] for row in found] == [row["top"][0]["token"] for row in found]  # it is greedy
+    with pytest.raises(FlowError, match="logprobs"):
+        Flow.of({**flow, "nodes": {"ask": CALLS["nodes"]["ask"]}}, environment=environment).run({"question": "hello"})

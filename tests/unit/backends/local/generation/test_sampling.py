@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from flowllm.backends.local.generation.sampling import Drawing, Sampler, drawing, nucleus
-from flowllm.core.errors import NodeFailure, ProviderFailure
+from flowllm.core.errors import ProviderFailure
 from flowllm.core.request import Chat, Sampling
 
 LOGITS = np.log(np.array([0.05, 0.4, 0.3, 0.2, 0.05], np.float32))
@@ -151,6 +151,30 @@ def test_logprobs_are_the_models_own():
     assert [told for _, told in found.best] == pytest.approx(np.log([0.4, 0.3]), abs=1e-5)
 
 
+def test_logprobs_know_no_penalties_and_no_grammar():
+    how = Drawing(presence_penalty=50.0, frequency_penalty=1.0, repetition_penalty=3.0, logprobs=5)
+    made = Sampler(how, [1])
+    allowed = np.array([True, False, True, True, True])
+    for token in (2, 3):
+        found = made.draw(LOGITS, allowed)
+        assert (found.token, found.logprob) == (token, pytest.approx(LOGITS[token], abs=1e-5))
+        assert dict(found.best) == {place: pytest.approx(number, abs=1e-5) for place, number in enumerate(LOGITS)}
+
+
+def test_tokens_that_cannot_come_are_no_likely_ones():
+    logits = np.where([True, True, False, False, True], LOGITS, -np.inf)
+    found = Sampler(Drawing(logprobs=4)).draw(logits)
+    assert [token for token, _ in found.best] == [1, 0, 4]
+    assert sum(np.exp(number) for _, number in found.best) == pytest.approx(1.0)
+
+
+def test_without_a_wish_nothing_is_worked_out(monkeypatch):
+    monkeypatch.setattr("flowllm.backends.local.generation.sampling._with_logprobs", None)
+    assert Sampler(Drawing()).draw(LOGITS).logprob is None
+    assert Drawing().plain
+    assert not Drawing(logprobs=0).plain
+
+
 @pytest.mark.parametrize(
     ("request_", "own", "how"),
     [
@@ -161,6 +185,7 @@ def test_logprobs_are_the_models_own():
         (chat(), {"do_sample": True, "temperature": "hot", "top_k": -5}, Drawing(1.0)),
         (chat(Sampling(temperature=0.0)), {"do_sample": True, "temperature": 0.6}, Drawing(0.0)),
         (chat(Sampling(0.3, 0.5, seed=4)), {}, Drawing(0.3, 0, 0.5, seed=4)),
+        (chat(Sampling(logprobs=0)), {}, Drawing(logprobs=0)),
         (chat(top_k=3, min_p=0.1, presence_penalty=1), {}, Drawing(0.0, 3, 1.0, 0.1, 1.0, 1)),
     ],
 )
@@ -185,7 +210,7 @@ def test_what_cannot_be_is_refused(extra, said, hint):
     assert hint in caught.value.hint
 
 
-def test_log_probabilities_have_no_place_in_an_answer():
-    with pytest.raises(NodeFailure, match="no place for log probabilities") as caught:
+def test_log_probabilities_are_asked_for_by_the_call():
+    with pytest.raises(ProviderFailure, match="by the call itself") as caught:
         drawing(chat(logprobs=2), {})
-    assert caught.value.code == "not_available_yet"
+    assert (caught.value.code, caught.value.hint) == ("bad_request", "logprobs: 5")

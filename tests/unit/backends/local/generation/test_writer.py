@@ -4,6 +4,7 @@ import json
 from contextlib import aclosing
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from flowllm.backends.local.devices import Device
@@ -13,7 +14,7 @@ from flowllm.core.delta import Finish, Meta, Reasoning, Usage, fold
 from flowllm.core.errors import FlowError, NodeFailure, ProviderFailure, SetupError
 from flowllm.core.request import Chat, Message, Sampling, Text, Tool
 from flowllm.core.scope import Scope
-from tests.unit.backends.local.generation.decoders_made import greedy
+from tests.unit.backends.local.generation.decoders_made import greedy, reference
 from tests.unit.backends.local.generation.folders_made import END, SHAPE, folder
 from tests.unit.backends.local.generation.tokenizers_made import byte_level
 
@@ -77,6 +78,36 @@ async def test_the_end_token_ends_and_is_counted(tmp_path):
     reply = await reply_of(made, asked())
     assert bare(reply.text) == bare(text_of(tokens[:3]))
     assert (reply.finish, reply.usage) == ("stop", Usage(input=len(PROMPT), output=4))
+
+
+@pytest.mark.parametrize("how", [{}, {"temperature": 1.3, "seed": 5}])
+@pytest.mark.parametrize("layout", ["optimum", "genai"])
+async def test_log_probabilities_are_those_of_the_model(tmp_path, layout, how):
+    made = opened(folder(tmp_path / "m", layout=layout))
+    reply = await reply_of(made, asked(sampling=Sampling(max_output_tokens=12, logprobs=3, **how)))
+    plain = await reply_of(made, asked(sampling=Sampling(max_output_tokens=12, **how)))
+    assert replace(reply, logprobs=None) == plain
+    texts = [TOKENS.decode([token], skip_special_tokens=False) for token in range(SHAPE.vocabulary)]
+    context = [*PROMPT]
+    for told in reply.logprobs:
+        logits = reference(SHAPE, context)[-1].astype(np.float64)
+        numbers = logits - np.log(np.exp(logits - logits.max()).sum()) - logits.max()
+        likely = np.argsort(-numbers)[:3].tolist()
+        assert told.top == tuple((texts[token], pytest.approx(numbers[token], abs=1e-3)) for token in likely)
+        token = int(np.abs(numbers - told.logprob).argmin())
+        assert texts[token] == told.text
+        context.append(token)
+    assert len(reply.logprobs) == 12
+    assert how or context[len(PROMPT) :] == greedy(SHAPE, PROMPT, 12)
+    made.close()
+
+
+async def test_the_token_that_ends_an_answer_is_none_of_its_tokens(tmp_path):
+    tokens = greedy(SHAPE, PROMPT, 6)
+    made = opened(folder(tmp_path / "m", generation_config={"eos_token_id": [END, tokens[3]]}))
+    reply = await reply_of(made, asked(sampling=Sampling(max_output_tokens=12, logprobs=0)))
+    assert (reply.usage.output, len(reply.logprobs)) == (4, 3)
+    assert not any(token.top for token in reply.logprobs)
 
 
 async def test_the_window_bounds_an_answer_without_a_length(writer):
