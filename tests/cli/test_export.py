@@ -1,0 +1,288 @@
+"""`flowllm export` with an exporter that is told what to do; the real one is met in `tests.local_models`."""
+
+import asyncio
+import json
+import os
+import shutil
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.cli.command import start_apart
+from tests.local_models.encoders import SENTENCES, Encoder, write_classifier, write_embedder
+from tests.local_models.exporter import fake
+
+PATIENCE = 60
+
+
+@pytest.fixture
+def shelf(folder, monkeypatch):
+    monkeypatch.setenv("FLOWLLM_MODELS", str(folder / "shelf"))
+    monkeypatch.setenv("XDG_DATA_HOME", str(folder / "data"))
+    return folder / "shelf"
+
+
+@pytest.fixture
+def source(folder):
+    """A model of sentence-transformers, with what no exporter may see."""
+    made = write_embedder(folder / "tiny")
+    (made / "model.onnx").rename(made / "weights.safetensors")
+    for name in ("pytorch_model.bin", "evil.py", "training_args.bin", "README.md"):
+        (made / name).write_text("no")
+    (made / "vocab.txt").write_text("a")
+    return made
+
+
+@pytest.fixture
+def exporter(tmp_path, monkeypatch):
+    """Sets the exporter up: what it does, and the graph that it writes."""
+
+    def start(does="", write=write_embedder, *words, **more):
+        shutil.rmtree(tmp_path / "graph", ignore_errors=True)
+        graph = write(tmp_path / "graph", *words, **more)
+        monkeypatch.setenv("FLOWLLM_EXPORTER", str(fake(tmp_path, graph, does)))
+        return tmp_path
+
+    return start
+
+
+def names(folder: Path) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_folder_becomes_a_model_of_the_shelf(flowllm, shelf, source, exporter):
+    here = exporter()
+    done = flowllm("export", "tiny")
+    assert (done.status, done.out) == (0, "local/tiny\n"), done.err
+    made = names(shelf / "tiny")
+    assert made == {"model.onnx", "config.json", "tokenizer.json", "tokenizer_config.json", "manifest.json", *SENTENCES}
+    assert [path.name for path in shelf.iterdir()] == ["tiny"]
+    job = json.loads((here / "job.json").read_text())
+    assert (job["task"], job["type"], job["precision"], job["offline"]) == ("embed", "bert", "fp32", "1")
+    assert [name for name in job["seen"] if not name.endswith(".json")] == ["vocab.txt", "weights.safetensors"]
+    told = json.loads((shelf / "tiny" / "manifest.json").read_text())
+    assert told["source"] == {"exported": "tiny", "precision": "fp32", "optimum-onnx": "0.1"}
+    assert told["files"].keys() == made - {"manifest.json"}
+    assert "local/tiny  embed" in flowllm("models", "list", "--local").out
+    assert flowllm("models", "show", "local/tiny", "--json").data["pooling"] == "mean"
+
+
+def test_small_files_are_the_source_s_own(flowllm, shelf, source, exporter):
+    exporter(write=write_embedder, config={"hidden_act": "of the exporter"})
+    (source / "sentence_bert_config.json").write_text('{"max_seq_length": 7}')
+    (source / "chat_template.jinja").write_text("x")
+    assert flowllm("export", "tiny").status == 0
+    for name in ("config.json", "sentence_bert_config.json", "chat_template.jinja", "1_Pooling/config.json"):
+        assert (shelf / "tiny" / name).read_bytes() == (source / name).read_bytes()
+    assert flowllm("models", "show", "local/tiny", "--json").data["context"] == 7
+
+
+@pytest.mark.parametrize(
+    ("words", "model", "place"),
+    [
+        (["--name", "acme/small"], "local/acme/small", "shelf/acme/small"),
+        (["--to", "models/other"], "local/./models/other", "models/other"),
+        (["--to", "../beside"], "", "../beside"),
+    ],
+)
+@pytest.mark.usefixtures("shelf", "source")
+def test_the_place_and_the_name(flowllm, folder, exporter, words, model, place):
+    exporter()
+    done = flowllm("export", "tiny", *words, "--json").data
+    assert (done["model"] or "", done["folder"]) == (model, str((folder / place).resolve()))
+    assert (folder / place / "model.onnx").is_file()
+    if model:
+        assert flowllm("models", "show", model).status == 0
+
+
+def test_other_precisions_are_files_of_that_name(flowllm, shelf, source, exporter):
+    here = exporter(write=lambda folder: write_embedder(folder, half=True, onnx_at="model_fp16.onnx"))
+    done = flowllm("export", "tiny", "--precision", "fp16", "--json").data
+    assert (done["precision"], json.loads((here / "job.json").read_text())["precision"]) == ("fp16", "fp16")
+    assert (shelf / "tiny" / "model_fp16.onnx").is_file()
+
+
+@pytest.mark.parametrize(
+    ("architecture", "more", "task"),
+    [
+        ("BertModel", {}, "embed"),
+        ("BertForMaskedLM", {}, "embed"),
+        ("Qwen2ForCausalLM", {}, "chat"),
+        ("GPT2LMHeadModel", {}, "chat"),
+        ("BertForSequenceClassification", {}, "classify"),
+        ("T5ForConditionalGeneration", {"is_encoder_decoder": True}, "an encoder with a decoder"),
+        ("BertForTokenClassification", {}, "--task embed, rerank, classify or chat"),
+        (None, {}, "--task embed, rerank, classify or chat"),
+    ],
+)
+def test_the_class_of_a_model_says_what_it_is_for(flowllm, shelf, source, exporter, architecture, more, task):
+    here = exporter("fail")
+    (source / "modules.json").unlink()
+    config = {"model_type": "x", "architectures": [architecture] if architecture else None, **more}
+    (source / "config.json").write_text(json.dumps(config))
+    refused = flowllm("export", "tiny")
+    assert refused.status == 3
+    asked = here / "job.json"
+    assert (json.loads(asked.read_text())["task"] if asked.exists() else task) == task
+    assert asked.exists() or task in " ".join(refused.err.split())
+
+
+def test_one_label_makes_it_a_ranker(flowllm, shelf, source, exporter):
+    def write(folder):
+        return write_classifier(folder, Encoder(labels=1), ["LABEL_0"])
+
+    exporter(write=write)
+    shutil.copy(write(source.parent / "ranker") / "config.json", source)
+    (source / "modules.json").unlink()
+    assert flowllm("export", "tiny", "--json").data["task"] == "rerank"
+    refused = flowllm("export", "tiny", "--name", "other", "--task", "classify")
+    assert (refused.status, "--task rerank" in refused.err) == (3, True), refused.err
+    assert not (shelf / "other").exists()
+
+
+def only_a_pickle(source):
+    (source / "weights.safetensors").unlink()
+
+
+def no_weights(source):
+    only_a_pickle(source)
+    for path in source.glob("*.bin"):
+        path.unlink()
+
+
+def no_config(source):
+    (source / "config.json").unlink()
+
+
+def odd_module(source):
+    (source / "modules.json").write_text(json.dumps([{"type": "sentence_transformers.models.Dense", "path": "2_D"}]))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "code", "said"),
+    [
+        (only_a_pickle, "bad_model_file", "a pickle alone"),
+        (no_weights, "missing_model_file", "no file ends in .safetensors"),
+        (no_config, "missing_model_file", "holds no config.json"),
+        (odd_module, "capability_mismatch", "a module `Dense`"),
+    ],
+)
+def test_a_source_that_cannot_be_exported_is_told_at_once(flowllm, shelf, source, exporter, spoil, code, said):
+    here = exporter()
+    spoil(source)
+    refused = flowllm("export", "tiny")
+    assert (refused.status, code in refused.err, said in " ".join(refused.err.split())) == (3, True, True), refused.err
+    assert not shelf.exists()
+    assert not (here / "job.json").exists(), "the exporter was not started"
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "said"),
+    [
+        (["nowhere"], 3, "there is no folder nowhere"),
+        (["acme/tiny"], 3, "hf download acme/tiny --local-dir tiny; flowllm export tiny"),
+        (["tiny", "--name", "../x"], 2, "is no name of a local model"),
+        (["tiny", "--name", "x", "--to", "y"], 2, "both say where"),
+        (["tiny", "--task", "translate"], 2, "--task is one of embed, rerank, classify, chat"),
+        (["tiny", "--precision", "int4"], 2, "--precision is one of fp32, fp16, int8"),
+    ],
+)
+def test_words_that_cannot_be(flowllm, shelf, source, exporter, words, status, said):
+    exporter()
+    refused = flowllm("export", *words)
+    assert (refused.status, said in " ".join(refused.err.split())) == (status, True), refused.err
+    assert not shelf.exists()
+
+
+@pytest.mark.parametrize(
+    ("does", "words", "code", "said"),
+    [
+        ("die", [], "bad_model_file", "ended without an answer (9): RuntimeError: out of memory"),
+        ("garbage", [], "bad_model_file", "ended without an answer"),
+        ("list", [], "bad_model_file", "no JSON object"),
+        ("fail", [], "capability_mismatch", "no models of the type `odd`"),
+        ("lack", [], "missing_extra", "pip install 'flowllm-pipelines[export]'"),
+        ("no tokenizer", [], "capability_mismatch", "no form as tokenizer.json"),
+        ("", ["--task", "chat"], "capability_mismatch", "makes a model for `embed`, not for `chat`"),
+        ("", ["--precision", "int8"], "capability_mismatch", "could be held in int8"),
+    ],
+)
+@pytest.mark.usefixtures("source")
+def test_an_export_that_fails_leaves_nothing(flowllm, shelf, exporter, does, words, code, said):
+    exporter(does)
+    if does == "no tokenizer":
+        (Path("tiny") / "tokenizer.json").unlink()
+    refused = flowllm("export", "tiny", *words)
+    text = " ".join(refused.err.split())
+    assert (refused.status, code in text, said in text) == (3, True, True), refused.err
+    assert list(shelf.iterdir()) == []
+
+
+def test_doubts_of_the_exporter_are_told(flowllm, shelf, source, exporter):
+    exporter("doubt")
+    done = flowllm("export", "tiny", "--json")
+    assert (done.data["doubts"], "a difference of 0.1" in done.err) == (["a difference of 0.1"], True)
+
+
+def test_without_the_extra(flowllm, shelf, source, monkeypatch, tmp_path):
+    monkeypatch.delenv("FLOWLLM_EXPORTER", raising=False)
+    assert "pip install 'flowllm-pipelines[export]'" in " ".join(flowllm("export", "tiny").err.split())
+    monkeypatch.setenv("FLOWLLM_EXPORTER", str(tmp_path / "nowhere"))
+    refused = flowllm("export", "tiny")
+    assert (refused.status, "missing_extra" in refused.err) == (3, True), refused.err
+
+
+def test_the_real_exporter_says_that_it_lacks_optimum(flowllm, shelf, source, monkeypatch, tmp_path):
+    other = tmp_path / "python"
+    other.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+    other.chmod(0o755)
+    monkeypatch.setenv("FLOWLLM_EXPORTER", str(other))
+    refused = flowllm("export", "tiny")
+    assert "the exporter does not start: No module named 'optimum'" in " ".join(refused.err.split())
+    assert list(shelf.iterdir()) == []
+
+
+def test_a_place_that_is_taken(flowllm, shelf, source, exporter):
+    here = exporter()
+    (shelf / "tiny").mkdir(parents=True)
+    refused = flowllm("export", "tiny")
+    assert (refused.status, "--name OTHER" in refused.err, (here / "job.json").exists()) == (3, True, False)
+    assert list((shelf / "tiny").iterdir()) == []
+
+
+def test_two_exports_at_once(flowllm, shelf, source, exporter):
+    fcntl = pytest.importorskip("fcntl")
+    exporter()
+    part = shelf / ".tiny.export.part"
+    part.mkdir(parents=True)
+    held = os.open(part, os.O_RDONLY)
+    fcntl.flock(held, fcntl.LOCK_EX)
+    refused = flowllm("export", "tiny")
+    os.close(held)
+    assert (refused.status, "another process exports" in refused.err) == (3, True)
+    assert flowllm("export", "tiny").status == 0
+
+
+def until(path: Path) -> None:
+    end = time.monotonic() + PATIENCE
+    while not path.exists():
+        assert time.monotonic() < end, path
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("signal", ["kill", "terminate"])
+async def test_an_export_that_is_killed_leaves_no_half_model(flowllm, shelf, source, exporter, folder, signal):
+    here = exporter("hang")
+    process = await start_apart("export", "tiny", cwd=folder)
+    await asyncio.to_thread(until, here / "hangs")
+    getattr(process, signal)()
+    await process.communicate()
+    if signal == "kill":
+        await asyncio.to_thread(until, here / "ended")  # the exporter goes with the one that started it
+    assert not (shelf / "tiny").exists()
+    assert (await asyncio.to_thread(flowllm, "models", "list", "--local")).out == ""
+    exporter()
+    assert (await asyncio.to_thread(flowllm, "export", "tiny")).status == 0
+    assert [path.name for path in shelf.iterdir()] == ["tiny"]

@@ -1,0 +1,45 @@
+"""Stands in for a Python that has optimum: `fake` makes an executable that answers the exporter's job as it is told.
+
+It copies a folder with a graph where optimum would write one. ``does`` is one word for what else it does.
+"""
+
+import sys
+from pathlib import Path
+
+SCRIPT = """\
+#!{python} -SE
+import json, os, pathlib, shutil, sys
+job = json.loads(sys.stdin.readline())
+target, does = pathlib.Path(job["target"]), {does!r}
+here = pathlib.Path({here!r})
+seen = sorted(path.name for path in pathlib.Path(job["source"]).iterdir())
+(here / "job.json").write_text(json.dumps(job | {{"seen": seen, "offline": os.environ["HF_HUB_OFFLINE"]}}))
+if does == "die":
+    sys.stderr.write("some words\\nRuntimeError: out of memory\\n")
+    os._exit(9)
+shutil.copytree({graph!r}, target)
+if does == "hang":
+    (here / "hangs").write_text("")
+    sys.stdin.read()
+    (here / "ended").write_text("")
+    os._exit(1)
+if does == "no tokenizer":
+    (target / "tokenizer.json").unlink()
+answers = {{
+    "garbage": "no json", "list": "[]",
+    "fail": json.dumps({{"code": "capability_mismatch", "error": "optimum exports no models of the type `odd`"}}),
+    "lack": json.dumps({{"code": "missing_extra", "error": "No module named 'optimum'"}}),
+    "doubt": json.dumps({{"by": {{}}, "doubts": ["a difference of 0.1"]}}),
+}}
+print(answers.get(does) or json.dumps({{"by": {{"optimum-onnx": "0.1"}}, "doubts": []}}))
+sys.stdout.flush()
+sys.stdin.read()
+"""
+
+
+def fake(here: Path, graph: Path, does: str = "") -> Path:
+    """The executable; it writes what it was asked into ``here / job.json``."""
+    path = here / "exporter"
+    path.write_text(SCRIPT.format(python=sys.executable, does=does, here=str(here), graph=str(graph)))
+    path.chmod(0o755)
+    return path
