@@ -58,9 +58,9 @@ class Encoder:
         return self.opened.provider
 
     def close(self) -> None:
-        """End the worker thread, and the process of an isolated model."""
-        self._batcher.close()
+        """End the process of an isolated model, with what it still works on, and the worker thread."""
         self.opened.close()
+        self._batcher.close()
 
     def wanted(self, extra: Mapping[str, Any]) -> Wanted:
         """How vectors are made here, by the model's files and by ``extra`` over them."""

@@ -12,7 +12,7 @@ import orjson
 _HEADER = 4
 _LIMIT = 2**32
 """Bytes of an array at most."""
-_MOST = 2**20
+_MOST = 2**26
 """Bytes of a header at most."""
 
 
@@ -20,15 +20,20 @@ class Ended(Exception):
     """The other process ended, or what it sent is no message."""
 
 
+def packed(header: Mapping[str, Any], arrays: Mapping[str, Any] | None = None) -> list[Any]:
+    """A message as pieces of bytes, one behind the other."""
+    listed, pieces = [], []
+    for name, array in (arrays or {}).items():
+        row = _plain(array)
+        listed.append([name, row.dtype.str, list(row.shape)])
+        pieces.append(row)
+    text = orjson.dumps({**header, "arrays": listed})
+    return [len(text).to_bytes(_HEADER, "big") + text, *(_bytes(row) for row in pieces if row.size)]
+
+
 def write(stream: IO[bytes], header: Mapping[str, Any], arrays: Mapping[str, Any] | None = None) -> None:
     """Send a message."""
-    import numpy as np
-
-    rows = {name: np.ascontiguousarray(array) for name, array in (arrays or {}).items()}
-    listed = [[name, array.dtype.str, list(array.shape)] for name, array in rows.items()]
-    text = orjson.dumps({**header, "arrays": listed})
-    stream.write(len(text).to_bytes(_HEADER, "big") + text)
-    stream.writelines(array.reshape(-1).view(np.uint8).data for array in rows.values() if array.size)
+    stream.writelines(packed(header, arrays))
     stream.flush()
 
 
@@ -43,6 +48,18 @@ def read(stream: IO[bytes]) -> tuple[dict[str, Any], dict[str, Any]]:
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise Ended(str(error)) from None
     return header, arrays
+
+
+def _plain(array: Any) -> Any:
+    import numpy as np
+
+    return np.ascontiguousarray(array)
+
+
+def _bytes(row: Any) -> Any:
+    import numpy as np
+
+    return row.reshape(-1).view(np.uint8).data
 
 
 def _array(stream: IO[bytes], kind: str, shape: list[int]) -> Any:

@@ -18,6 +18,7 @@ from flowllm.core.errors import SetupError
 from flowllm.core.record import record
 
 MEMORY = 8 * 10**9
+PATIENCE = 300.0
 _DEVICE_BUDGET = 16384
 """Padded tokens of a batch on anything but a processor."""
 
@@ -29,7 +30,8 @@ FindDevice = Callable[[str], Device]
 class Settings:
     """``memory`` in bytes, ``wait`` in seconds, ``budget`` in padded tokens of a batch, None: as the device has it.
 
-    ``isolation``: ``process`` runs every model in a process of its own, ``unlisted`` those without a manifest.
+    ``isolation``: ``process`` runs every model in a process of its own, ``unlisted`` those without a manifest;
+    ``patience`` is how long such a process may work and say nothing, in seconds.
     """
 
     device: str = "auto"
@@ -38,6 +40,7 @@ class Settings:
     wait: float = WAIT
     budget: int | None = None
     isolation: str = "none"
+    patience: float = PATIENCE
 
 
 _LOCK = threading.Lock()
@@ -58,6 +61,7 @@ def parse_settings(values: Mapping[str, str], project: Path) -> Settings:
         _read(values, "wait", seconds, WAIT),
         _read(values, "budget", _whole, None),
         _read(values, "isolation", _isolation, "none"),
+        _read(values, "patience", _some_time, PATIENCE),
     )
 
 
@@ -87,14 +91,15 @@ class _Loader:
         isolated = self._isolated(found)
         if found.task == "chat":
             if isolated:
-                message = f"the model in {found.folder} writes, and only encoders run in a process of their own"
-                raise SetupError("not_available_yet", message, hint="FLOWLLM_MODEL_ISOLATION=none")
+                from flowllm.backends.local.generation.isolated import IsolatedWriter
+
+                return IsolatedWriter(found, self.device, self.settings.patience)
             from flowllm.backends.local.generation import open_writer
 
             return open_writer(found, self.device)
         from flowllm.backends.local.encoders import Encoder
 
-        opened = _isolated_session(found, self.device) if isolated else open_session(found.file, self.device)
+        opened = self._apart(found) if isolated else open_session(found.file, self.device)
         on_cpu = opened.provider == PROVIDERS["cpu"]
         budget = self.settings.budget or (BUDGET if on_cpu else _DEVICE_BUDGET)
         return Encoder(found, opened, Limits(budget, wait=self.settings.wait))
@@ -103,11 +108,10 @@ class _Loader:
         said = self.settings.isolation
         return said == "process" or (said == "unlisted" and not (found.folder / manifest.NAME).is_file())
 
+    def _apart(self, found: Description) -> Session:
+        from flowllm.backends.local.isolated import Isolated
 
-def _isolated_session(found: Description, device: Device) -> Session:
-    from flowllm.backends.local.worker import Isolated
-
-    return Isolated(found.file, device)
+        return Isolated(found.file, self.device, self.settings.patience)
 
 
 def _read(values: Mapping[str, str], word: str, read: Callable[[str], Any], otherwise: Any) -> Any:
@@ -124,6 +128,13 @@ def _whole(text: str) -> int:
         message = f"`{text}` is no number of tokens"
         raise ValueError(message)
     return int(text)
+
+
+def _some_time(text: str) -> float:
+    found = seconds(text)
+    if not found:
+        raise ValueError("a process is given more time than none")
+    return found
 
 
 def _isolation(text: str) -> str:

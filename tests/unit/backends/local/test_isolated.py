@@ -2,7 +2,11 @@ import asyncio
 import io
 import os
 import signal
+import subprocess
+import sys
 import threading
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,14 +16,15 @@ from flowllm.api import local as api
 from flowllm.backends.local import frames
 from flowllm.backends.local.devices import Device
 from flowllm.backends.local.encoders import Encoder as Loaded
+from flowllm.backends.local.isolated import Isolated
 from flowllm.backends.local.layout import describe
 from flowllm.backends.local.manifest import write_manifest
-from flowllm.backends.local.worker import Isolated
 from flowllm.core.errors import ProviderFailure, SetupError
 from flowllm.core.scope import Scope
 from tests.local_models.encoders import Encoder, embedding, write_embedder
 
 CPU = Device(provider="cpu", threads=1)
+ROOT = Path(__file__).resolve().parents[4]
 TEXTS = ["the red fox", "birds fly"]
 
 
@@ -30,7 +35,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture
 def isolated(folder):
-    session = Isolated(folder / "model.onnx", CPU)
+    session = Isolated(folder / "model.onnx", CPU, 60.0)
     yield session
     session.close()
 
@@ -42,38 +47,121 @@ async def rows_of(model):
 async def test_answers_are_the_same_and_the_next_call_starts_a_dead_process_anew(folder, isolated):
     model = Loaded(describe(folder), isolated)
     expected = np.stack([embedding(Encoder(), text) for text in TEXTS])
-    assert isolated.pid not in (None, os.getpid())
+    first = isolated.pid
+    assert first not in (None, os.getpid())
     assert np.abs(await rows_of(model) - expected).max() < 1e-5
 
-    os.kill(isolated.pid, signal.SIGKILL)
-    with pytest.raises(ProviderFailure) as caught:
-        await rows_of(model)
-    assert (caught.value.code, caught.value.retryable) == ("worker_died", True)
-    assert "ended (-9)" in caught.value.message
+    os.kill(first, signal.SIGKILL)
+    await asyncio.to_thread(isolated._process._child.wait)
+    assert isolated.pid is None
     assert np.abs(await rows_of(model) - expected).max() < 1e-5
+    assert isolated.pid not in (None, first)
 
     model.close()
     assert isolated.pid is None
 
 
-async def test_a_process_killed_in_mid_batch_fails_that_batch_alone(folder, isolated, monkeypatch):
-    model = Loaded(describe(folder), isolated)
-    entered, asked = threading.Event(), isolated._asked
-
-    def watched(*arguments):
-        entered.set()
-        return asked(*arguments)
-
-    monkeypatch.setattr(isolated, "_asked", watched)
+@pytest.fixture
+def stopped(folder, isolated):
+    """A model whose process is stopped: it takes what it is sent and says nothing."""
     os.kill(isolated.pid, signal.SIGSTOP)
-    task = asyncio.ensure_future(rows_of(model))
-    assert await asyncio.to_thread(entered.wait, 10)
+    return Loaded(describe(folder), isolated)
+
+
+@pytest.fixture
+def under_way(isolated, monkeypatch):
+    """Waits until the process of now was sent something; it is given as many seconds as ``patience`` has then."""
+    entered, patience, answer = threading.Event(), [60.0], isolated._process.answer
+
+    def watched(_):
+        entered.set()
+        return answer(patience[0])
+
+    async def wait():
+        assert await asyncio.to_thread(entered.wait, 10)
+
+    monkeypatch.setattr(isolated._process, "answer", watched)
+    wait.patience = patience
+    return wait
+
+
+async def test_a_process_killed_in_mid_batch_fails_that_batch_alone(stopped, isolated, under_way):
+    task = asyncio.ensure_future(rows_of(stopped))
+    await under_way()
     os.kill(isolated.pid, signal.SIGKILL)
     with pytest.raises(ProviderFailure) as caught:
         await task
-    assert caught.value.code == "worker_died"
-    assert len(await rows_of(model)) == 2
-    model.close()
+    assert (caught.value.code, caught.value.retryable) == ("worker_died", True)
+    assert "the process of the model in m ended (-9) while it worked" in caught.value.message
+    assert len(await rows_of(stopped)) == 2
+    stopped.close()
+
+
+async def test_a_process_that_hangs_is_ended_also_where_nobody_waits_for_its_batch(stopped, isolated, under_way):
+    under_way.patience[0] = 0.5
+    first = isolated.pid
+    gone = asyncio.ensure_future(rows_of(stopped))
+    await under_way()
+    gone.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await gone
+    assert len(await rows_of(stopped)) == 2  # waits behind the batch that hangs, and is answered by the next process
+    assert isolated.pid != first
+    stopped.close()
+
+
+async def test_who_waits_for_a_process_that_hangs_is_told(stopped, under_way):
+    under_way.patience[0] = 0.5
+    with pytest.raises(ProviderFailure, match=r"said nothing for 0.5 s and was ended while it worked"):
+        await rows_of(stopped)
+    assert len(await rows_of(stopped)) == 2
+    stopped.close()
+
+
+async def test_unloading_ends_a_process_that_hangs_in_a_batch(stopped, isolated, under_way):
+    task, child = asyncio.ensure_future(rows_of(stopped)), isolated._process._child
+    await under_way()
+    await asyncio.to_thread(stopped.close)
+    assert child.returncode == -9
+    with pytest.raises(ProviderFailure, match="ended"):
+        await task
+    with pytest.raises(RuntimeError, match="unloaded"):
+        isolated.run({})
+
+
+STARTS = """
+import sys, time
+from pathlib import Path
+from flowllm.backends.local.isolated import Isolated
+from flowllm.backends.local.devices import Device
+session = Isolated(Path(sys.argv[1]), Device(provider="cpu", threads=1), 60.0)
+print(session.pid, flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize("stopped", [False, True], ids=["at rest", "stopped"])
+def test_it_ends_with_the_process_that_started_it(folder, stopped):
+    command = [sys.executable, "-P", "-c", STARTS, str(folder / "model.onnx")]
+    parent = subprocess.Popen(command, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    child = int(parent.stdout.readline())
+    if stopped:
+        os.kill(child, signal.SIGSTOP)
+    parent.kill()
+    parent.communicate()
+    if stopped:
+        os.kill(child, signal.SIGCONT)
+    until = time.monotonic() + 60
+    while running(child):
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
+def running(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def test_a_failing_run_is_an_error_and_the_process_stays(isolated):
@@ -81,6 +169,7 @@ def test_a_failing_run_is_an_error_and_the_process_stays(isolated):
     wrong = {name: np.zeros((1, 99), np.int64) for name in isolated.inputs}
     with pytest.raises(RuntimeError):
         isolated.run(wrong)
+    os.kill(isolated.pid, signal.SIGINT)  # the keyboard's, which is for this process alone
     assert isolated.pid == before
     ids = np.array([[2, 5, 3]])
     feeds = {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
@@ -90,10 +179,10 @@ def test_a_failing_run_is_an_error_and_the_process_stays(isolated):
 def test_what_cannot_be_opened_is_told_as_it_is_in_this_process(tmp_path):
     (tmp_path / "model.onnx").write_bytes(b"x")
     with pytest.raises(SetupError) as caught:
-        Isolated(tmp_path / "model.onnx", CPU)
+        Isolated(tmp_path / "model.onnx", CPU, 60.0)
     assert caught.value.code == "bad_model_file"
     with pytest.raises(SetupError) as caught:
-        Isolated(tmp_path / "model.onnx", Device(provider="cuda"))
+        Isolated(tmp_path / "model.onnx", Device(provider="cuda"), 60.0)
     assert caught.value.code == "device_unavailable"
 
 

@@ -1,0 +1,162 @@
+"""A decoder in a process of its own: requests go there, deltas come back, many at once.
+
+All of it runs there, the tokenizer and the chat template too: they came with the model. Where the process ends, the
+calls in flight fail with ``worker_died``, and the next one starts it anew. A caller that goes has its answer ended
+there at once. A process that has work and says nothing for ``patience`` seconds is ended.
+"""
+
+import asyncio
+import itertools
+import threading
+import time
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass, field
+from typing import Any
+
+from flowllm.backends.local.devices import Device
+from flowllm.backends.local.generation.told import delta_of, failure_of, told_request
+from flowllm.backends.local.isolated import died, opened
+from flowllm.backends.local.layout import Description
+from flowllm.backends.local.process import Process
+from flowllm.core.delta import Delta
+from flowllm.core.errors import FlowError
+from flowllm.core.request import Chat
+from flowllm.core.scope import Scope
+
+_PULSES = 4
+"""Signs of life in the time after which a process counts as hanging."""
+
+News = dict[str, Any] | FlowError
+"""What the process says of a call, or how it failed."""
+
+
+@dataclass(slots=True, eq=False)
+class _Call:
+    """One call. ``process`` is where it was sent, None as long as it was not; ``left``: nobody waits for it."""
+
+    number: int
+    since: float = field(default_factory=time.monotonic)
+    loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
+    news: "asyncio.Queue[News]" = field(default_factory=asyncio.Queue)
+    process: Process | None = None
+    left: bool = False
+
+    def tell(self, news: News) -> None:
+        try:
+            self.loop.call_soon_threadsafe(self.news.put_nowait, news)
+        except RuntimeError:
+            self.left = True
+
+
+class IsolatedWriter:
+    """The same to its users as `writer.Writer`."""
+
+    def __init__(self, description: Description, device: Device, patience: float) -> None:
+        self.description = description
+        self._device = device
+        self._patience = patience
+        self._numbers = itertools.count(1)
+        self._starting = threading.Lock()
+        self._lock = threading.Lock()
+        self._calls: dict[int, _Call] = {}
+        self._closed = threading.Event()
+        self._process, said = self._started()
+        self.provider: str = said["provider"]
+
+    @property
+    def pid(self) -> int | None:
+        """The number of the process, None where none runs."""
+        return self._process.pid if self._process.alive else None
+
+    def close(self) -> None:
+        """End the process; calls in flight fail."""
+        self._closed.set()
+        self._process.end()
+
+    async def generate(self, request: Chat, scope: Scope) -> AsyncGenerator[Delta, None]:
+        """The deltas of an answer; closing the generator ends it in the process."""
+        call = _Call(next(self._numbers))
+        header = {"call": call.number, "request": told_request(request), "wall": scope.clock.wall()}
+        try:
+            await scope.run_in_thread(lambda: self._send(call, header))
+            while True:
+                news = await self._news(call)
+                if isinstance(news, FlowError):
+                    raise news
+                if "delta" in news:
+                    yield self._delta(call, news["delta"])
+                elif "error" in news:
+                    raise failure_of(news, request.model)
+                else:
+                    return
+        finally:
+            self._leave(call)
+
+    def _delta(self, call: _Call, told: Any) -> Delta:
+        try:
+            delta: Delta = delta_of(told)
+        except ValueError as error:
+            why = "sent what is no answer and was ended"
+            if call.process is not None:
+                call.process.stop(why)
+            raise died(self.description.folder.name, why) from error
+        return delta
+
+    async def _news(self, call: _Call) -> News:
+        """What comes next of a call; a process that says nothing meanwhile is ended, which is news."""
+        while True:
+            process = call.process
+            assert process is not None
+            silent = time.monotonic() - max(process.heard, call.since)
+            try:
+                async with asyncio.timeout(self._patience - silent if call.news.empty() else None):
+                    return await call.news.get()
+            except TimeoutError:
+                silent = time.monotonic() - max(process.heard, call.since)
+                if silent >= self._patience and call.news.empty():
+                    process.stop(f"said nothing for {self._patience:g} s and was ended")
+                    return await call.news.get()
+
+    def _send(self, call: _Call, header: dict[str, Any]) -> None:
+        """Have a call begun, in a process that is started where none runs; in a thread."""
+        with self._starting:
+            if not self._process.alive and not self._closed.is_set():
+                self._process, _ = self._started()
+                if self._closed.is_set():
+                    self._process.end()
+            process = self._process
+        with self._lock:
+            call.process, call.since = process, time.monotonic()
+            if not process.alive:
+                call.tell(died(self.description.folder.name, process.last_words))
+            elif not call.left:
+                self._calls[call.number] = call
+                process.send(header)
+
+    def _leave(self, call: _Call) -> None:
+        with self._lock:
+            call.left = True
+            if self._calls.pop(call.number, None) is not None and call.process is not None:
+                call.process.send({"call": call.number})
+
+    def _started(self) -> tuple[Process, dict[str, Any]]:
+        process, found = Process(self._hear), self.description
+        header: dict[str, Any] = {"task": "writer", "folder": str(found.folder)}
+        header |= {"device": self._device.model_dump(), "pulse": min(1.0, self._patience / _PULSES)}
+        return process, opened(process, header, found.file, self._patience)
+
+    def _hear(self, process: Process, header: dict[str, Any] | None) -> None:
+        """Take what a process says, or that it ended; on its thread."""
+        with self._lock:
+            if header is None:
+                self._lose(process)
+            elif isinstance(number := header.get("call"), int) and number in self._calls:
+                self._calls[number].tell(header)
+                if "ended" in header:
+                    del self._calls[number]
+
+    def _lose(self, process: Process) -> None:
+        """Fail the calls that a process worked on."""
+        for call in [call for call in self._calls.values() if call.process is process]:
+            del self._calls[call.number]
+            call.tell(died(self.description.folder.name, process.last_words))

@@ -1,0 +1,293 @@
+"""Decoders in processes of their own: real processes, which are killed and stopped while they write."""
+
+import asyncio
+import os
+import signal
+from contextlib import aclosing
+from dataclasses import replace
+
+import pytest
+
+from flowllm.api import Environment, Flow
+from flowllm.api import local as api
+from flowllm.backends.local.devices import Device
+from flowllm.backends.local.generation import open_writer
+from flowllm.backends.local.generation.engine import SLOTS
+from flowllm.backends.local.generation.isolated import IsolatedWriter
+from flowllm.backends.local.generation.serving import Runs, Serving
+from flowllm.backends.local.layout import describe
+from flowllm.core.delta import Text, fold
+from flowllm.core.errors import ProviderFailure, SetupError
+from flowllm.core.request import Chat, Message, Sampling
+from flowllm.core.request import Text as Words
+from flowllm.core.scope import Scope
+from tests.unit.backends.local.generation.folders_made import SHAPE, folder
+
+CPU = Device(provider="cpu", threads=1)
+LONG = replace(SHAPE, layers=1, window=4096)
+"""An answer that fills this window takes a while."""
+SCHEMA = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"], "additionalProperties": False}
+
+
+def asked(text="hello world", count=12, **more):
+    return Chat("local/m", (Message("user", (Words(text),)),), Sampling(max_output_tokens=count), **more)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return folder(tmp_path_factory.mktemp("apart") / "m", LONG)
+
+
+@pytest.fixture(scope="module")
+def started(model):
+    made = IsolatedWriter(describe(model), CPU, 60.0)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def writer(started):
+    """One process for all tests; those that end it leave a new one."""
+    assert not started._calls
+    yield started
+    started._patience = 60.0
+
+
+async def reply_of(writer, request, scope=None):
+    async with aclosing(writer.generate(request, scope or Scope())) as deltas:
+        return fold([delta async for delta in deltas])
+
+
+async def begun(writer, request):
+    """An answer in work: its generator, after the first text."""
+    deltas = writer.generate(request, Scope())
+    async for delta in deltas:
+        if isinstance(delta, Text) and delta.text:
+            return deltas
+    raise AssertionError("no text came")
+
+
+REQUESTS = {
+    "text": asked(),
+    "a schema": asked(schema=SCHEMA, count=40),
+    "choices": asked(choices=("yes", "no")),
+    "sampled": replace(asked(), sampling=Sampling(1.0, seed=3, max_output_tokens=20)),
+}
+
+
+async def test_answers_are_those_of_this_process(writer, model):
+    here = open_writer(describe(model), CPU)
+    assert writer.pid not in (None, os.getpid())
+    assert writer.provider == here.provider
+    found = dict(
+        zip(REQUESTS, await asyncio.gather(*(reply_of(writer, one) for one in REQUESTS.values())), strict=True)
+    )
+    expected = {name: await reply_of(here, one) for name, one in REQUESTS.items()}
+    here.close()
+    assert found == expected
+    assert found["text"].model == "m"
+
+
+@pytest.mark.parametrize(
+    ("request_", "code"),
+    [(asked("a b" * 4096), "context_too_long"), (asked(extra={"beams": 2}), "bad_request")],
+)
+async def test_failures_are_those_of_this_process(writer, request_, code):
+    before = writer.pid
+    with pytest.raises(ProviderFailure) as caught:
+        await reply_of(writer, request_)
+    assert (caught.value.code, caught.value.facts.provider, writer.pid) == (code, "local", before)
+    assert caught.value.hint
+
+
+async def test_a_killed_process_fails_all_that_it_wrote_and_the_next_call_starts_it_anew(writer):
+    expected, before = await reply_of(writer, asked()), writer.pid
+    answers = [await begun(writer, asked(word, 4000)) for word in ("hello", "world")]
+    os.kill(before, signal.SIGKILL)
+    for answer in answers:
+        with pytest.raises(ProviderFailure) as caught:
+            async for _ in answer:
+                pass
+        assert (caught.value.code, caught.value.retryable) == ("worker_died", True)
+        assert "the process of the model in m ended (-9) while it worked" in caught.value.message
+    assert await reply_of(writer, asked()) == expected
+    assert writer.pid not in (None, before)
+
+
+async def test_who_goes_frees_the_slot_in_the_process_at_once(writer, monkeypatch):
+    before, heard, hear = writer.pid, [], writer._hear
+    monkeypatch.setattr(writer._process, "_hear", lambda *said: (heard.append(said[1]), hear(*said)))
+    crowd = [await begun(writer, asked("hello", 4000)) for _ in range(SLOTS)]
+    for answer in crowd:
+        await answer.aclose()
+    others = await asyncio.gather(*(reply_of(writer, asked("hello", 3)) for _ in range(SLOTS)))
+    assert [reply.usage.output for reply in others] == [3] * SLOTS
+    assert (writer.pid, writer._calls) == (before, {})
+    # All rows were taken: had they not been given back, one of the crowd would have ended first.
+    assert sum(said.get("delta", [""])[0] == "Finish" for said in heard) == SLOTS
+
+
+async def test_who_goes_before_the_process_heard_of_it_leaves_nothing(writer):
+    works = []
+
+    async def later(work):
+        works.append(work)
+        await asyncio.Event().wait()
+
+    task = asyncio.ensure_future(reply_of(writer, asked(), replace(Scope(), run_in_thread=later)))
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    works[0]()  # the thread comes late
+    assert writer._calls == {}
+
+
+async def test_a_process_that_hangs_is_ended_and_told_apart_from_one_that_works(writer):
+    before = writer.pid
+    answer = await begun(writer, asked("hello", 4000))
+    os.kill(before, signal.SIGSTOP)
+    writer._patience = 0.5
+    with pytest.raises(ProviderFailure, match=r"said nothing for 0.5 s and was ended while it worked"):
+        async for _ in answer:
+            pass
+    writer._patience = 60.0
+    assert (await reply_of(writer, asked())).usage.output == 12
+    assert writer.pid != before
+
+
+class Sent:
+    """What a process says."""
+
+    def __init__(self):
+        self.said = []
+
+    def listen(self, hear):
+        self.hear = hear
+
+    def send(self, header):
+        self.said.append(header)
+
+
+class Silent:
+    """A cache that is run, and a writer of nothing."""
+
+    provider = "CPUExecutionProvider"
+
+    def read(self, row, tokens):
+        return row, tokens
+
+    def step(self, tokens):
+        return tokens
+
+    begin = drop = read
+
+
+async def test_a_process_that_works_in_silence_shows_signs_of_life():
+    line, runs = Sent(), Runs()
+    cache = runs.counted(Silent())
+    task = asyncio.ensure_future(Serving(Silent(), line, runs).run(0))
+    for work in (lambda: cache.read(1, [2]), lambda: cache.step({1: 2}), list, list):
+        for _ in range(5):
+            await asyncio.sleep(0)
+        work()
+    task.cancel()
+    assert line.said == [{"provider": "CPUExecutionProvider"}, {"runs": 1}, {"runs": 2}]
+
+
+async def test_nonsense_ends_it(writer):
+    answer, before = await begun(writer, asked("hello", 4000)), writer.pid
+    writer._hear(writer._process, {"call": max(writer._calls), "delta": ["Process", {}]})
+    with pytest.raises(ProviderFailure, match="sent what is no answer and was ended"):
+        async for _ in answer:
+            pass
+    assert (await reply_of(writer, asked())).usage.output == 12
+    assert writer.pid != before
+
+
+async def test_closing_ends_the_process_and_what_it_writes(model):
+    made = IsolatedWriter(describe(model), CPU, 60.0)
+    answer, child = await begun(made, asked("hello", 4000)), made._process._child
+    await asyncio.to_thread(made.close)
+    assert (made.pid, child.poll()) == (None, 0)
+    with pytest.raises(ProviderFailure):
+        async for _ in answer:
+            pass
+    with pytest.raises(ProviderFailure):
+        await reply_of(made, asked())
+    assert made.pid is None
+
+
+def test_what_cannot_be_opened_is_told_as_it_is_in_this_process(tmp_path):
+    broken = folder(tmp_path / "m", config={"model_type": "llama"})
+    with pytest.raises(SetupError) as here:
+        open_writer(describe(broken), CPU)
+    with pytest.raises(SetupError) as apart:
+        IsolatedWriter(describe(broken), CPU, 60.0)
+    assert (apart.value.code, apart.value.message, apart.value.hint) == (
+        here.value.code,
+        here.value.message,
+        here.value.hint,
+    )
+
+
+PIPELINE = {
+    "inputs": {"words": {"type": "array", "items": {"type": "string"}}},
+    "model": "local/m",
+    "nodes": {
+        "say": {"kind": "call", "prompt": "{{ word }}", "max_output_tokens": 6},
+        "all": {"kind": "map", "over": "inputs.words", "as": "word", "around": ["say"], "of": "say.text"},
+    },
+    "outputs": {"texts": "all.items", "failed": "all.errors"},
+}
+
+
+def with_killed(environment, words, **policies):
+    """Run the pipeline; the process is killed as soon as it began to write for the second time."""
+    nodes = {**PIPELINE["nodes"], "all": {**PIPELINE["nodes"]["all"], "keep_going": True, "at_once": 1}}
+    nodes["say"] = nodes["say"] | policies
+    api.preload(environment, "m")
+    writer = api.shelf_of(environment)._entries["m"].model
+    send, count = writer._send, iter(range(99))
+
+    def killing(call, header):
+        if next(count) == 1:
+            os.kill(writer.pid, signal.SIGSTOP)
+            send(call, header)
+            os.kill(writer.pid, signal.SIGKILL)
+        else:
+            send(call, header)
+
+    writer._send = killing
+    flow = Flow.of({**PIPELINE, "nodes": nodes}, environment=environment)
+    return flow.run({"words": words}).outputs
+
+
+@pytest.fixture
+def environment(tmp_path):
+    folder(tmp_path / "models" / "m")
+    providers = {"local": {"settings": {"isolation": "process"}}}
+    made = Environment(project=tmp_path, cache_folder=tmp_path / "cache", providers=providers)
+    yield made
+    api.unload(made)
+
+
+def test_a_run_goes_on_where_the_process_was_killed(environment):
+    outputs = with_killed(environment, ["a", "b", "c"], retry={"attempts": 1})
+    assert len(outputs["texts"]) == 2
+    assert [(failed["index"], failed["code"]) for failed in outputs["failed"]] == [(1, "worker_died")]
+
+
+def test_the_policy_retry_repeats_what_was_lost(environment):
+    outputs = with_killed(environment, ["a", "b", "c"], retry={"attempts": 2, "base": 0})
+    assert (len(outputs["texts"]), outputs["failed"]) == (3, [])
+
+
+def test_it_ends_with_the_run_that_unloads_it(environment):
+    writer = None
+    with_killed(environment, ["a"])
+    writer = api.shelf_of(environment)._entries["m"].model
+    assert isinstance(writer, IsolatedWriter)
+    assert writer.pid is not None
+    assert api.unload(environment) == ["m"]
+    assert writer.pid is None
