@@ -168,7 +168,7 @@ def _by_id(catalog: Catalog, name: str) -> str:
         with suppress(FlowError):  # a provider that nothing asks for may be broken
             if name and name in ids_of(catalog, provider):
                 return f"did you mean `{provider}/{name}`?"
-    return "a model is written provider/model, for example openai/gpt-5-mini; flowllm models list WORD finds more"
+    return "a model is written provider/model, for example openai/gpt-5.4-mini; flowllm models list WORD finds more"
 
 
 def model_of(catalog: Catalog, name: str) -> Model:

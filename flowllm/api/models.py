@@ -2,9 +2,9 @@
 
     from flowllm import models
 
-    models.show("openai/gpt-5-mini").can("tools")
+    models.show("openai/gpt-5.4-mini").can("tools")
     models.find(models.Need(supports=["vision", "tools"], context=200_000, max_input_price="1"))
-    models.price("openai/gpt-5-mini", {"input": 300_000, "output": 1_000}).cost.total
+    models.price("openai/gpt-5.4-mini", {"input": 300_000, "output": 1_000}).cost.total
 
 Every function takes an `Environment`; without one it is that of the working folder. Nothing is asked of a network,
 and a provider's part of the registry is read at the first question about it. Raises `UsageError` for unknown names.

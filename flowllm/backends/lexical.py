@@ -17,7 +17,7 @@ async def answer(request: Request, scope: Scope) -> AsyncGenerator[Delta, None]:
     """A `Call`: an Embed gives `Vectors` (float32, length 1), a Rerank gives `Scores` (BM25)."""
     if isinstance(request, Chat):
         message = f"{MODEL} makes vectors and ranks, it does not write"
-        raise NodeFailure("capability_mismatch", message, hint="model=openai/gpt-5-mini")
+        raise NodeFailure("capability_mismatch", message, hint="model=openai/gpt-5.4-mini")
     yield Meta(model=MODEL)
     yield await _embedded(request, scope) if isinstance(request, Embed) else await _ranked(request, scope)
     yield Finish("stop")

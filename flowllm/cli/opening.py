@@ -139,7 +139,7 @@ def model_of_rules(pipeline: str) -> str:
     if not text.startswith("mock:") and "\nmock:" not in text:
         return ""
     rules = shlex.join(["model=mock/clerk", "--mock", str(beside)])
-    return f"choose one: {rules} answers without a provider, model=openai/gpt-5-mini asks one"
+    return f"choose one: {rules} answers without a provider, model=openai/gpt-5.4-mini asks one"
 
 
 def read_inputs(flow: Flow, words: Sequence[str] | None) -> tuple[dict[str, Any], tuple[str, ...]]:

@@ -31,4 +31,4 @@ def chosen_by(key: str) -> str:
     """The hint for calls without a model: how the top-level ``key`` (model, embedder) names one."""
     if key == "embedder":
         return "choose one: embedder=builtin/lexical"
-    return "choose one: model=openai/gpt-5-mini asks a provider, model=mock/echo only repeats the prompt"
+    return "choose one: model=openai/gpt-5.4-mini asks a provider, model=mock/echo only repeats the prompt"

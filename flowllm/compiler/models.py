@@ -78,14 +78,14 @@ class Models:
     def _circle(self, seen: list[str]) -> None:
         place = self.spec.place(f"models.{seen[0]}")
         message = f"the models {' -> '.join(seen)} name each other"
-        self.findings.report("cycle", message, f"models.{seen[0]}", place, f"{seen[0]}: openai/gpt-5-mini")
+        self.findings.report("cycle", message, f"models.{seen[0]}", place, f"{seen[0]}: openai/gpt-5.4-mini")
 
     def _group(self, name: str, meaning: Any, asked: Asked) -> str | None:
         where, place = f"models.{name}", self.spec.place(f"models.{name}")
         among = meaning.get("among") if isinstance(meaning, Mapping) else None
         if not isinstance(among, list) or not among or not all(isinstance(member, str) for member in among):
             message = f"the group `{name}` lists its models in `among`"
-            hint = f"{name}: {{strategy: least_latency, among: [openai/gpt-5-mini, ollama/qwen3]}}"
+            hint = f"{name}: {{strategy: least_latency, among: [openai/gpt-5.4-mini, ollama/qwen3]}}"
             self.findings.report("bad_value", message, where, place, hint)
             return None
         unknown = next((key for key in meaning if key not in ("strategy", "among")), None)
@@ -110,7 +110,7 @@ class Models:
         provider, slash, model = name.partition("/")
         if not provider or not model:
             hint = did_you_mean(name, self.spec.models) if self.spec.models else ""
-            example = "gpt-5-mini" if slash or not name else name
+            example = "gpt-5.4-mini" if slash or not name else name
             hint = hint or f"a model is written provider/model, for example openai/{example}"
             self.findings.report("unknown_model", f"there is no model `{name}`", asked.where, asked.origin, hint)
             return None

@@ -11,7 +11,7 @@ from flowllm.text.misfits import Misfit, misfits
 _EXAMPLES = {
     "seconds": "45s",
     "ttl": "7d",
-    "models": "[openai/gpt-5-mini]",
+    "models": "[openai/gpt-5.4-mini]",
     "replies": "true",
     "attempts": "4",
     "base": "500ms",

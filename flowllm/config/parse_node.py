@@ -213,5 +213,5 @@ class _Writer:
             slot = parse_slot(raw, marks.place, where, self._parsing.problems.append)
             return slot if isinstance(slot, Expression) else None
         message = f"{shown(raw, marks)} is not a model; a model is `provider/name`"
-        self._parsing.wrong("bad_value", message, where, marks.text, "model: openai/gpt-5-mini")
+        self._parsing.wrong("bad_value", message, where, marks.text, "model: openai/gpt-5.4-mini")
         return None

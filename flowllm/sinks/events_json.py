@@ -1,6 +1,6 @@
 """``--events``: every event as one line of strict JSON.
 
-    {"event": "CallFinished", "address": "ask", "at": 1.25, "model": "openai/gpt-5-mini", ...}
+    {"event": "CallFinished", "address": "ask", "at": 1.25, "model": "openai/gpt-5.4-mini", ...}
 
 Amounts of money are strings in plain decimals, lengths of time seconds. What JSON has no word for
 becomes null (NaN, infinities) or text; arrays become lists.

@@ -359,9 +359,9 @@ outputs: {{o: ask.text}}
     [
         (
             "openai/gpt-5-mini",
-            f"ok, cost $0.00000025 to $0.102, expected $0.00125025\n{ASSUMED}",
+            f"ok, cost $0.00000025 to $0.07, expected $0.00125025\n{ASSUMED}",
             "0.00000025",
-            "0.102",
+            "0.07",
         ),
         ("mock/m", "ok, cost $0", "0", "0"),
         (

@@ -122,7 +122,7 @@ def test_a_name_that_is_not_known_is_placed_where_it_is_written(found, line, wor
         ("outputs: {o: hello.text}", "known here: a, inputs"),
         ("outputs: {o: '{{ hello }}'}", "known here: a, inputs"),
         ("outputs: {o: input}", "did you mean `inputs`?"),
-        ("outputs: {o: a.text}\nmodel: /root", "a model is written provider/model, for example openai/gpt-5-mini"),
+        ("outputs: {o: a.text}\nmodel: /root", "a model is written provider/model, for example openai/gpt-5.4-mini"),
         ("outputs: {o: a.text}\nmodel: large", "a model is written provider/model, for example openai/large"),
     ],
 )
