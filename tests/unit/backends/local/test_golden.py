@@ -12,9 +12,10 @@ from flowllm.backends.local.sessions import open_session
 from flowllm.core.scope import Scope
 from tests.local_models.bert import Shape, graph, random_weights
 from tests.local_models.encoders import write_embedder, write_folder
+from tests.local_models.ranking import require_ranking, vectors_of
 from tests.local_models.real import real_folder
-from tests.local_models.sentence_oracle import CROSS, GOLDEN, RANKING, model_folder
-from tests.local_models.texts import PAIRS, QUERIES, RANKED, TEXTS
+from tests.local_models.sentence_oracle import CROSS, GOLDEN, model_folder
+from tests.local_models.texts import PAIRS, TEXTS
 
 CPU = Device(provider="cpu", threads=1)
 
@@ -66,14 +67,6 @@ async def test_scores_are_those_of_transformers(tmp_path, golden):
 async def test_the_real_model_ranks_as_sentence_transformers_does(tmp_path):
     folder = real_folder(tmp_path / "minilm")
     model = loaded(folder)
-    rows, _ = await model.embed([*RANKED, *QUERIES], model.wanted({}), Scope())
+    vectors, queries = await vectors_of(model)
     model.close()
-    golden = json.loads(RANKING.read_text())
-    vectors, queries = rows[: len(RANKED)], rows[len(RANKED) :]
-    assert (vectors[:4] * np.array(golden["first"])).sum(1).min() >= 0.9999
-    scores = queries @ vectors.T
-    expected = np.array(golden["scores"])
-    assert np.abs(scores - expected).max() < 1e-4
-    for row, order in zip(scores, golden["order"], strict=True):
-        # The same order, but where two texts are as near as rounding.
-        assert np.diff(row[order]).max() < 1e-4
+    require_ranking(vectors, queries)

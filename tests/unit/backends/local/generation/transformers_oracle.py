@@ -1,12 +1,14 @@
 """Asks transformers what the tiny decoders write: the golden file that the numpy reference has to meet.
 
-Run in an environment of its own, with torch, transformers and onnx, when shapes or weights change:
-``python -m tests.unit.backends.local.generation.transformers_oracle``. The suite needs none of them but onnx.
+``bin/oracle local`` runs it beside torch and transformers when shapes or weights change. The suite needs neither.
 """
 
 import json
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from tests.unit.backends.local.generation.decoders_made import SHAPES, Shape, weights
 
@@ -19,32 +21,43 @@ PARTS = {
 }  # fmt: skip
 
 
-def model_of(shape: Shape) -> Any:
-    """The same weights in the classes of transformers."""
-    import torch
-    from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
-
-    sizes = {
+def sizes(shape: Shape) -> dict[str, Any]:
+    """What config.json says of a shape."""
+    return {
         "hidden_size": shape.width, "intermediate_size": shape.inner, "num_hidden_layers": shape.layers,
         "num_attention_heads": shape.heads, "num_key_value_heads": shape.kv_heads, "vocab_size": shape.vocabulary,
         "max_position_embeddings": shape.window, "rms_norm_eps": 1e-6, "tie_word_embeddings": False,
         "rope_theta": shape.theta, "rope_parameters": {"rope_type": "default", "rope_theta": shape.theta},
     }  # fmt: skip
-    made = Qwen2ForCausalLM(Qwen2Config(**sizes)) if shape.bias else LlamaForCausalLM(LlamaConfig(**sizes))
-    known = {name: torch.from_numpy(value.copy()) for name, value in weights(shape).items()}
-    state = {
-        "model.embed_tokens.weight": known["embedding"], "model.norm.weight": known["last_norm"],
-        "lm_head.weight": known["head"].T,
-    }  # fmt: skip
+
+
+def state(shape: Shape) -> dict[str, np.ndarray]:
+    """The weights as transformers names and turns them."""
+    known = weights(shape)
+    made = {"model.embed_tokens.weight": known["embedding"], "model.norm.weight": known["last_norm"]}
+    made["lm_head.weight"] = known["head"].T
     for layer in range(shape.layers):
         place = f"model.layers.{layer}"
-        state[f"{place}.input_layernorm.weight"] = known[f"norm{layer}"]
-        state[f"{place}.post_attention_layernorm.weight"] = known[f"mlp_norm{layer}"]
+        made[f"{place}.input_layernorm.weight"] = known[f"norm{layer}"]
+        made[f"{place}.post_attention_layernorm.weight"] = known[f"mlp_norm{layer}"]
         for name, part in PARTS.items():
-            state[f"{place}.{part}.weight"] = known[f"{name}{layer}"].T
+            made[f"{place}.{part}.weight"] = known[f"{name}{layer}"].T
             if f"{name}_bias{layer}" in known:
-                state[f"{place}.{part}.bias"] = known[f"{name}_bias{layer}"]
-    made.load_state_dict(state, strict=True)
+                made[f"{place}.{part}.bias"] = known[f"{name}_bias{layer}"]
+    return made
+
+
+def model_of(shape: Shape) -> Any:
+    """The same weights in the classes of transformers."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
+
+    told = sizes(shape)
+    if int(version("transformers").partition(".")[0]) < 5:
+        del told["rope_parameters"]  # older ones take `rope_theta` alone
+    made = Qwen2ForCausalLM(Qwen2Config(**told)) if shape.bias else LlamaForCausalLM(LlamaConfig(**told))
+    known = {name: torch.from_numpy(value.copy()) for name, value in state(shape).items()}
+    made.load_state_dict(known, strict=True)
     made.generation_config.eos_token_id = None  # every answer goes on to its length
     return made.eval()
 
