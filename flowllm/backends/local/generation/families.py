@@ -1,7 +1,9 @@
 """How families of models write calls of tools and thoughts: a table of marks, and a reader of text that holds them.
 
-A family is known by the marks in its chat template. What looks like a call and is none stays text, to the letter: the
-text, the thoughts, the calls and the marks around them are together what the model wrote.
+A family is known by the marks in its chat template. A call is one from the moment that its name and the brace that
+opens its arguments are there: the name comes, then the arguments piece by piece, as the model writes them. What breaks
+off behind that stays a call, with what came of it. Calls that are written otherwise (arguments first, or as text in
+text) come when they are whole. What looks like a call and is none stays text, to the letter.
 """
 
 from collections.abc import Iterator, Sequence
@@ -9,6 +11,7 @@ from dataclasses import dataclass
 from json import JSONDecodeError, JSONDecoder
 from typing import Any, Literal
 
+from flowllm.backends.local.generation.call_pieces import Arguments, Begun, Form, begun, behind, is_end
 from flowllm.core.delta import Delta, Reasoning, Text, ToolCall
 from flowllm.core.record import record
 from flowllm.text.strict_json import InvalidJson, loads
@@ -32,6 +35,13 @@ class Calls:
     way: Way = "json"
     mark: str = ""
     first: bool = False
+
+    @property
+    def forms(self) -> tuple[Form, ...]:
+        """How a call may begin."""
+        if self.way == "functions":
+            return ("functions",)
+        return ("json", "by name") if self.mark else ("json",)
 
 
 @record
@@ -104,6 +114,9 @@ class Reader:
     _after: bool = False
     """A thought was closed: blanks that follow belong to its mark."""
     _count: int = 0
+    _begun: Begun | None = None
+    """A call whose arguments come, or came: ``_arguments`` is None where they are there."""
+    _arguments: Arguments | None = None
 
     def feed(self, text: str) -> list[Delta]:
         """What is certain after more text."""
@@ -121,10 +134,14 @@ class Reader:
 
     def _read(self, *, last: bool) -> Iterator[Delta]:
         before = None
-        while before != (self._held, self.inside, self._open):
-            before = (self._held, self.inside, self._open)
+        while before != (self._held, self.inside, self._open, self._begun):
+            before = (self._held, self.inside, self._open, self._begun)
             if self.inside:
                 yield from self._thought(last=last)
+            elif self._arguments is not None:
+                yield from self._pieces(self._arguments, last=last)
+            elif self._begun is not None:
+                yield from self._behind(self._begun, last=last)
             elif self._open:
                 yield from self._call(last=last)
             else:
@@ -167,35 +184,93 @@ class Reader:
             place, mark = min(places)
             self._held = held[place:]
             return held[:place], mark
-        kept = 0 if last else max((_begun(held, mark) for mark in marks), default=0)
+        kept = 0 if last else max((_kept(held, mark) for mark in marks), default=0)
         self._held = held[len(held) - kept :]
         return held[: len(held) - kept], ""
 
     def _call(self, *, last: bool) -> Iterator[Delta]:
         """What stands from the opening mark on: calls, or text where it is none."""
-        calls = self.calls
-        assert calls is not None
+        calls = self._looked_for
         marked = self._held.startswith(calls.open)
         start = len(calls.open) if marked else 0
-        end = self._held.find(calls.close, start) if calls.close else -1
-        if end < 0 and not last:
-            return
-        stop = end if end >= 0 else len(self._held)
-        found = _calls(calls, self._held[start:stop])
-        whole = stop + len(calls.close) if end >= 0 else stop
-        if not found:
-            # The mark alone is text; another call may stand behind it.
-            kept = len(calls.open) if marked else whole
-            yield Text(self._held[:kept])
-        else:
-            kept = whole
-            for name, arguments in found:
-                yield ToolCall(self._count, f"call_{self._count}", name, arguments)
-                self._count += 1
-        self._held, self._open, self._blank = self._held[kept:], False, False
+        stop, ended = self._end_of_block(start, last=last)
+        found = begun(self._held[start:stop], calls.forms)
+        if found is not None:
+            yield from self._begin(found, start + found.end)
+        elif ended:
+            whole = _calls(calls, self._held[start:stop])
+            if whole:
+                yield from self._whole(whole)
+                self._leave(stop)
+            else:
+                # The mark alone is text; another call may stand behind it.
+                kept = len(calls.open) if marked else stop + self._close_at(stop)
+                yield Text(self._held[:kept])
+                self._held, self._open, self._blank = self._held[kept:], False, False
+
+    def _pieces(self, arguments: Arguments, *, last: bool) -> Iterator[Delta]:
+        """More of the arguments of the call that has begun."""
+        stop, ended = self._end_of_block(0, last=last)
+        if not ended:
+            stop -= max(_kept(self._held, mark) for mark in (self._looked_for.close, self._looked_for.open))
+        taken, whole = arguments.take(self._held[:stop])
+        if ended and not whole:
+            taken = stop
+        if taken:
+            yield ToolCall(self._count - 1, arguments=self._held[:taken])
+        self._held = self._held[taken:]
+        if whole:
+            self._arguments = None
+        elif ended:
+            self._leave(0)
+
+    def _behind(self, call: Begun, *, last: bool) -> Iterator[Delta]:
+        """What follows arguments: the rest of their call, then another one or the end of the block."""
+        stop, ended = self._end_of_block(0, last=last)
+        text, again, _ = self._held[:stop].partition(self._looked_for.open)
+        at = behind(text, call.braces)
+        found = begun(text[at:], (call.form,), first=False) if at or not call.braces else None
+        if found is not None:
+            yield from self._begin(found, at + found.end)
+        elif ended or again:
+            rest = text[at:]
+            if not is_end(rest):
+                further = _calls(self._looked_for, rest.strip(" \n\t,;").removesuffix("]"))
+                yield from self._whole(further) if further else (Text(rest),)
+            self._leave(len(text))
+
+    def _begin(self, found: Begun, end: int) -> Iterator[Delta]:
+        yield ToolCall(self._count, f"call_{self._count}", found.name)
+        self._count += 1
+        self._held, self._begun, self._arguments = self._held[end:], found, Arguments(self._looked_for.open)
+
+    def _whole(self, found: Sequence[tuple[str, str]]) -> Iterator[Delta]:
+        for name, arguments in found:
+            yield ToolCall(self._count, f"call_{self._count}", name, arguments)
+            self._count += 1
+
+    def _leave(self, stop: int) -> None:
+        """Go on behind a block that ends at ``stop``, and behind its closing mark."""
+        self._held = self._held[stop + self._close_at(stop) :]
+        self._open, self._blank, self._begun, self._arguments = False, False, None, None
+
+    def _end_of_block(self, start: int, *, last: bool) -> tuple[int, bool]:
+        """Where the block ends that goes on from ``start``, as far as it came, and whether that is known."""
+        close = self._looked_for.close
+        end = self._held.find(close, start) if close else -1
+        return (end, True) if end >= 0 else (len(self._held), last)
+
+    def _close_at(self, place: int) -> int:
+        close = self._looked_for.close
+        return len(close) if close and self._held.startswith(close, place) else 0
+
+    @property
+    def _looked_for(self) -> Calls:
+        assert self.calls is not None
+        return self.calls
 
 
-def _begun(text: str, mark: str) -> int:
+def _kept(text: str, mark: str) -> int:
     longest = min(len(mark) - 1, len(text))
     return next((length for length in range(longest, 0, -1) if text.endswith(mark[:length])), 0)
 

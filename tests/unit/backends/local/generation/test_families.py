@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from flowllm.backends.local.generation.families import CALLS, THINKING, Family, Reader, family_of
 from flowllm.core.delta import Reasoning, Text, ToolCall, fold
+from flowllm.core.request import ToolUse
 
 TEMPLATES = Path(__file__).parent / "chat_templates"
 THINK = THINKING[0][1]
@@ -32,7 +33,9 @@ NONE = [
     '{"name": "x"}',
     '{"name": 3, "arguments": {}}',
     '{"name": "f", "arguments": []}',
-    '{"name": "f", "arguments": {"a": NaN}}',
+    '{"name": "f", "arguments": {"a": 1}'.replace("{", "[", 1),
+    '{"name": "", "arguments": {}}',
+    '{"name": "f", "arguments": "{"}',
     "[" * 5000,
 ]
 CASES = [
@@ -64,7 +67,23 @@ CASES = [
     ("mistral", '[TOOL_CALLS]weather[ARGS]{"city": "Zürich"}', ("", "", [CITY])),
     ("mistral", '[TOOL_CALLS]weather{"city": "Zürich"}time{}', ("", "", [CITY, TIME])),
     ("mistral", '[TOOL_CALLS]weather[CALL_ID]abc123def[ARGS]{"city": "Zürich"}', ("", "", [CITY])),
-    ("mistral", '[TOOL_CALLS]x[ARGS]{"a"[TOOL_CALLS]time[ARGS]{}', ('[TOOL_CALLS]x[ARGS]{"a"', "", [TIME])),
+    ("mistral", '[TOOL_CALLS]x[ARGS]{"a"[TOOL_CALLS]time[ARGS]{}', ("", "", [("x", '{"a"'), TIME])),
+    ("mistral", "[TOOL_CALLS]x[ARGS]{}[TOOL_CALLS]time[ARGS]{}", ("", "", [("x", "{}"), TIME])),
+    ("mistral", '[TOOL_CALLS] [{"name": "x", "arguments": {}}, {"name": "time", "arguments": "{}"}]',
+     ("", "", [("x", "{}"), TIME])),
+    ("hermes", '<tool_call>{"name": "f", "arguments": {"a": NaN}}</tool_call>', ("", "", [("f", '{"a": NaN}')])),
+    ("hermes", '<tool_call>{"name": "f", "arguments": {"a": "x</tool_call>!', ("!", "", [("f", '{"a": "x')])),
+    ("hermes", '<tool_call>{"name": "f", "arguments": {"a": "<tool_call>}"}}</tool_call>',
+     ("", "", [("f", '{"a": "<tool_call>}"}')])),
+    ("hermes", f'<tool_call>{{"name": "f", "arguments": {{"a": 1<tool_call>{ONE}</tool_call>',
+     ("", "", [("f", '{"a": 1'), CITY])),
+    ("hermes", f"<tool_call>{TWO}<tool_call>{ONE}</tool_call>", ("", "", [TIME, CITY])),
+    ("hermes", '<tool_call>{"name": "f", "arguments": {"a": "\\"}"', ("", "", [("f", '{"a": "\\"}"')])),
+    ("hermes", f"<tool_call>{ONE} or so</tool_call>", (" or so", "", [CITY])),
+    ("hermes", '<tool_call>{"name": "time", "arguments": {}, "id": "7"}</tool_call>', ("", "", [TIME])),
+    ("hermes", '<tool_call>{"type": "function", "function": {"name": "time", "arguments": {}}}</tool_call>',
+     ("", "", [TIME])),
+    ("hermes", '<tool_call>{"arguments": {}, "name": "time"}</tool_call>', ("", "", [TIME])),
     ("mistral", "[TOOL_CALLS] []", ("[TOOL_CALLS] []", "", [])),
     ("mistral", "[TOOL_CALLS]", ("[TOOL_CALLS]", "", [])),
     ("granite", f"<|tool_call|>[{ONE}]", ("", "", [CITY])),
@@ -95,19 +114,55 @@ def test_words_and_thoughts_are_shown_as_they_come():
     assert made.feed("ink>c") == [Text("c")]
     assert made.feed("d<tool") == [Text("d")]
     assert made.feed("box>") == [Text("<toolbox>")]
-    assert made.feed(f"<tool_call>{ONE}</tool_call") == []
-    assert made.feed(">e") == [ToolCall(0, "call_0", *CITY), Text("e")]
+    assert made.feed(f"<tool_call>{ONE}</tool_call") == [
+        ToolCall(0, "call_0", "weather"),
+        ToolCall(0, arguments=CITY[1]),
+    ]
+    assert made.feed(">e") == [Text("e")]
     assert made.called
     assert made.finish() == []
 
 
+@pytest.mark.parametrize(
+    ("calls", "before", "after"),
+    [
+        ("hermes", '<tool_call>\n{"name": "f", "arguments": ', "}\n</tool_call>"),
+        ("hermes", '<tool_call>[{"function": {"name": "f", "arguments": ', "}}]</tool_call>"),
+        ("llama3", '{"name": "f", "parameters": ', "}"),
+        ("llama3", '<|python_tag|>{"type": "function", "name": "f", "parameters": ', "}"),
+        ("mistral", '[TOOL_CALLS] [{"name": "f", "arguments": ', "}]"),
+        ("mistral", "[TOOL_CALLS]f[ARGS]", ""),
+        ("granite", '<|tool_call|>[{"name": "f", "arguments": ', ', "id": "1"}]'),
+        ("functions", "<function=f>", "</function>"),
+        ("phi", 'functools[{"name": "f", "arguments": ', "}]"),
+    ],
+)
+@pytest.mark.parametrize("written", ['{"a": [1, {"b": "}\\\\\\"{"}], "c": "x"}', "{}", '{\n  "\\\\": "]"}'])
+def test_a_call_comes_argument_by_argument(calls, before, after, written):
+    made, told = reader(calls), []
+    for letter in before:
+        told += made.feed(letter)
+    assert told == []
+    for count, letter in enumerate(written, 1):
+        told += made.feed(letter)
+        said = "".join(delta.arguments for delta in told)
+        assert said in (written[:count], written[: count - (letter in "\\[")])
+    assert told[0] == ToolCall(0, "call_0", "f")
+    assert all(delta == ToolCall(0, arguments=delta.arguments) for delta in told[1:])
+    for letter in after:
+        told += made.feed(letter)
+    assert fold([*told, *made.finish()]).tool_calls == (ToolUse("f", written, "call_0"),)
+    assert not [delta for delta in told if isinstance(delta, Text)]
+
+
 PARTS = st.sampled_from([
     "<tool_call>", "</tool_call>", "<think>", "</think>", "[TOOL_CALLS]", "[ARGS]", "<|python_tag|>", ONE, TWO, "{",
-    "}", "a", " ", "\n", ";", "[", "]", "<", "wea", "<tool_c", "functools", "<function=f>", "</function>",
+    "}", '{"name": "f", "arguments": {', "f[ARGS]{", '"', "\\", ",", "a", " ", "\n", ";", "[", "]", "<", "wea",
+    "<tool_c", "functools", "<function=f>", "</function>",
 ])  # fmt: skip
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=400, deadline=None)
 @given(st.lists(PARTS, max_size=12), st.sampled_from(["", *KNOWN]), st.booleans(), st.randoms())
 def test_borders_of_pieces_change_nothing_and_no_letter_is_lost(parts, calls, inside, random):
     text = "".join(parts)
