@@ -135,7 +135,7 @@ def wanted_shape(schema: Mapping[str, Any]) -> str:
 class Vocabulary(BaseModel):
     """The words for what providers and models of a format do differently: no others, and set once."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, defer_build=True)
 
 
 Quirks = TypeVar("Quirks", bound=BaseModel)

@@ -78,7 +78,7 @@ _MESSAGES = (
     ),
     ("content_filter", r"content (management|usage|filter(ing)?) policy|safety system|content_filter"),
 )
-_BY_MESSAGE = tuple((code, re.compile(pattern, re.IGNORECASE)) for code, pattern in _MESSAGES)
+"""Patterns of what a message says, in any case."""
 _MESSAGE_NAMES = ("message", "detail", "title", "Message", "errorMessage")
 _MESSAGE_STATUSES = frozenset({200, 400, 402, 403, 413, 422, 429})
 
@@ -96,8 +96,8 @@ _BY_STATUS = {
 }
 _TOO_MANY = 429
 _SERVER_ERROR = 500
-_SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,3})?", re.ASCII)
-_DELAY = re.compile(r"([0-9]{1,9}(\.[0-9]{1,9})?)s", re.ASCII)
+_SECONDS = r"[0-9]{1,9}(\.[0-9]{1,3})?"
+_DELAY = r"([0-9]{1,9}(\.[0-9]{1,9})?)s"
 
 
 def failure_of(status: int, headers: Mapping[str, str], body: bytes) -> ProviderFailure:
@@ -153,10 +153,10 @@ def retry_after(headers: Mapping[str, str], data: Any = None, now: float | None 
     """
     for name in ("retry-after-ms", "x-ms-retry-after-ms"):
         value = headers.get(name, "").strip()
-        if _SECONDS.fullmatch(value) and float(value) > 0:
+        if re.fullmatch(_SECONDS, value) and float(value) > 0:
             return float(value) / 1000
     value = headers.get("retry-after", "").strip()
-    if _SECONDS.fullmatch(value):
+    if re.fullmatch(_SECONDS, value):
         return float(value)
     if "," in value and (date := _date(value)) is not None:
         return max(0.0, date - (now or _date(headers.get("date", "")) or time.time()))
@@ -175,7 +175,7 @@ def _retry_info(data: Any) -> float | None:
     details = error.get("details") if isinstance(error, dict) else None
     for detail in details if isinstance(details, list) else ():
         delay = detail.get("retryDelay") if isinstance(detail, dict) else None
-        if isinstance(delay, str) and (match := _DELAY.fullmatch(delay)):
+        if isinstance(delay, str) and (match := re.fullmatch(_DELAY, delay)):
             return float(match[1])
     return None
 
@@ -245,8 +245,8 @@ def _judge(status: int, message: str, words: Sequence[str], *, inside: bool = Fa
         if code and not (code == "server_error" and status == _TOO_MANY):
             return code
     if status in _MESSAGE_STATUSES:
-        for code, pattern in _BY_MESSAGE:
-            if pattern.search(message):
+        for code, pattern in _MESSAGES:
+            if re.search(pattern, message, re.IGNORECASE):
                 return code
     for word in words:
         if word in _BROAD_WORDS:

@@ -10,18 +10,16 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 
 _NAMES = (
-    re.compile(r"x-ratelimit-reset(-[a-z-]+)?"),
-    re.compile(r"anthropic-ratelimit-[a-z-]+-reset"),
-    re.compile(r"(x-)?ratelimitby[a-z]+-reset"),
-    re.compile(r"x-ratelimit-renewalperiod-[a-z]+"),
-    re.compile(r"ratelimit-reset"),
+    r"x-ratelimit-reset(-[a-z-]+)?",
+    r"anthropic-ratelimit-[a-z-]+-reset",
+    r"(x-)?ratelimitby[a-z]+-reset",
+    r"x-ratelimit-renewalperiod-[a-z]+",
+    r"ratelimit-reset",
 )
 """In the order in which they are read."""
-_SPAN = re.compile(
-    r"(?:(\d{1,6})h)?(?:(\d{1,6})m(?!s))?(?:(\d{1,9}(?:\.\d{1,9})?)s)?(?:(\d{1,9}(?:\.\d{1,9})?)ms)?", re.ASCII
-)
-_NUMBER = re.compile(r"\d{1,13}(\.\d{1,9})?", re.ASCII)
-_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)", re.ASCII)
+_SPAN = r"(?a)(?:(\d{1,6})h)?(?:(\d{1,6})m(?!s))?(?:(\d{1,9}(?:\.\d{1,9})?)s)?(?:(\d{1,9}(?:\.\d{1,9})?)ms)?"
+_NUMBER = r"(?a)\d{1,13}(\.\d{1,9})?"
+_TIME = r"(?a)\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)"
 _LONG_AGO = 1e9
 """A number above counts seconds since 1970, one above its hundredfold milliseconds."""
 
@@ -40,9 +38,9 @@ def reset_after(headers: Mapping[str, str], now: float | None = None) -> float |
     return None
 
 
-def _waits(headers: Mapping[str, str], pattern: re.Pattern[str], now: float) -> Iterator[float]:
+def _waits(headers: Mapping[str, str], pattern: str, now: float) -> Iterator[float]:
     for name, value in headers.items():
-        if pattern.fullmatch(name) and not _remains(headers, name):
+        if re.fullmatch(pattern, name) and not _remains(headers, name):
             seconds = _seconds(value.strip(), now)
             if seconds is not None:
                 yield seconds
@@ -51,21 +49,21 @@ def _waits(headers: Mapping[str, str], pattern: re.Pattern[str], now: float) -> 
 def _remains(headers: Mapping[str, str], name: str) -> bool:
     """Whether the twin of the header says that something is left."""
     left = headers.get(re.sub("reset|renewalperiod", "remaining", name), "0").strip()
-    return _NUMBER.fullmatch(left) is not None and float(left) > 0
+    return re.fullmatch(_NUMBER, left) is not None and float(left) > 0
 
 
 def _seconds(value: str, now: float) -> float | None:
-    if _NUMBER.fullmatch(value):
+    if re.fullmatch(_NUMBER, value):
         number = float(value)
         if number > _LONG_AGO:
             return max(0.0, (number / 1000 if number > _LONG_AGO * 100 else number) - now)
         return number
-    if _TIME.fullmatch(value):
+    if re.fullmatch(_TIME, value):
         try:
             return max(0.0, datetime.fromisoformat(value).timestamp() - now)
         except (ValueError, OverflowError):
             return None
-    match = _SPAN.fullmatch(value)
+    match = re.fullmatch(_SPAN, value)
     if match is None or not any(match.groups()):
         return None
     hours, minutes, seconds, milliseconds = (float(part or 0) for part in match.groups())

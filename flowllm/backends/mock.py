@@ -49,13 +49,13 @@ _EXAMPLES = {
     "cut": "40",
     "path": '"$.messages[0].content"',
 }
-_STEP = re.compile(r"\.([A-Za-z_]\w*)|\[(\d+)\]", re.ASCII)
+_STEP = r"(?a)\.([A-Za-z_]\w*)|\[(\d+)\]"
 
 
 class MockError(BaseModel):
     """An error in place of a reply. ``code`` is the provider's word; ``message`` its sentence."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     status: int
     retry_after: float | None = None
@@ -66,7 +66,7 @@ class MockError(BaseModel):
 class PathMatch(BaseModel):
     """A place in the body sent, ``$.messages[0].content``: it must be there, and be ``equals`` or match where given."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     path: str
     equals: Any = None
@@ -83,7 +83,7 @@ class MockRule(BaseModel):
     such as ``200ms``, ``cut`` a number of bytes.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     match: str | PathMatch | None = None
     model: str | None = None
@@ -140,9 +140,15 @@ class MockBackend:
         self._rules = parse_rules(rules)
         self._turns = [itertools.count() for _ in self._rules]
         self._capture = capture
-        self._chat: Wire = find_wire("openai_chat", CARD)
-        self._embed: Wire = find_wire("openai_embeddings", CARD)
         self.requests: list[Request] = []
+
+    @cached_property
+    def _chat(self) -> Wire:
+        return find_wire("openai_chat", CARD)
+
+    @cached_property
+    def _embed(self) -> Wire:
+        return find_wire("openai_embeddings", CARD)
 
     @cached_property
     def identity(self) -> str:
@@ -247,7 +253,7 @@ def _path_fits(match: PathMatch, body: Any) -> bool:
 
 
 def _follow(path: str, value: Any) -> tuple[bool, Any]:
-    for key, index in _STEP.findall(path.removeprefix("$")):
+    for key, index in re.findall(_STEP, path.removeprefix("$")):
         if key and isinstance(value, dict) and key in value:
             value = value[key]
         elif index and isinstance(value, list) and int(index) < len(value):

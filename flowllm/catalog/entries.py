@@ -17,14 +17,12 @@ from flowllm.core.nearest import did_you_mean
 from flowllm.core.prices import TIME_OF_DAY, TOKENS, UNITS
 from flowllm.text.misfits import Unfit
 
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _NAME = r"^[a-z0-9][a-z0-9_.-]*$"
-_TIME = re.compile(TIME_OF_DAY, re.ASCII)
 SETTING = r"^[a-z][a-z0-9_]*$"
 
 
 def _variable(name: str) -> str:
-    if not _VARIABLE.fullmatch(name):
+    if not (name.isascii() and name.isidentifier()):
         message = f"`{name[:8]}` is no name of an environment variable"
         raise ValueError(message)
     return name
@@ -106,7 +104,7 @@ def _place(path: str) -> str:
 
 def _time(value: Any) -> str:
     """YAML reads 16:30 as the number 990."""
-    if not isinstance(value, str) or not _TIME.fullmatch(value):
+    if not isinstance(value, str) or not re.fullmatch(TIME_OF_DAY, value, re.ASCII):
         message = "a time of day is a quoted text of four digits, 00:00 to 24:00"
         raise ValueError(message)
     return value
@@ -146,7 +144,7 @@ Variables = Annotated[tuple[Annotated[str, AfterValidator(_variable)], ...], Bef
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, defer_build=True)
 
 
 class PriceEntry(_Strict):

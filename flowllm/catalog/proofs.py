@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from flowllm.catalog.entries import ProviderEntry
 from flowllm.text.misfits import Misfit, Part, Steps
 
-_TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", re.ASCII)
+_NAME_OF_HEADER = r"[A-Za-z0-9!#$%&'*+.^_`|~-]+"
 _OURS = frozenset({
     "accept-encoding", "connection", "content-encoding", "content-length", "content-type", "expect", "host",
     "keep-alive", "te", "trailer", "transfer-encoding", "upgrade",
@@ -31,7 +31,7 @@ def unsendable(entry: ProviderEntry) -> Iterator[Misfit]:
 
 def _name(name: str, steps: Steps, hint: str) -> Iterator[Misfit]:
     part: Part = "key" if steps[0] == "headers" else "value"
-    if not _TOKEN.fullmatch(name):
+    if not re.fullmatch(_NAME_OF_HEADER, name):
         plain = re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-")
         near = hint if not plain else f"name: {plain}" if steps[0] == "auth" else f"{plain}:"
         message = f"`{name}` is no name of a header: letters, digits and `-` alone"

@@ -21,10 +21,10 @@ NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}", re.ASCII)
 LARGEST = 8 * 1024 * 1024
 """The most bytes that a registry file may have."""
 
-_PROFILE = re.compile(r"(us|us-gov|eu|apac|au|jp|in|ca|sa|global)\.(?=.+\.)", re.ASCII)
+_PROFILE = r"(us|us-gov|eu|apac|au|jp|in|ca|sa|global)\.(?=.+\.)"
 _ORDINARY = frozenset({"us-east-1", "us-east-2", "us-west-2"})
 """Regions of Amazon for which the prices of an entry without a region hold, where they have none of their own."""
-_DATED = re.compile(r"([-@](latest|default|\d{8})|-20\d\d-\d\d-\d\d)$", re.ASCII)
+_DATED = r"(?a)([-@](latest|default|\d{8})|-20\d\d-\d\d-\d\d)$"
 
 
 class Registry:
@@ -92,8 +92,8 @@ def _elsewhere(found: ModelCard, models: Mapping[str, ModelCard], region: str) -
 
 def _forms(model: str) -> Iterator[str]:
     """The names that a model has without its region, without its date, and without both."""
-    here, undated = _PROFILE.sub("", model, count=1), _DATED.sub("", model)
-    both = _DATED.sub("", here)
+    here, undated = re.sub(_PROFILE, "", model, count=1), re.sub(_DATED, "", model)
+    both = re.sub(_DATED, "", here)
     yield from (form for form in dict.fromkeys((here, undated, both)) if form != model)
 
 

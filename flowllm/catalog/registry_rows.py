@@ -20,8 +20,7 @@ TASKS = {"chat": "chat", "responses": "chat", "completion": "chat", "embed": "em
 MOST_DECIMALS = 30
 """The most digits behind the point of an amount."""
 
-_AMOUNT = re.compile(rf"\d{{1,9}}(\.\d{{1,{MOST_DECIMALS}}})?", re.ASCII)
-_TIME = re.compile(TIME_OF_DAY, re.ASCII)
+_AMOUNT = rf"\d{{1,9}}(\.\d{{1,{MOST_DECIMALS}}})?"
 _CONDITIONS: Mapping[str, type] = {"above": int, "service": str, "lifetime": str, "variant": str}
 _NUMBERS = ("context", "max_input", "output")
 _WORDS = ("mode", "family", "released", "deprecated", "source")
@@ -151,7 +150,7 @@ def _multiplier(row: Any) -> Multiplier:
 def _hours(row: Any) -> Hours:
     times = [row.get(name) for name in ("start", "end")] if isinstance(row, Mapping) else []
     days = row.get("weekdays") if isinstance(row, Mapping) else None
-    if not times or not all(isinstance(time, str) and _TIME.fullmatch(time) for time in times):
+    if not times or not all(isinstance(time, str) and re.fullmatch(TIME_OF_DAY, time, re.ASCII) for time in times):
         message = "a time of day is {start: 16:30, end: 24:00, weekdays: [0, 1], prices: [...]}"
         raise ValueError(message)
     if not isinstance(days, list) or not all(type(day) is int and 0 <= day <= 6 for day in days):  # noqa: PLR2004  a week
@@ -161,7 +160,7 @@ def _hours(row: Any) -> Hours:
 
 
 def _amount(text: Any) -> Decimal:
-    if not isinstance(text, str) or not _AMOUNT.fullmatch(text):
+    if not isinstance(text, str) or not re.fullmatch(_AMOUNT, text, re.ASCII):
         message = "an amount is a plain decimal text such as '0.0000025'"
         raise ValueError(message)
     return Decimal(text)

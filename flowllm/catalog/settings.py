@@ -19,12 +19,13 @@ from flowllm.core.placeholders import placeholders
 from flowllm.core.record import record
 from flowllm.text.misfits import Misfit, Steps
 
-_HOST = (re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?", re.ASCII), "the name of a server")
-_STEP = (re.compile(r"(?!\.{1,2}\Z)[^\s/?#%\\@{}\x00-\x20\x7f]+"), "one step of a path")
-_LINE = (re.compile(r"[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?"), "one line of plain letters and signs")
-_BRACES = re.compile(r"\{([^{}]*)\}|[{}]")
+_HOST = (r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?", "the name of a server")
+_STEP = (r"(?!\.{1,2}\Z)[^\s/?#%\\@{}\x00-\x20\x7f]+", "one step of a path")
+_LINE = (r"[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?", "one line of plain letters and signs")
+_BRACES = r"\{([^{}]*)\}|[{}]"
 
-_Fit = tuple[re.Pattern[str], str]
+_Fit = tuple[str, str]
+"""A regular expression for a whole value, and what fits it."""
 
 
 @record
@@ -65,7 +66,7 @@ def settle(entry: ProviderEntry, environment: Mapping[str, str], said: str = "")
             misfits += [] if use.loose else [_unknown(use.name, use.steps, entry)]
         elif not values.get(use.name):
             unset[use.name] = _absent(entry, use, setting)
-        elif not use.fit[0].fullmatch(values[use.name]):
+        elif not re.fullmatch(use.fit[0], values[use.name]):
             _unfit(use, sources.get(use.name, ""), unset, misfits)
     return Settings(base_url, values, unset, tuple(misfits))
 
@@ -142,7 +143,7 @@ def _strings(value: Any, way: Steps) -> Iterator[tuple[Steps, str]]:
 
 def _braces(base_url: str, entry: ProviderEntry) -> Iterator[Misfit]:
     """Braces in an address that hold no name of a setting."""
-    for found in _BRACES.finditer(base_url):
+    for found in re.finditer(_BRACES, base_url):
         if not placeholders(found[0]):
             yield _unknown(found[1] or found[0], ("base_url",), entry)
 

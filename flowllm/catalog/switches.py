@@ -40,10 +40,10 @@ def switch_misfits(entry: ProviderEntry) -> Iterator[Misfit]:
                 yield Misfit("bad_value", message, ("settings", name, word), hint)
 
 
-def unfit_texts(name: str, fit: re.Pattern[str], what: str, entry: ProviderEntry) -> Iterator[Misfit]:
+def unfit_texts(name: str, fit: str, what: str, entry: ProviderEntry) -> Iterator[Misfit]:
     """Texts of a setting that follows another, and that are not ``what`` has to stand in its place."""
     setting = entry.settings.get(name)
     for text in (*setting.cases.values(), setting.default or "") if setting and setting.switch else ():
-        if not fit.fullmatch(filled(text, dict.fromkeys(placeholders(text), "x"))):
+        if not re.fullmatch(fit, filled(text, dict.fromkeys(placeholders(text), "x"))):
             message = f"`{text}` of the setting `{name}` is not {what}"
             yield Misfit("bad_value", message, ("settings", name), f"{name}: {{switch: region, ...}}")

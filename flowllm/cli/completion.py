@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from flowllm.core.card import ProviderCard
 
 LARGEST = 1024 * 1024
-_KEY = re.compile(r"( *)([A-Za-z_][\w-]*):(?:\s|$)(.*)")
-_KIND = re.compile(r"\bkind:\s*([A-Za-z_]\w*)")
+_KEY = r"( *)([A-Za-z_][\w-]*):(?:\s|$)(.*)"
+_KIND = r"\bkind:\s*([A-Za-z_]\w*)"
 _MODEL_KEYS = ("model", "embedder")
 
 
@@ -119,7 +119,7 @@ class Outline:
         return cls(path.read_text("utf-8", "replace") if usable else "")
 
     def _read_line(self, line: str) -> None:
-        found = _KEY.match(line)
+        found = re.match(_KEY, line)
         if found is None:
             return
         depth, key, rest = len(found[1]), found[2], found[3]
@@ -142,7 +142,7 @@ class Outline:
         elif self._section == "vars":
             self.variables.append(key)
         elif self._section == "nodes":
-            kind = _KIND.search(rest)
+            kind = re.search(_KIND, rest)
             self.nodes[key] = kind[1] if kind else ""
 
 
@@ -156,7 +156,7 @@ def _flow_keys(text: str) -> Iterator[tuple[str, str]]:
         if depth == 1 and character in "{,":
             starts.append(place + 1)
     for start, end in zip(starts, [*starts[1:], len(text)], strict=True):
-        found = _KEY.match(text[start:end])
+        found = re.match(_KEY, text[start:end])
         if found is not None:
             yield found[2], found[3]
 

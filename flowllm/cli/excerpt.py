@@ -19,11 +19,11 @@ Paint = Callable[[str, str], str]
 
 WIDEST = 160
 LARGEST = 2 * 1024 * 1024
-_LINE_END = re.compile(r"\r\n|\r|\n")
-_QUOTED = re.compile(r"`([^`]+)`")
-_PATH = re.compile(r"(?:\w|\.\w|\[\d*\])*")
-_WORD = re.compile(r"[^\s,\[\]{}#]+")
-_QUERY = re.compile(r"(://[^\s?#\"']{1,500}\?)([^\s\"'#,\]}]+)")
+_LINE_END = r"\r\n|\r|\n"
+_QUOTED = r"`([^`]+)`"
+_PATH = r"(?:\w|\.\w|\[\d*\])*"
+_WORD = r"[^\s,\[\]{}#]+"
+_QUERY = r"(://[^\s?#\"']{1,500}\?)([^\s\"'#,\]}]+)"
 """What stands behind the mark in a URL, where keys are written by mistake: it is not shown."""
 _COLOURS = {"error": "31;1", "warning": "33;1", "note": "36;1", "hint": "32", "place": "34"}
 
@@ -64,7 +64,7 @@ class Excerpts:
         line = self._line(problem.origin)
         if line is None:
             return []
-        line = _QUERY.sub(lambda found: found[1] + "*" * len(found[2]), line)
+        line = re.sub(_QUERY, lambda found: found[1] + "*" * len(found[2]), line)
         column = min(problem.origin.column or 1, len(line) + 1)
         start = max(0, column - 1 - WIDEST // 2)
         visible = line[start : start + WIDEST].replace("\t", " ").rstrip()
@@ -85,11 +85,11 @@ class Excerpts:
 def marked_length(line: str, column: int, message: str) -> int:
     """How much to underline from ``column``: what the message quotes, with the path it begins, else a word."""
     rest = line[column - 1 :]
-    quoted = max((word for word in _QUOTED.findall(message) if rest.startswith(word)), key=len, default="")
+    quoted = max((word for word in re.findall(_QUOTED, message) if rest.startswith(word)), key=len, default="")
     if quoted:
-        going_on = _PATH.match(rest, len(quoted)) if quoted.isidentifier() else None
+        going_on = re.compile(_PATH).match(rest, len(quoted)) if quoted.isidentifier() else None
         return going_on.end() if going_on else len(quoted)
-    word = _WORD.match(rest)
+    word = re.match(_WORD, rest)
     return len(word[0].rstrip(":")) or 1 if word else 1
 
 
@@ -115,6 +115,6 @@ def _lines(file: str) -> list[str]:
     try:
         if not path.is_file() or path.stat().st_size > LARGEST:
             return []
-        return _LINE_END.split(path.read_bytes().decode("utf-8", "replace").removeprefix("\ufeff"))
+        return re.split(_LINE_END, path.read_bytes().decode("utf-8", "replace").removeprefix("\ufeff"))
     except OSError:
         return []

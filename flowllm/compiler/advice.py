@@ -9,7 +9,7 @@ from flowllm.compiler.graph import reached
 from flowllm.core.slot import Evaluable, Path, PromptTemplate, Template
 from flowllm.text.paths import parse_path
 
-_CONFIGURATION = re.compile(r"\$\{vars\.(?:\w+\.)*(\w+)\}")
+_CONFIGURATION = r"\$\{vars\.(?:\w+\.)*(\w+)\}"
 TOLD = frozenset({"problem", "last"})
 """Ports of a retry region that say what was wrong."""
 
@@ -80,7 +80,7 @@ def _literal_path(unit: Unit, root: Frame, findings: Findings) -> None:
             if path is not None and path.steps and _is_known(path, unit, root):
                 message = f"`{name}` is the words `{source}`, not the value"
                 findings.report("literal_path", message, where, template.origin, f'{name}: "{{{{ {source} }}}}"')
-            found = _CONFIGURATION.search(source)
+            found = re.search(_CONFIGURATION, source)
             if found:
                 whole, name_inside = found[0], found[1]
                 hint = f'a node reads it: {{kind: prompt, in: {{{name_inside}: {{const: "{whole}"}}}}, text: ...}}'

@@ -292,7 +292,7 @@ class TypeCheck:
         if not {option.get("type") for option in options(given)} <= {"integer", "number"}:
             return
         for name in cases.slots:
-            if not _NUMBER.fullmatch(name):
+            if not re.fullmatch(_NUMBER, name):
                 message = f"the case `{name}` is never chosen; the switch is {named(given)}"
                 self._findings.report(
                     "unreachable", message, f"{unit.id}.cases", unit.node.place(f"cases.{name}"), '"1"'
@@ -302,7 +302,7 @@ class TypeCheck:
         return of_value(constant(switch)) if _is_constant(switch) else self.of(switch, frame)  # type: ignore[arg-type]
 
 
-_NUMBER = re.compile(r"-?\d+(\.\d+)?(e-?\d+)?", re.ASCII)
+_NUMBER = r"(?a)-?\d+(\.\d+)?(e-?\d+)?"
 
 
 def _is_constant(evaluable: Evaluable) -> bool:

@@ -18,14 +18,12 @@ ODD_ENDS = "\x85\u2028\u2029"
 _ENDS = r"\r\n\x85\u2028\u2029"
 _END = rf"(?:\r\n|[{_ENDS}])"
 _FOLD = rf"(?P<fold>[ \t]*{_END}(?:[ \t]*{_END})*[ \t]*)"
-_ANY_END = re.compile(_END)
-_PROPERTIES = re.compile(r"(?:[&!]\S*\s+(?:#[^\r\n]*\s+)*)*")
-_BLANKS = re.compile(" *")
-_BLOCK_LINE = re.compile(rf"([^{_ENDS}]*)({_END}|$)")
+_PROPERTIES = r"(?:[&!]\S*\s+(?:#[^\r\n]*\s+)*)*"
+_BLOCK_LINE = rf"([^{_ENDS}]*)({_END}|$)"
 _STYLES = {
-    "": re.compile(rf"{_FOLD}|(?P<run>[ \t]+|[^ \t{_ENDS}]+)"),
-    "'": re.compile(rf"{_FOLD}|(?P<one>'')|(?P<run>[ \t]+|[^' \t{_ENDS}]+)"),
-    '"': re.compile(
+    "": rf"{_FOLD}|(?P<run>[ \t]+|[^ \t{_ENDS}]+)",
+    "'": rf"{_FOLD}|(?P<one>'')|(?P<run>[ \t]+|[^' \t{_ENDS}]+)",
+    '"': (
         rf"{_FOLD}|(?P<join>\\{_END}(?:[ \t]*{_END})*[ \t]*)"
         rf"|(?P<one>\\(?:x.{{2}}|u.{{4}}|U.{{8}}|.))|(?P<run>[ \t]+|[^\\ \t{_ENDS}]+)"
     ),
@@ -54,7 +52,7 @@ def flow_layout(text: str, lines: Lines, span: tuple[int, int], style: str | Non
 def block_indent(text: str, start: int, value: str) -> int:
     """How far the lines of a block scalar are moved in; ``start`` is the first after its header."""
     position = start
-    for match in _BLOCK_LINE.finditer(text, start):
+    for match in re.compile(_BLOCK_LINE).finditer(text, start):
         position = match.start()
         if match[1].strip(" ") or not match[2]:
             break
@@ -71,30 +69,32 @@ def block_layout(text: str, lines: Lines, start: int, indent: int, style: str, v
 
 def after_anchor(text: str, start: int) -> int:
     """Where a scalar itself begins, behind its anchor or tag."""
-    match = _PROPERTIES.match(text, start)
+    match = re.compile(_PROPERTIES).match(text, start)
     return match.end() if match else start
 
 
 def after_header(text: str, start: int) -> int:
     """Where the line after a block scalar's header begins."""
-    match = _ANY_END.search(text, start)
+    match = re.compile(_END).search(text, start)
     return match.end() if match else len(text)
 
 
 def _blanks(text: str, at: int) -> int:
-    match = _BLANKS.match(text, at)
-    return len(match[0]) if match else 0
+    end = at
+    while text.startswith(" ", end):
+        end += 1
+    return end - at
 
 
 def _flow(text: str, span: tuple[int, int], style: str) -> Pieces:
-    for match in _STYLES[style].finditer(text, *span):
+    for match in re.compile(_STYLES[style]).finditer(text, *span):
         kind = match.lastgroup
         if kind == "run":
             yield match.start(), match[0]
         elif kind == "one":
             yield match.start(), None
         else:
-            ends = _ANY_END.findall(match[0])
+            ends = re.findall(_END, match[0])
             yield match.start(), _folding(ends) if kind == "fold" else "".join(map(_kept, ends[1:]))
 
 
@@ -112,7 +112,7 @@ def _folding(ends: list[str]) -> str:
 def _folded(text: str, start: int, indent: int) -> Pieces:
     ends: list[str] = []
     before, end = "", start + indent
-    for match in _BLOCK_LINE.finditer(text, start):
+    for match in re.compile(_BLOCK_LINE).finditer(text, start):
         line = match[1]
         if len(line) > indent and not line[:indent].strip(" "):
             content = line[indent:]
@@ -128,7 +128,7 @@ def _folded(text: str, start: int, indent: int) -> Pieces:
 
 def _literal(text: str, start: int, indent: int) -> Pieces:
     ends, end = "", start + indent
-    for match in _BLOCK_LINE.finditer(text, start):
+    for match in re.compile(_BLOCK_LINE).finditer(text, start):
         line = match[1]
         if len(line) > indent and not line[:indent].strip(" "):
             yield end, ends

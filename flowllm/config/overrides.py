@@ -19,7 +19,7 @@ from flowllm.core.json_values import fault_of
 from flowllm.core.origin import Origin
 from flowllm.core.record import record
 
-_WORD = re.compile(r"(?P<sign>\+\+|\+|~)?(?P<key>[^=]*)(?:=(?P<value>.*))?", re.DOTALL)
+_WORD = r"(?s)(?P<sign>\+\+|\+|~)?(?P<key>[^=]*)(?:=(?P<value>.*))?"
 SWEEP = 10_000
 """The most combinations that words may give."""
 
@@ -210,7 +210,7 @@ def _report(report: Report, code: str, message: str, word: str, hint: str) -> No
 
 
 def _match(word: str) -> re.Match[str]:
-    match = _WORD.fullmatch(word)
+    match = re.fullmatch(_WORD, word)
     assert match is not None
     return match
 

@@ -2,9 +2,9 @@
 
 import re
 
-_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"|\'(?:[^\']|\'\')*\'|(?<=\s)#.*')
-_TRAPS = re.compile(r"\{\{.*?\}\}|\$\{[^{}]*\}|[A-Za-z_][\w.]*(?:\[\d*\][\w.]*)+")
-_VALUE = re.compile(r"\s*(?:- +)*(?:[^\s:{\[][^:{\[]*:\s+)?")
+_QUOTED = r'"(?:[^"\\]|\\.)*"|\'(?:[^\']|\'\')*\'|(?<=\s)#.*'
+_TRAPS = r"\{\{.*?\}\}|\$\{[^{}]*\}|[A-Za-z_][\w.]*(?:\[\d*\][\w.]*)+"
+_VALUE = r"\s*(?:- +)*(?:[^\s:{\[][^:{\[]*:\s+)?"
 UNENDED = "a quoted text has no end"
 _CAUSES = (
     ("mapping values are not allowed", "a text with `: ` in it needs quotes"),
@@ -33,8 +33,8 @@ def corrected(line: str) -> str:
     """The line with quotes where YAML needs them; empty when it has none of the known traps."""
     fixed = line
     for _ in range(20):
-        masked = _QUOTED.sub(lambda match: "\0" * len(match[0]), fixed)
-        trap = _TRAPS.search(masked)
+        masked = re.sub(_QUOTED, lambda match: "\0" * len(match[0]), fixed)
+        trap = re.search(_TRAPS, masked)
         if trap is None:
             break
         fixed = _quote(fixed, masked, trap)
@@ -43,9 +43,9 @@ def corrected(line: str) -> str:
 
 def closed(line: str) -> str:
     """The line with the brackets that it leaves open closed; empty where none is, or where the line goes on."""
-    notes = [match.start() for match in _QUOTED.finditer(line) if match[0][0] == "#"]
+    notes = [match.start() for match in re.finditer(_QUOTED, line) if match[0][0] == "#"]
     line = line[: min(notes, default=len(line))].rstrip()
-    masked = _QUOTED.sub(lambda match: "\0" * len(match[0]), line)
+    masked = re.sub(_QUOTED, lambda match: "\0" * len(match[0]), line)
     made, waiting = "", ""
     for mark, written in zip(masked, line, strict=True):
         while mark in "]}" and waiting and waiting[-1] != mark:
@@ -63,7 +63,7 @@ def closed(line: str) -> str:
 
 def colon_in_text(line: str, column: int) -> str:
     """The line with quotes around a value in brackets that goes on after the ``: `` at ``column``; else empty."""
-    masked = _QUOTED.sub(lambda match: "\0" * len(match[0]), line)
+    masked = re.sub(_QUOTED, lambda match: "\0" * len(match[0]), line)
     if masked[column : column + 1] != ":" or _depth(masked[:column]) == 0:
         return ""
     start = max(masked.rfind(mark, 0, column) + len(mark) for mark in (": ", "{", "[", ", "))
@@ -85,7 +85,7 @@ def advice(message: str, line: str) -> str:
 
 def _quote_value(line: str) -> str:
     """The line with its whole value in quotes."""
-    start = _VALUE.match(line)
+    start = re.match(_VALUE, line)
     cut = start.end() if start else 0
     value = line[cut:].rstrip()
     return f"{line[:cut]}{quoted(value)}".strip() if value else ""
@@ -101,7 +101,7 @@ def quoted(text: str) -> str:
 def _quote(line: str, masked: str, trap: re.Match[str]) -> str:
     before = masked[: trap.start()]
     if _depth(before) == 0:
-        left = _VALUE.match(masked)
+        left = re.match(_VALUE, masked)
         start = min(left.end(), trap.start()) if left else trap.start()
         end = max(trap.end(), len(masked.split("\0", maxsplit=1)[0].rstrip()))
     else:

@@ -15,9 +15,9 @@ from flowllm.core.errors import Problem
 from flowllm.core.secrets import MAKERS
 
 _INSTANTIATE = frozenset({"_partial_", "_args_", "_convert_", "_recursive_", "_mode_", "_execute_"})
-_PLAIN = re.compile(r"\$\{\.*[A-Za-z_][\w.\[\]]*\}")
-_RESOLVER = re.compile(r"\$\{\s*([A-Za-z_][\w.]*)\s*:")
-_HEADER = re.compile(r"\s*#\s*@\s*\w+")
+_PLAIN = r"\$\{\.*[A-Za-z_][\w.\[\]]*\}"
+_RESOLVER = r"\$\{\s*([A-Za-z_][\w.]*)\s*:"
+_HEADER = r"\s*#\s*@\s*\w+"
 
 _SHORTEST = 20
 _SECRET = re.compile("|".join((*MAKERS, "-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----")))
@@ -52,10 +52,10 @@ def check_file(value: Any, marks: Marks, text: str, report: Report, *, trusted: 
 def check_resolvers(value: Any, marks: Marks, report: Report) -> None:
     """Report every resolver in a file that is not the project's own; its argument is not repeated."""
     for steps, text in strings(value):
-        rest = _PLAIN.sub("", text)
+        rest = re.sub(_PLAIN, "", text)
         if "${" not in rest:
             continue
-        named = _RESOLVER.search(rest)
+        named = re.search(_RESOLVER, rest)
         message = f"the resolver `{named[1]}` is" if named else "a computed `${...}` is"
         hint = "take the value as an input of the pipeline"
         where = ".".join(map(str, steps))
@@ -77,7 +77,7 @@ def _check_header(text: str, marks: Marks, report: Report) -> None:
     for number, line in enumerate(text.splitlines()):
         if line.strip() and not line.lstrip().startswith("#"):
             return
-        if _HEADER.match(line):
+        if re.match(_HEADER, line):
             origin = type(marks.value)(marks.value.file, number + 1, 1)
             message = "a header like `# @package` is not allowed"
             hint = "say the package where the file is used: `- retry@policies.retry: standard`"

@@ -46,8 +46,8 @@ BODIES = frozenset({"prompt", "system", "user", "text", "template"})
 
 Report = Callable[[Problem], None]
 
-_IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_UNSEEN = re.compile("[\u0000-\u001f\u007f\u00ad\u061c\u200b-\u200f\u202a-\u202e\u2060-\u2069\ud800-\udfff\ufeff]")
+_UNSEEN = "[\u0000-\u001f\u007f\u00ad\u061c\u200b-\u200f\u202a-\u202e\u2060-\u2069\ud800-\udfff\ufeff]"
+"""None of them can be printed."""
 
 
 def closest(word: str, known: Iterable[str]) -> str:
@@ -58,12 +58,12 @@ def closest(word: str, known: Iterable[str]) -> str:
 
 def visible(text: str) -> str:
     """The text with characters that cannot be seen written as their code points."""
-    return _UNSEEN.sub(lambda match: f"<U+{ord(match[0]):04X}>", text)
+    return re.sub(_UNSEEN, lambda match: f"<U+{ord(match[0]):04X}>", text)
 
 
 def has_unseen(text: str) -> bool:
     """Whether the text holds control, zero-width or direction characters."""
-    return _UNSEEN.search(text) is not None
+    return not text.isprintable() and re.search(_UNSEEN, text) is not None
 
 
 def reserved() -> frozenset[str]:
@@ -75,7 +75,7 @@ def reserved() -> frozenset[str]:
 
 def check_name(name: str, where: str, origin: Origin, report: Report) -> bool:
     """Whether ``name`` can be read in a template; reports ``bad_name`` when not."""
-    if _IDENTIFIER.fullmatch(name):
+    if name.isascii() and name.isidentifier():
         if name not in reserved():
             return True
         hint, why = f"write `{name}_1`", "is a word that templates use themselves"

@@ -77,7 +77,7 @@ CUT = "the answer was cut at its longest length (finish: length); max_output_tok
 class ToolDefinition(BaseModel):
     """A function that the model may ask for."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     name: str = Field(pattern=r"^[A-Za-z0-9_-]{1,64}$", description="What the model calls it.")
     description: str = Field(default="", description="What it is for, for the model to read.")

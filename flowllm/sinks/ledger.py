@@ -17,7 +17,7 @@ from flowllm.core.event import CacheHit, CacheMiss, CallFailed, CallFinished, Ca
 from flowllm.core.record import record
 
 _CENT = Decimal("0.01")
-_COUNTERS = re.compile(r"\[\d+\]|#\d+")
+_COUNTERS = r"\[\d+\]|#\d+"
 
 
 @record
@@ -185,7 +185,7 @@ class Ledger:
 
 def node_of(address: str) -> str:
     """The node of an address: without items and attempts."""
-    return _COUNTERS.sub("", address)
+    return re.sub(_COUNTERS, "", address)
 
 
 def _used(usage: Usage | None, cost: Cost | None) -> Row:

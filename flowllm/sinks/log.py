@@ -36,7 +36,7 @@ LOUDER = ("azure", "botocore", "google", "msal")
 LEVELS = ("debug", "info", "warning", "error")
 _FIRST = ("timestamp", "level", "logger", "event")
 """What a line begins with."""
-_PLAIN = re.compile(r"[^\s\"'=\x00-\x1f\x7f-\x9f]+")
+_PLAIN = r"[^\s\"'=\x00-\x1f\x7f-\x9f]+"
 _LEVEL_OF: Mapping[type[Event], str] = {
     StepFailed: "error",
     **dict.fromkeys((Warned, CallRetried, ModelChosen), "warning"),
@@ -157,7 +157,7 @@ def _named(name: str, value: Any) -> str:
 
 def _quoted(word: str) -> str:
     """A value that blanks, quotes or lines would tear apart, in quotes."""
-    return word if _PLAIN.fullmatch(word) else json.dumps(word, ensure_ascii=False)
+    return word if re.fullmatch(_PLAIN, word) else json.dumps(word, ensure_ascii=False)
 
 
 def _install(formatter: logging.Formatter, level: str, clean: Clean, stream: TextIO | None) -> None:

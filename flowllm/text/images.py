@@ -7,8 +7,8 @@ from typing import Any, Final
 from flowllm.core.errors import NodeFailure
 from flowllm.core.origin import Origin
 
-_MEDIA: Final = re.compile(r"image/[a-z0-9.+-]{1,60}")
-_BASE64: Final = re.compile(r"[A-Za-z0-9+/]+={0,2}")
+_MEDIA: Final = r"image/[a-z0-9.+-]{1,60}"
+_BASE64: Final = r"[A-Za-z0-9+/]+={0,2}"
 _KEYS: Final = frozenset({"media_type", "data"})
 _HINT: Final = "give a data: URL, an https: URL, or {media_type: image/png, data: base64 text}"
 
@@ -28,9 +28,9 @@ def image_of(value: Any, origin: Origin) -> dict[str, str] | None:
 
 
 def _checked(media_type: Any, data: Any, origin: Origin) -> dict[str, str]:
-    if not isinstance(media_type, str) or not _MEDIA.fullmatch(media_type):
+    if not isinstance(media_type, str) or not re.fullmatch(_MEDIA, media_type):
         raise _refused("the media type of an image is not image/...", origin)
-    if not isinstance(data, str) or not _BASE64.fullmatch(data):
+    if not isinstance(data, str) or not re.fullmatch(_BASE64, data):
         raise _refused("the data of an image is not base64", origin)
     return {"media_type": media_type, "data": data}
 

@@ -5,9 +5,9 @@ import re
 from typing import Any, Final
 
 _SHOWN: Final = 60
-_PLAIN_WORD: Final = re.compile(r"[A-Za-z](?:[\w /()%+.;-]*[\w)%.])?")
+_PLAIN_WORD: Final = r"[A-Za-z](?:[\w /()%+.;-]*[\w)%.])?"
 _NOT_TEXT: Final = frozenset({"true", "false", "null", "True", "False", "Null", "TRUE", "FALSE", "NULL"})
-_LOOSE: Final = re.compile(r"[<>=+-]|\b(?:and|or|not|in|is|if)\b")
+_LOOSE: Final = r"[<>=+-]|\b(?:and|or|not|in|is|if)\b"
 _CLOSING: Final = {"}": "{", "]": "[", ")": "("}
 
 
@@ -19,7 +19,7 @@ def shortened(text: str) -> str:
 
 def as_yaml(value: Any) -> str:
     """A scalar as it is written in YAML's flow style."""
-    if isinstance(value, str) and len(value) <= _SHOWN and _PLAIN_WORD.fullmatch(value) and value not in _NOT_TEXT:
+    if isinstance(value, str) and len(value) <= _SHOWN and re.fullmatch(_PLAIN_WORD, value) and value not in _NOT_TEXT:
         return value
     if isinstance(value, str):
         return json.dumps(shortened(value) if len(value) > _SHOWN else value, ensure_ascii=False)
@@ -93,4 +93,4 @@ def inner_expression(text: str) -> str:
 
 def _bound(expression: str) -> str:
     """An expression that ``~`` does not take apart."""
-    return f"({expression})" if _LOOSE.search(expression) else expression
+    return f"({expression})" if re.search(_LOOSE, expression) else expression
