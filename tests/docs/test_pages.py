@@ -20,6 +20,8 @@ from flowllm.text.json_schema import validator
 from tests.docs.blocks import ROOT, blocks_of, name_of, not_run, pages
 from tests.docs.generate import PAGES
 from tests.docs.shell import Shell, shows, steps_of
+from tests.local_models.encoders import Encoder, write_classifier, write_embedder
+from tests.local_models.scripted import SHIPPED, write_writer
 
 PLAIN = frozenset({"output", "text", "mermaid"})
 NOT_RUN_AT_MOST = 12
@@ -43,6 +45,8 @@ def world(tmp_path, monkeypatch):
 @pytest.mark.parametrize("page", WRITTEN, ids=name_of)
 def test_the_blocks_of_a_page(page, world):
     skipped = not_run()
+    if page.name == "local-models.md":
+        write_models(world / "models")
     shell, names = Shell(world), {"__name__": "page"}
     found = list(blocks_of(page))
     for block, following in itertools.zip_longest(found, found[1:]):
@@ -61,6 +65,13 @@ def test_the_blocks_of_a_page(page, world):
             run_python(block, names, said)
         else:
             assert block.title or block.language in PLAIN, f"{block}: nobody checks `{block.language}`"
+
+
+def write_models(folder):
+    """The models that the page on local models names."""
+    write_embedder(folder / "tiny")
+    write_classifier(folder / "cross", Encoder(labels=1), ["LABEL_0"])
+    write_writer(folder / "writer", SHIPPED, "shared")
 
 
 def run_console(block, shell):
