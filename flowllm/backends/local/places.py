@@ -10,7 +10,7 @@ from pathlib import Path
 
 from flowllm.backends.local.safety import safe_name
 from flowllm.core.errors import SetupError
-from flowllm.core.nearest import did_you_mean
+from flowllm.core.nearest import nearest
 from flowllm.core.record import record
 
 _STEPS = 2
@@ -62,8 +62,10 @@ class Places:
         return whole
 
     def _absent(self, name: str) -> SetupError:
-        known = [f"local/{one}" for one, _ in self.listed()]
-        hint = did_you_mean(f"local/{name}", known) or "flowllm models list --local shows those that are there"
+        near = nearest(name, (one for one, _ in self.listed()))
+        repository = name if "/" in name else f"OWNER/{name}"
+        others = f"flowllm pull {repository} fetches one, flowllm models list --local shows those that are there"
+        hint = f"did you mean `local/{near}`?" if near else others
         return SetupError("missing_model_file", f"there is no model `local/{name}` on this machine", hint=hint)
 
 

@@ -159,7 +159,8 @@ def test_names_and_paths(folder, name, path):
 
 
 LOST = [
-    ("e", "there is no model `local/e` on this machine", ""),
+    ("e", "there is no model `local/e` on this machine", "flowllm pull OWNER/e fetches one, flowllm models list"),
+    ("qwen/qwen", "there is no model `local/qwen/qwen`", "flowllm pull qwen/qwen fetches one, flowllm models list"),
     ("acme/e", "there is no model `local/acme/e`", "did you mean `local/acme/d`?"),
     ("../a", "is not under the project", "FLOWLLM_MODELS"),
     ("./../a", "is not under the project", "FLOWLLM_MODELS"),
