@@ -106,6 +106,20 @@ def test_spinning_only_where_it_is_written(quiet, file):
     assert Fake.made[1].entries["session.intra_op.allow_spinning"] == "1"
 
 
+WORD = "optimization.disable_specified_optimizers"
+FUSIONS = [
+    (Device(provider="cpu"), "SkipLayerNormFusion"),
+    (Device(provider="cpu", session={WORD: "GeluFusion"}), "GeluFusion"),
+    (Device(provider="cuda", fallback="cpu"), None),
+]
+
+
+@pytest.mark.parametrize(("device", "expected"), FUSIONS)
+def test_a_fusion_that_is_slower_on_a_processor_is_off_there(quiet, file, device, expected):
+    open_session(file, device)
+    assert Fake.made[1].entries.get(WORD) == expected
+
+
 def cut(path):
     path.write_bytes(path.read_bytes()[:-300])
 
