@@ -1,8 +1,9 @@
-"""What the loop that writes costs beside the model's own runs: `python -m tests.bench.generation [--smoke]`.
+"""What the loop that writes costs beside the model's own runs: `python -m tests.bench.generation [--smoke] [--peers]`.
 
 Each run of the session is timed inside of the loop, so that every step is measured against its own bare run: what is
 left of a step is ours, with everything around a token: buffers, drawing, text, and the way to the event loop. Times
-are of the processor, all threads: the session has one, which is the worker's.
+are of the processor, all threads: the session has one, which is the worker's. `--peers` adds what
+`tests.bench.generation_peers` measures.
 """
 
 import asyncio
@@ -90,8 +91,20 @@ def measure(size: Size) -> list[Row]:
     return found_rows
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Measure and print."""
     from tests.bench.__main__ import lines
 
     pin(0)
-    print("\n".join(lines(measure(SMOKE if "--smoke" in sys.argv else FULL))))  # noqa: T201  its work
+    size = SMOKE if "--smoke" in sys.argv else FULL
+    rows = measure(size)
+    if "--peers" in sys.argv:
+        from tests.bench import generation_peers
+
+        with tempfile.TemporaryDirectory() as place:
+            rows += generation_peers.measure(size, Path(place), MODEL, PROMPT, size.of(TOKENS, 16))
+    print("\n".join(lines(rows)))  # noqa: T201  its work
+
+
+if __name__ == "__main__":
+    main()
