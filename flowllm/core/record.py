@@ -24,6 +24,7 @@ def record(cls: type[Any] | None = None, /, *, kw_only: bool = False) -> Any:
     """Make a class a record. Methods that it writes itself stay; `dataclasses.replace` and ``fields`` work."""
 
     def make(cls: type[Any]) -> type[Any]:
+        cls.__doc__ = cls.__doc__ or cls.__name__  # else a dataclass makes one up, and looks long for it
         made: type[Any] = dataclass(slots=True, init=False, eq=False, repr=False, kw_only=kw_only)(cls)
         made.__init__ = _Constructor(made)
         for name, method in _SHARED.items():

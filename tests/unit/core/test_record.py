@@ -128,6 +128,7 @@ def test_a_constructor_is_compiled_once():
         x: int
 
     assert Once(1) == Once(1)
+    assert Once.__doc__ == "Once"
     assert inspect.isfunction(vars(Once)["__init__"])
 
 
