@@ -15,7 +15,7 @@ from flowllm.core.event import Cost, Line
 from flowllm.core.prices import EXACT, TOKENS, UNITS, Prices
 from flowllm.core.record import record
 from flowllm.pricing.classes import Classes, disjoint
-from flowllm.pricing.rates import Sheet, Table, service_of
+from flowllm.pricing.rates import COMMON, Sheet, Table, service_of
 
 ZERO = Decimal(0)
 FREE = Cost(ZERO, (), "free")
@@ -65,6 +65,8 @@ def priced(table: Table, usage: Usage, *, answers: bool = True, at: float | None
 
     ``region`` is where the model is asked, for answers that tell none that has a price.
     """
+    if answers and table.common and (cost := _common(table, usage, region)) is not None:
+        return cost
     classes, told, units = disjoint(usage), usage.region, usage.units
     where = region if region and (not told or told not in table.regions) else told
     moment = table.moment(at)
@@ -82,6 +84,32 @@ def priced(table: Table, usage: Usage, *, answers: bool = True, at: float | None
     if not sheet.usual or usage.estimated or classes.corrected:
         source = _source(sheet, usage, classes, source)
     return Cost(total, tuple(lines), source, table.version, usage.reported)
+
+
+def _common(table: Table, usage: Usage, region: str) -> Cost | None:
+    """The same, sooner, for what most answers tell: tokens of both sides at the usual terms; None for others."""
+    read, written = usage.input, usage.output
+    if read is None or written is None or usage.estimated or usage.classes or usage.written or usage.units:
+        return None
+    if usage.billed_input is not None or usage.billed_output is not None:
+        return None
+    cached, stored, thought = usage.cached_input or 0, usage.cache_write or 0, usage.reasoning or 0
+    fresh, said = read - cached - stored, written - thought
+    if cached < 0 or stored < 0 or thought < 0 or fresh < 0 or said < 0:
+        return None
+    sheet = table.sheet(read, usage.service, usage.region or region, usage.speed, usage.variant)
+    if not sheet.usual:
+        return None
+    lines, total = [], None
+    for count, item, found in zip((cached, stored, fresh, thought, said), COMMON, sheet.common, strict=True):
+        if count:
+            if found is None:
+                return None
+            price = found.price
+            amount = EXACT.multiply(count, price)
+            lines.append(Line(item, count, "token", price, amount, found.condition))
+            total = amount if total is None else EXACT.add(total, amount)
+    return Cost(total, tuple(lines), table.source, table.version, usage.reported) if lines else None
 
 
 def _counted(table: Table, usage: Usage, classes: Classes, *, answers: bool, billed: bool) -> bool:

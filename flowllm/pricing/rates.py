@@ -29,6 +29,8 @@ _INSTEAD: Mapping[str, tuple[str, ...]] = {
     "output_video": ("output",),
 }
 """What a class without a price of its own costs as much as, best first."""
+COMMON = ("cached_input", "cache_write", "input", "reasoning", "output")
+"""Classes that most answers tell, in the order of their lines."""
 _TOKENS = frozenset(TOKENS)
 _SERVICES: Mapping[str, str] = {"fast": "priority"}
 """Further words for a class of service: OpenAI sells one class by two names."""
@@ -70,6 +72,8 @@ class Table:
         self.regions = frozenset(one.region for one in prices.multipliers) | {""}
         self.source = f"prices of {prices.as_of}" if prices.as_of else "prices without a date"
         self.version = prices.version or prices.as_of
+        self.common = not (prices.hours or self.has("requests"))
+        """Whether tokens alone are billed, by the same prices at any time."""
 
     def has(self, item: str) -> bool:
         """Whether the item has any price of its own."""
@@ -119,10 +123,10 @@ class Table:
 class Sheet:
     """The prices of a model that hold for one set of terms; what was found is kept.
 
-    ``usual``: no price has a remark.
+    ``usual``: no price has a remark. ``common`` are the prices of `COMMON`.
     """
 
-    __slots__ = ("_found", "_lacking", "_prices", "_rates", "_terms", "usual")
+    __slots__ = ("_found", "_lacking", "_prices", "_rates", "_terms", "common", "usual")
 
     def __init__(self, table: Table, terms: Terms, rates: Mapping[str, tuple[Rate, ...]]) -> None:
         self._prices = table.prices
@@ -131,6 +135,7 @@ class Sheet:
         self._lacking = table.lacking(terms)
         self.usual = not (terms.service or self._lacking)
         self._found: dict[tuple[str, str], Found | None] = {}
+        self.common = tuple(map(self.find, COMMON))
 
     def find(self, item: str, lifetime: str = "") -> Found | None:
         """The price that holds; None where none is known."""

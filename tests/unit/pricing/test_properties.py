@@ -61,6 +61,26 @@ def test_the_short_way_of_plain_counts_finds_what_the_long_one_does(usage):
     assert disjoint(plain) == _taken(plain)
 
 
+plain_usages = st.builds(
+    Usage,
+    *[st.sampled_from((0, 1_000, 1_001, 200_001))] * 2,
+    *[st.sampled_from((None, -1, 0, 7, 400))] * 3,
+    service=st.sampled_from(("", "", "batch", "odd")),
+    region=st.sampled_from(("", "", "us")),
+    reported=st.none() | amounts,
+)
+
+
+@given(prices, st.lists(amounts, min_size=2, max_size=2), plain_usages, st.booleans(), st.sampled_from(("", "us")))
+def test_the_short_way_to_a_cost_finds_what_the_long_one_does(prices, sides, usage, answers, region):
+    plain = tuple(map(Rate, ("input", "output"), sides))
+    prices = replace(prices, rates=(*plain, *(rate for rate in prices.rates if rate.item in TOKENS)), hours=())
+    short, long = Table(prices), Table(prices)
+    assert short.common
+    long.common = False
+    assert priced(short, usage, answers=answers, region=region) == priced(long, usage, answers=answers, region=region)
+
+
 @given(prices, usages, moments)
 def test_lines_sum_exactly_to_the_total(prices, usage, at):
     cost = priced(Table(prices), usage, at=at)
