@@ -4,7 +4,7 @@ import argparse
 import os
 import platform
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from tests.bench import (
@@ -20,7 +20,7 @@ from tests.bench import (
     summary_quality,
 )
 from tests.bench.processes import ROOT
-from tests.bench.row import FULL, SMOKE, Row, Size, pin
+from tests.bench.row import FULL, SMOKE, Row, Size, lines, pin
 
 MODULES = {
     "decode": decoding,
@@ -54,25 +54,6 @@ def described() -> str:
     return (
         f"CPython {platform.python_version()}, {platform.system()} {platform.machine()}, {cores} cores, load {load:.1f}"
     )
-
-
-def figure(value: float | None) -> str:
-    """Three digits, or a dash."""
-    return "-" if value is None else f"{value:.3g}" if value < 1000 else f"{value:.0f}"
-
-
-def lines(rows: Sequence[Row]) -> Iterator[str]:
-    """The table in Markdown."""
-    yield "| what | ours | floor | ratio | target | met | unit | floor is |"
-    yield "|---|---:|---:|---:|---:|---|---|---|"
-    for found in rows:
-        ratio = "-" if found.ratio is None else f"{found.ratio:.2f}x"
-        met = {True: "yes", False: "no", None: "-"}[found.met]
-        target = f"<= {found.target}" if found.target else "-"
-        yield (
-            f"| {found.name} | {figure(found.ours)} | {figure(found.floor)} | {ratio} | {target} | {met} "
-            f"| {found.unit} | {found.against or '-'} |"
-        )
 
 
 def write(page: Path, text: str) -> None:

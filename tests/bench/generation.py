@@ -18,7 +18,7 @@ from typing import Any
 
 from flowllm.backends.local.generation.graph import Decoder
 from flowllm.backends.local.generation.sampling import Drawing
-from tests.bench.row import FULL, SMOKE, Row, Size, Target, pin
+from tests.bench.row import FULL, SMOKE, Row, Size, Target, lines, pin
 from tests.unit.backends.local.generation.decoders_made import Shape
 from tests.unit.backends.local.generation.engine_made import decoder, engine, writing, written
 
@@ -93,8 +93,6 @@ def measure(size: Size) -> list[Row]:
 
 def main() -> None:
     """Measure and print."""
-    from tests.bench.__main__ import lines
-
     pin(0)
     size = SMOKE if "--smoke" in sys.argv else FULL
     rows = measure(size)

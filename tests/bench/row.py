@@ -7,7 +7,7 @@ Only ratios are carried from one machine to another. A benchmark is a module wit
 import gc
 import os
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Literal
@@ -104,6 +104,25 @@ async def cpu_of(work: Callable[[], Awaitable[object]]) -> float:
     before = time.process_time()
     await work()
     return time.process_time() - before
+
+
+def figure(value: float | None) -> str:
+    """Three digits, or a dash."""
+    return "-" if value is None else f"{value:.3g}" if value < 1000 else f"{value:.0f}"
+
+
+def lines(rows: Sequence[Row]) -> Iterator[str]:
+    """The table in Markdown."""
+    yield "| what | ours | floor | ratio | target | met | unit | floor is |"
+    yield "|---|---:|---:|---:|---:|---|---|---|"
+    for found in rows:
+        ratio = "-" if found.ratio is None else f"{found.ratio:.2f}x"
+        met = {True: "yes", False: "no", None: "-"}[found.met]
+        target = f"<= {found.target}" if found.target else "-"
+        yield (
+            f"| {found.name} | {figure(found.ours)} | {figure(found.floor)} | {ratio} | {target} | {met} "
+            f"| {found.unit} | {found.against or '-'} |"
+        )
 
 
 def pin(core: int) -> None:
