@@ -4,10 +4,10 @@ import math
 
 import pytest
 
-from tests.bench.__main__ import BEGIN, END, MODULES, figure, lines, write
+from tests.bench.__main__ import BEGIN, END, MODULES, write
 from tests.bench.encoding import ENCODED
 from tests.bench.formats import FORMATS, SERVED
-from tests.bench.row import FULL, SMOKE, Row, Target, in_turns
+from tests.bench.row import FULL, SMOKE, Row, Target, figure, in_turns, lines
 from tests.bench.streams import rows_of, serving
 
 EXPECTED = {
