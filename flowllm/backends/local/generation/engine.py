@@ -1,7 +1,8 @@
 """The loop of one model: answers that are written side by side, a token each in every run.
 
 One worker thread a model, alive while there is work. A request waits until a row is free; its prompt is read in
-chunks, between the steps of those who write already, and it joins them at once. What is written does not depend on
+chunks, between the steps of those who write already, and it joins them at once; what a cache still has of its first
+tokens is not read again. What is written does not depend on
 who else writes. A request that is cancelled gives its row back before the next run; one that fails takes no other
 with it, a run of the model that fails takes all that are in work.
 """
@@ -71,6 +72,8 @@ class Writing:
     pieces: "asyncio.Queue[Piece]" = field(default_factory=asyncio.Queue)
     cancelled: bool = False
     read: int = 0
+    reused: int = 0
+    """Tokens of the prompt whose past was there."""
     last: int = -1
     count: int = 0
     plain: bool = False
@@ -198,6 +201,7 @@ class Engine:
         writing = self._rows[row]
         if not writing.read:
             self._cache.begin(row, len(writing.prompt) + writing.most)
+            writing.read = writing.reused = self._cache.reuse(row, writing.prompt)
         tokens = writing.prompt[writing.read : writing.read + most]
         logits = self._cache.read(row, tokens)
         writing.read += len(tokens)

@@ -57,6 +57,10 @@ class GenaiCache:
         params.set_search_options(max_length=most, batch_size=1)
         self._rows[row] = self._library.Generator(self._model, params)
 
+    def reuse(self, row: int, prompt: Sequence[int]) -> int:
+        """As `Cache`: nothing is kept."""
+        return 0
+
     def read(self, row: int, tokens: Sequence[int]) -> "NDArray[Any]":
         """As `Cache`."""
         import numpy as np

@@ -31,6 +31,10 @@ class Cache(Protocol):
         """Take a row into use, for ``most`` tokens in all."""
         ...
 
+    def reuse(self, row: int, prompt: Sequence[int]) -> int:
+        """How many of the first tokens of a prompt, but its last, need not be read; once, behind `begin`."""
+        ...
+
     def read(self, row: int, tokens: Sequence[int]) -> "NDArray[Any]":
         """Go on with the prompt of a row; the logits after its last token, of shape (vocabulary,)."""
         ...
@@ -69,6 +73,10 @@ class GrownCache:
     def begin(self, row: int, most: int) -> None:
         """As `Cache`."""
         self._reading[row] = _nothing(self._decoder)
+
+    def reuse(self, row: int, prompt: Sequence[int]) -> int:
+        """As `Cache`: nothing is kept."""
+        return 0
 
     def read(self, row: int, tokens: Sequence[int]) -> "NDArray[Any]":
         """As `Cache`."""
@@ -154,6 +162,10 @@ class SingleCache:
     def begin(self, row: int, most: int) -> None:
         """As `Cache`."""
         self._rows[row] = _nothing(self._decoder)
+
+    def reuse(self, row: int, prompt: Sequence[int]) -> int:
+        """As `Cache`: nothing is kept."""
+        return 0
 
     def read(self, row: int, tokens: Sequence[int]) -> "NDArray[Any]":
         """As `Cache`."""

@@ -43,6 +43,7 @@ class _Counted:
         self._runs = runs
         self._cache = cache
         self.begin = cache.begin
+        self.reuse = cache.reuse
         self.drop = cache.drop
 
     def read(self, row: int, tokens: Sequence[int]) -> "NDArray[Any]":

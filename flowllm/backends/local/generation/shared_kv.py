@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from flowllm.backends.local.generation.graph import KEEP, Decoder
 from flowllm.backends.local.generation.kv import Cache, GrownCache, SingleCache, Stepped
+from flowllm.backends.local.generation.prefixes import Kept, Prefixes, longest
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -36,6 +37,8 @@ class SharedCache:
         self._room = 0
         self._buffers: Sequence[Local | Resident] = ()
         self._lengths: list[int] = []
+        self._tokens: list[list[int]] = []
+        self._prefixes = Prefixes()
         self._used: list[bool] = []
         self._place: dict[int, int] = {}
         self._binding = decoder.session.io_binding()
@@ -53,7 +56,28 @@ class SharedCache:
             place = len(self._used)
             self._used.append(False)
             self._lengths.append(0)
+            self._tokens.append([])
         self._used[place], self._lengths[place], self._place[row] = True, 0, place
+        self._tokens[place] = []
+
+    def reuse(self, row: int, prompt: Sequence[int]) -> int:
+        """As `Cache`: from who is in work or what is kept; where buffers are out of reach there is nothing."""
+        if not self._buffer.movable:
+            return 0
+        place, wanted = self._place[row], prompt[:-1]
+        length, kept = self._prefixes.longest(wanted)
+        shared, beside = longest(wanted, self._tokens)
+        if not max(length, shared):
+            return 0
+        self._make_room(len(self._lengths), max(length, shared))
+        if kept is not None and length >= shared:
+            arrays = kept.arrays
+        else:
+            length, arrays = shared, [buffer.held()[beside] for buffer in self._buffers]
+        for buffer, array in zip(self._buffers, arrays, strict=True):
+            buffer.held()[place, :, :length] = array[:, :length]
+        self._lengths[place], self._tokens[place] = length, list(wanted[:length])
+        return length
 
     def read(self, row: int, tokens: Sequence[int]) -> "NDArray[Any]":
         """As `Cache`."""
@@ -69,6 +93,7 @@ class SharedCache:
         self._bound = 0
         logits = self._run(np.ones((1, total), kind))
         self._lengths[place] = total
+        self._tokens[place] += tokens
         last: NDArray[Any] = logits[0, -1]
         return last
 
@@ -92,8 +117,9 @@ class SharedCache:
         if self._decoder.device != "cpu":
             self._bind(self._feeds)  # a device has read them when they were bound
         logits = self._run(mask)
-        for place in places.values():
+        for row, place in places.items():
             self._lengths[place] += 1
+            self._tokens[place].append(tokens[row])
         return Stepped(logits[:, -1], places)
 
     def drop(self, row: int) -> None:
@@ -101,22 +127,35 @@ class SharedCache:
         place = self._place.pop(row, None)
         if place is None:
             return
-        self._lengths[place], self._used[place] = 0, False
+        self._keep(place)
+        self._lengths[place], self._tokens[place], self._used[place] = 0, [], False
         last = max((at for at, used in enumerate(self._used) if used), default=-1)
         if place < last and self._buffer.movable:
             self._move(last, place)
             last = max(at for at, used in enumerate(self._used) if used)
-        del self._lengths[last + 1 :], self._used[last + 1 :]
+        del self._lengths[last + 1 :], self._used[last + 1 :], self._tokens[last + 1 :]
         if not self._used:  # nobody writes: the memory goes back
             self._buffers, self._room, self._bound, self._logits = (), 0, 0, None
+
+    def _keep(self, place: int) -> None:
+        tokens, length = self._tokens[place], self._lengths[place]
+        if self._buffer.movable and self._prefixes.fits(tokens, length * self._bytes_of_a_token()):
+            arrays = [buffer.held()[place, :, :length].copy() for buffer in self._buffers]
+            self._prefixes.keep(Kept(tokens, arrays))
+
+    def _bytes_of_a_token(self) -> int:
+        import numpy as np
+
+        decoder = self._decoder
+        return len(decoder.past) * decoder.heads * decoder.size * np.dtype(decoder.halves).itemsize
 
     def _move(self, source: int, target: int) -> None:
         length = self._lengths[source]
         for buffer in self._buffers:
             array = buffer.held()
             array[target, :, :length] = array[source, :, :length]
-        self._lengths[target], self._used[target] = length, True
-        self._lengths[source], self._used[source] = 0, False
+        self._lengths[target], self._tokens[target], self._used[target] = length, self._tokens[source], True
+        self._lengths[source], self._tokens[source], self._used[source] = 0, [], False
         row = next(row for row, place in self._place.items() if place == source)
         self._place[row] = target
 

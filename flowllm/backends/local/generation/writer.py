@@ -116,7 +116,7 @@ class Writer:
                     break
         finally:
             writing.cancelled = True
-        yield Usage(input=len(prepared.prompt), output=writing.count)
+        yield Usage(input=len(prepared.prompt), output=writing.count, cached_input=writing.reused or None)
         called = reader.called and piece.ended == "stop"
         yield Finish("tool_calls" if called else piece.ended, piece.ended)
 

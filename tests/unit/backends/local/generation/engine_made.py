@@ -45,6 +45,7 @@ class Watched:
     cache: Cache
     runs: list[tuple[str, tuple[int, ...]]] = field(default_factory=list)
     before: list = field(default_factory=list)
+    read_tokens: int = 0
 
     def _note(self, kind: str, rows: Sequence[int]) -> None:
         self.runs.append((kind, tuple(rows)))
@@ -54,8 +55,12 @@ class Watched:
     def begin(self, row, most):
         self.cache.begin(row, most)
 
+    def reuse(self, row, prompt):
+        return self.cache.reuse(row, prompt)
+
     def read(self, row, tokens):
         self._note("read", [row])
+        self.read_tokens += len(tokens)
         return self.cache.read(row, tokens)
 
     def step(self, tokens):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from flowllm.backends.local.devices import Device
-from flowllm.backends.local.generation import open_writer
+from flowllm.backends.local.generation import open_writer, prefixes
 from flowllm.backends.local.layout import describe
 from flowllm.core.delta import Finish, Meta, Reasoning, Usage, fold
 from flowllm.core.errors import FlowError, NodeFailure, ProviderFailure, SetupError
@@ -301,6 +301,15 @@ async def test_without_the_library_a_typed_error_names_the_extra(writer, monkeyp
     assert caught.value.code == "missing_extra"
     assert "flowllm-pipelines[local]" in caught.value.hint
     assert (await reply_of(writer, asked(2))).usage.output == 2
+
+
+async def test_what_was_not_read_again_is_told_as_cached(tmp_path, monkeypatch):
+    monkeypatch.setattr(prefixes, "LEAST", 4)
+    made = opened(folder(tmp_path / "m", layout="genai"))
+    first, second = [await reply_of(made, asked(8)) for _ in range(2)]
+    assert first.usage == Usage(input=len(PROMPT), output=8)
+    assert second == replace(first, usage=replace(first.usage, cached_input=len(PROMPT) - 1))
+    made.close()
 
 
 async def test_closing_the_generator_gives_the_place_back(writer):

@@ -1,0 +1,78 @@
+"""The past of prompts and answers that were read and written before, for prompts that begin with the same tokens.
+
+A past is that of its tokens and of nothing else, so whoever's prompt begins with the same ones may go on from it. What
+is kept are copies, the latest first, up to a number and so many bytes in all; who uses one copies it again.
+"""
+
+from collections.abc import Sequence
+from itertools import takewhile
+from typing import TYPE_CHECKING, Any
+
+from flowllm.core.record import record
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+KEPT = 512 * 2**20
+"""Bytes of pasts that are kept of one model while it is loaded."""
+MOST = 16
+"""Pasts that are kept: each prompt is compared with all of them."""
+LEAST = 16
+"""Tokens from which on a past is worth its copy."""
+
+
+@record
+class Kept:
+    """Tokens, and the past of all of them: an array ``[heads, tokens, size]`` for every half of every layer."""
+
+    tokens: "Sequence[int]"
+    arrays: "list[NDArray[Any]]"
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return sum(array.nbytes for array in self.arrays)
+
+
+class Prefixes:
+    """What is kept of one model."""
+
+    def __init__(self, most: int = KEPT) -> None:
+        self._most = most
+        self._kept: list[Kept] = []
+
+    def fits(self, tokens: Sequence[int], size: int) -> bool:
+        """Whether a past of so many bytes is worth being kept: long enough, small enough, and not there yet."""
+        if len(tokens) < LEAST or size > self._most:
+            return False
+        return all(common(kept.tokens, tokens) < len(tokens) for kept in self._kept)
+
+    def keep(self, kept: Kept) -> None:
+        """Keep one more, before those that it holds and at the cost of those that were not used for longest."""
+        others = (old for old in self._kept if common(old.tokens, kept.tokens) < len(old.tokens))
+        self._kept, room = [kept], self._most - kept.size
+        for old in others:
+            room -= old.size
+            if room < 0 or len(self._kept) == MOST:
+                break
+            self._kept.append(old)
+
+    def longest(self, prompt: Sequence[int]) -> tuple[int, Kept | None]:
+        """The one that has most of the first tokens of ``prompt``, and how many; it counts as used."""
+        length, place = longest(prompt, [kept.tokens for kept in self._kept])
+        if not length:
+            return 0, None
+        found = self._kept.pop(place)
+        self._kept.insert(0, found)
+        return length, found
+
+
+def longest(prompt: Sequence[int], among: Sequence[Sequence[int]]) -> tuple[int, int]:
+    """How many first tokens of ``prompt`` one of them has, the first that has most; 0 where these are too few."""
+    length, place = max(((common(tokens, prompt), -place) for place, tokens in enumerate(among)), default=(0, 0))
+    return (length, -place) if length >= LEAST else (0, 0)
+
+
+def common(one: Sequence[int], other: Sequence[int]) -> int:
+    """How many tokens two begin with."""
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
