@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from flowllm.core.delta import Usage
+from flowllm.core.prices import TOKENS
 from flowllm.core.record import record
 
 Key = tuple[str, str]
@@ -21,17 +22,22 @@ _OUTPUT: Key = ("output", "")
 _REASONING: Key = ("reasoning", "")
 _READ = ("input_audio", "input_image", "input_video")
 _WRITTEN = ("reasoning", "output_audio", "output_image", "output_video")
+_TOKENS = frozenset(TOKENS)
 _KEPT = {"input_audio": "cached_audio", "input_image": "cached_image"}
 
 
 @record
 class Classes:
-    """Tokens by class, those of 0 left out. ``read`` and ``written`` say whether that side was counted at all."""
+    """Tokens by class, those of 0 left out. ``read`` and ``written`` say whether that side was counted at all.
+
+    ``strange`` are classes that are none of `core.prices.TOKENS`: what is paid for them is not known.
+    """
 
     counts: dict[Key, int]
     corrected: bool
     read: bool
     written: bool
+    strange: bool = False
 
 
 class _Whole:
@@ -93,7 +99,12 @@ def _taken(usage: Usage) -> Classes:
     wholes = [*_read(usage, counts), _written(usage, counts), _citations(usage, counts)]
     corrected = any(whole.corrected for whole in wholes)
     known = {key: count for key, count in counts.items() if count}
-    return Classes(known, corrected, usage.input is not None, usage.output is not None)
+    return Classes(known, corrected, _is_told(usage.input), _is_told(usage.output), not _TOKENS >= usage.classes.keys())
+
+
+def _is_told(count: int | None) -> bool:
+    """Whether a side was counted: a number below nought counts nothing."""
+    return count is not None and count >= 0
 
 
 def _read(usage: Usage, counts: dict[Key, int]) -> Iterable[_Whole]:

@@ -114,6 +114,8 @@ def _common(table: Table, usage: Usage, region: str) -> Cost | None:
 
 def _counted(table: Table, usage: Usage, classes: Classes, *, answers: bool, billed: bool) -> bool:
     """Whether all was counted that this model is paid for; tokens need not be where other units are paid alone."""
+    if classes.strange:
+        return False
     if not billed and table.plain("input") is None and not table.has("input_characters"):
         return False
     if not answers and table.plain("queries") and not table.plain("input") and not any(usage.units.values()):
@@ -139,17 +141,24 @@ def _instead(table: Table, units: Mapping[str, int | Decimal], classes: Classes)
 
 def _has_class(table: Table, unit: str, classes: Classes) -> bool:
     """Whether tokens of what a unit measures were counted that have a price of their own."""
-    return any((name, "") in classes.counts and table.has(name) for name in _SAME[unit])
+    return any((name, "") in classes.counts and table.has(name) for name in _SAME.get(unit, ()))
 
 
 def _units(table: Table, sheet: Sheet, units: Mapping[str, int | Decimal], classes: Classes) -> Iterator[Line]:
     """Lines of what is counted otherwise, and of the request itself where it has a price."""
     for item, count in units.items():
-        if count and item != "requests" and _is_billed(table, item, units, classes):
+        if item not in UNITS or not _is_count(count):
+            yield Line(item, count, UNITS.get(item, "unit"), None, None)
+        elif count and item != "requests" and _is_billed(table, item, units, classes):
             name = item if table.has(item) or not table.has(_TWINS.get(item, "")) else _TWINS[item]
             yield _line(sheet, name, count)
     if table.has("requests"):
         yield _line(sheet, "requests", units.get("requests", 1))
+
+
+def _is_count(count: int | Decimal) -> bool:
+    """Whether it is a number from nought on: of others it is not known what they cost."""
+    return (isinstance(count, int) or count.is_finite()) and count >= 0
 
 
 def _is_billed(table: Table, item: str, units: Mapping[str, int | Decimal], classes: Classes) -> bool:

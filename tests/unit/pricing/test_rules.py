@@ -8,7 +8,7 @@ from flowllm.api import Environment
 from flowllm.core.card import Catalog, ModelCard, ProviderCard
 from flowllm.core.delta import Usage
 from flowllm.core.event import Cost
-from flowllm.core.prices import Hours, Multiplier, Prices, Rate
+from flowllm.core.prices import TOKENS, UNITS, Hours, Multiplier, Prices, Rate
 from flowllm.pricing.cost import priced, pricing_of
 from flowllm.pricing.rates import Table
 
@@ -539,3 +539,26 @@ def test_a_cost_says_what_it_was_made_of():
         Decimal("0.002"),
     )
     assert (cost.source, cost.version, cost.reported) == ("prices of 2026-11-20", "table 7", Decimal("0.003"))
+
+
+PAID = Prices(tuple(Rate(item, Decimal("0.1")) for item in (*TOKENS, *UNITS)))
+
+
+@pytest.mark.parametrize(
+    "usage",
+    [
+        Usage(-1, 10),
+        Usage(10, -1),
+        Usage(10, 10, billed_input=-1),
+        Usage(10, 10, units={"searches": -1}),
+        Usage(10, 10, units={"input_seconds": Decimal(-3)}),
+        Usage(10, 10, units={"searches": Decimal("NaN")}),
+        Usage(10, 10, units={"pages": Decimal("Infinity")}),
+        Usage(10, 10, units={"smells": 1}),
+        Usage(10, 10, classes={"smell": 1}),
+    ],
+)
+def test_what_is_no_count_is_unknown_and_makes_nothing_cheaper(usage):
+    cost = priced(Table(PAID), usage)
+    assert cost.total is None
+    assert all(line.amount is None or line.amount >= 0 for line in cost.items)
