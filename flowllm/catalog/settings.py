@@ -13,7 +13,6 @@ from typing import Any
 
 from flowllm.catalog.entries import ProviderEntry, SettingEntry
 from flowllm.catalog.switches import followed, names_read, switch_misfits, unfit_texts
-from flowllm.core.aws_profile import profile_name, sections
 from flowllm.core.nearest import did_you_mean
 from flowllm.core.placeholders import placeholders
 from flowllm.core.record import record
@@ -78,6 +77,8 @@ def _take_region(
     setting = entry.settings.get("region")
     if setting is None or not setting.env:
         return
+    from flowllm.core.aws_profile import profile_name, sections
+
     profile = values.get("profile") or profile_name(environment)
     if region := next((found.region for found in sections(environment, profile) if found.region), ""):
         values["region"], sources["region"] = region, f"the region of the profile `{profile}`"

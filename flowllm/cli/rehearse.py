@@ -16,7 +16,6 @@ from flowllm.core.delta import Usage
 from flowllm.core.errors import Failure
 from flowllm.core.event import CallFinished, Event
 from flowllm.pricing.bounds import most
-from flowllm.sinks.ledger import node_of
 
 if TYPE_CHECKING:
     from flowllm.api import Flow
@@ -61,6 +60,8 @@ def estimates(plan: "Plan", seen: list[CallFinished], catalog: "Catalog", price:
 
     What was asked is what a run asks where nothing made up led to it; everything else is as `check` foresees it.
     """
+    from flowllm.sinks.ledger import node_of
+
     by_node: dict[str, list[CallFinished]] = {}
     for event in seen:
         by_node.setdefault(node_of(event.address), []).append(event)

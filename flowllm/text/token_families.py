@@ -85,7 +85,6 @@ _RULES: Final = (
     (r"grok", "grok"),
     (r"\bnova-", "nova"),
 )
-_COMPILED: Final = tuple((re.compile(pattern), FAMILIES[name]) for pattern, name in _RULES)
 _LONG = 300
 
 
@@ -98,4 +97,4 @@ def family_of(model: str) -> Family:
 
 
 def _named(words: str) -> Family | None:
-    return next((family for pattern, family in _COMPILED if pattern.search(words)), None)
+    return next((FAMILIES[name] for pattern, name in _RULES if re.search(pattern, words)), None)
