@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
+from flowllm.backends.local.shapes import rows_of
 from flowllm.core.record import record
 
 Item = TypeVar("Item")
@@ -32,23 +33,29 @@ WAIT = 0.002
 class Limits:
     """How batches are made: ``budget`` in padded tokens, ``window`` in items, ``wait`` in seconds.
 
-    ``uniform``: items of one batch have one length, for models that cannot tell padding from text.
+    ``uniform``: items of one batch have one length, for models that cannot tell padding from text. ``lengths``:
+    items are padded to one of these and batches to a power of two of rows, for devices that prepare for shapes.
     """
 
     budget: int = BUDGET
     window: int = WINDOW
     wait: float = WAIT
     uniform: bool = False
+    lengths: tuple[int, ...] = ()
 
 
 def next_batch(lengths: Sequence[int], limits: Limits) -> int:
     """How many of the first items, sorted by length, one batch takes: at least one."""
     count = 1
-    while count < len(lengths) and lengths[count] * (count + 1) <= limits.budget:
+    while count < len(lengths) and lengths[count] * _rows(count + 1, limits) <= limits.budget:
         if limits.uniform and lengths[count] != lengths[0]:
             break
         count += 1
     return count
+
+
+def _rows(count: int, limits: Limits) -> int:
+    return rows_of(count) if limits.lengths else count
 
 
 @dataclass(slots=True, eq=False)

@@ -9,6 +9,7 @@ from flowllm.backends.local.batching import Batcher, Limits
 from flowllm.backends.local.layout import Description
 from flowllm.backends.local.pooling import POOLS, Floats, unit
 from flowllm.backends.local.sessions import Session
+from flowllm.backends.local.shapes import length_of, rows_of
 from flowllm.backends.local.tokenizing import Tokenizer, Tokens
 from flowllm.core.errors import FlowError, NodeFailure
 from flowllm.core.record import record
@@ -49,8 +50,9 @@ class Encoder:
         self._pad = found or 0
         limits = limits or Limits()
         if "attention_mask" not in opened.inputs:
-            limits = replace(limits, uniform=True)
-        self._batcher: Batcher[_Input, Any] = Batcher(self._run, lambda one: len(one.tokens.ids), limits)
+            limits = replace(limits, uniform=True, lengths=())
+        self._lengths = limits.lengths
+        self._batcher: Batcher[_Input, Any] = Batcher(self._run, self._length, limits)
 
     @property
     def provider(self) -> str:
@@ -128,27 +130,35 @@ class Encoder:
         except Exception as error:  # noqa: BLE001  the classes of ONNX Runtime have no common one
             message = f"the model in {self.description.folder.name} failed: {str(error)[:300]}"
             raise NodeFailure("node_failed", message) from None
-        found = rows if rows.ndim == 2 else self._pooled(rows, feeds, batch)  # noqa: PLR2004
+        rows = rows[: len(batch)]
+        found = rows if rows.ndim == 2 else self._pooled(rows, batch)  # noqa: PLR2004
         if not np.isfinite(found).all():
             message = f"the model in {self.description.folder.name} gave what is no number"
             raise NodeFailure("node_failed", message, hint="precision: fp32 in the device's file")
         return list(found)
 
-    def _pooled(self, hidden: Floats, feeds: Mapping[str, Any], batch: Sequence[_Input]) -> Floats:
+    def _pooled(self, hidden: Floats, batch: Sequence[_Input]) -> Floats:
         import numpy as np
 
-        mask = self._mask(batch).astype(np.float32)
+        mask = self._mask(batch)[: len(batch)].astype(np.float32)
         made = {pooling: POOLS[pooling](hidden, mask) for pooling in {one.pooling for one in batch}}
         return np.stack([made[one.pooling][row] for row, one in enumerate(batch)])
 
+    def _length(self, one: _Input) -> int:
+        return length_of(len(one.tokens.ids), self._lengths, self.description.window)
+
     def _mask(self, batch: Sequence[_Input]) -> Any:
+        """1 where a token is; rows that are added have one, as a row of none may come out as no number."""
         import numpy as np
 
         lengths = np.array([len(one.tokens.ids) for one in batch])
-        return (np.arange(lengths.max())[None, :] < lengths[:, None]).astype(np.int64)
+        added = rows_of(len(batch)) - len(batch) if self._lengths else 0
+        lengths = np.pad(lengths, (0, added), constant_values=1)
+        columns = max(self._length(one) for one in batch)
+        return (np.arange(columns)[None, :] < lengths[:, None]).astype(np.int64)
 
     def _feeds(self, batch: Sequence[_Input]) -> dict[str, Any]:
-        """Arrays for the inputs that the graph has, padded on the right."""
+        """Arrays for the inputs that the graph has, padded on the right, and below where shapes are few."""
         import numpy as np
 
         mask = self._mask(batch)

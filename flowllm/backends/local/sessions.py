@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from flowllm.backends.local import devices, libraries
+from flowllm.backends.local.binding import Bound
 from flowllm.backends.local.devices import PROVIDERS, Device
 from flowllm.core.errors import SetupError
 from flowllm.core.record import record
@@ -16,6 +17,7 @@ from flowllm.core.record import record
 _SPACES = re.compile(r"\s+")
 _SLOWER_FUSED = "SkipLayerNormFusion"
 """On a processor the fused operator takes longer than the two that it replaces, most in int8 (onnxruntime 1.32)."""
+_NVIDIA = (PROVIDERS["cuda"], PROVIDERS["tensorrt"])
 _QUIET = 4
 """Only what ends the process is logged: failures come as errors."""
 
@@ -46,7 +48,8 @@ class Session(Protocol):
 class Opened:
     """A session of ONNX Runtime. ``provider`` is what really runs it, ``device`` what was settled on.
 
-    ``inputs`` and ``outputs`` are names with their element types (``tensor(int64)``), in the graph's order.
+    ``inputs`` and ``outputs`` are names with their element types (``tensor(int64)``), in the graph's order. ``bound``
+    runs it with buffers on an NVIDIA GPU.
     """
 
     session: Any
@@ -54,6 +57,7 @@ class Opened:
     provider: str
     inputs: dict[str, str]
     outputs: dict[str, str]
+    bound: Bound | None = None
 
     @property
     def fell_back(self) -> bool:
@@ -62,6 +66,8 @@ class Opened:
 
     def run(self, feeds: dict[str, Any], outputs: tuple[str, ...] | None = None) -> list[Any]:
         """Arrays in, arrays out; the interpreter's lock is free meanwhile."""
+        if self.bound is not None:
+            return self.bound.run(feeds, outputs or tuple(self.outputs))
         found: list[Any] = self.session.run(list(outputs) if outputs else None, feeds)
         return found
 
@@ -96,12 +102,18 @@ def _opened(source: str | bytes, name: str, device: Device) -> Opened:
         session = runtime.InferenceSession(source, sess_options=_options(runtime, device), providers=providers)
     except Exception as error:  # noqa: BLE001  the classes of ONNX Runtime have no common one
         raise _failed(source, error) from None
-    ports = ({port.name: port.type for port in found} for found in (session.get_inputs(), session.get_outputs()))
-    opened = Opened(session, device, session.get_providers()[0], *ports)
+    inputs, outputs = _types(session.get_inputs()), _types(session.get_outputs())
+    provider = session.get_providers()[0]
+    bound = Bound(session, device.index, graphs=device.graphs) if provider in _NVIDIA else None
+    opened = Opened(session, device, provider, inputs, outputs, bound)
     if opened.fell_back and device.fallback != "cpu":
         word = next((word for word, name in PROVIDERS.items() if name == opened.provider), opened.provider)
         raise devices.unavailable(device.provider, f"onnxruntime runs {name} on {word} instead")
     return opened
+
+
+def _types(ports: Any) -> dict[str, str]:
+    return {port.name: port.type for port in ports}
 
 
 def _options(runtime: Any, device: Device) -> Any:

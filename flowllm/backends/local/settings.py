@@ -12,6 +12,7 @@ from flowllm.backends.local.devices import PROVIDERS, Device, settled, size
 from flowllm.backends.local.layout import Description
 from flowllm.backends.local.places import Places, own_folder
 from flowllm.backends.local.sessions import Session, open_session
+from flowllm.backends.local.shapes import LENGTHS, profiles
 from flowllm.backends.local.shelf import Loaded, Shelf
 from flowllm.core.durations import seconds
 from flowllm.core.errors import SetupError
@@ -90,28 +91,41 @@ class _Loader:
         """Load what was described."""
         isolated = self._isolated(found)
         if found.task == "chat":
+            # The past of a decoder grows, and a recorded graph has one shape.
+            device = self.device.model_copy(update={"graphs": False})
             if isolated:
                 from flowllm.backends.local.generation.isolated import IsolatedWriter
 
-                return IsolatedWriter(found, self.device, self.settings.patience)
+                return IsolatedWriter(found, device, self.settings.patience)
             from flowllm.backends.local.generation import open_writer
 
-            return open_writer(found, self.device)
+            return open_writer(found, device)
         from flowllm.backends.local.encoders import Encoder
 
-        opened = self._apart(found) if isolated else open_session(found.file, self.device)
+        device = self._profiled(found)
+        opened = self._apart(found, device) if isolated else open_session(found.file, device)
         on_cpu = opened.provider == PROVIDERS["cpu"]
         budget = self.settings.budget or (BUDGET if on_cpu else _DEVICE_BUDGET)
-        return Encoder(found, opened, Limits(budget, wait=self.settings.wait))
+        lengths = () if on_cpu and not device.graphs else LENGTHS
+        return Encoder(found, opened, Limits(budget, wait=self.settings.wait, lengths=lengths))
+
+    def _profiled(self, found: Description) -> Device:
+        """The device, with the shapes of batches where TensorRT builds for them; what its file says wins."""
+        if self.device.provider != "tensorrt":
+            return self.device
+        budget = self.settings.budget or _DEVICE_BUDGET
+        names = [port.name for port in found.inputs]
+        options = {**profiles(names, LENGTHS, budget, found.window), **self.device.options}
+        return self.device.model_copy(update={"options": options})
 
     def _isolated(self, found: Description) -> bool:
         said = self.settings.isolation
         return said == "process" or (said == "unlisted" and not (found.folder / manifest.NAME).is_file())
 
-    def _apart(self, found: Description) -> Session:
+    def _apart(self, found: Description, device: Device) -> Session:
         from flowllm.backends.local.isolated import Isolated
 
-        return Isolated(found.file, self.device, self.settings.patience)
+        return Isolated(found.file, device, self.settings.patience)
 
 
 def _read(values: Mapping[str, str], word: str, read: Callable[[str], Any], otherwise: Any) -> Any:

@@ -14,6 +14,8 @@ PACKED = [
     ([9], Limits(4), 1),
     ([9, 9], Limits(4), 1),
     ([2, 2, 3], Limits(99, uniform=True), 2),
+    ([2, 2, 2, 2], Limits(6, lengths=(2,)), 2),
+    ([2, 2, 2, 2], Limits(8, lengths=(2,)), 4),
 ]
 
 

@@ -118,6 +118,60 @@ async def test_a_prompt_stands_before_every_text(tmp_path):
     assert np.allclose(plain[0], embedding(ENCODER, "sings"), atol=1e-5)
 
 
+FEW = Limits(64, lengths=(8, 16))
+
+
+class Shapes:
+    """A session that notes the shapes of what it is given."""
+
+    def __init__(self, opened):
+        self.opened = opened
+        self.seen = []
+
+    def __getattr__(self, name):
+        return getattr(self.opened, name)
+
+    def run(self, feeds, outputs=None):
+        self.seen.append({array.shape for array in feeds.values()})
+        return self.opened.run(feeds, outputs)
+
+
+@pytest.fixture
+def few(tiny):
+    shapes = Shapes(tiny.opened)
+    model = Loaded(tiny.description, shapes, FEW)
+    yield model, shapes
+    model.close()
+
+
+@pytest.mark.parametrize("pooling", POOLS)
+async def test_few_shapes_change_no_vector(tiny, few, pooling):
+    model, shapes = few
+    rows = await rows_of(model, TEXTS, pooling=pooling)
+    assert np.abs(rows - await rows_of(tiny, TEXTS, pooling=pooling)).max() < 1e-5
+    assert shapes.seen == [{(8, 8)}, {(2, 32)}]
+
+
+async def test_few_shapes_are_left_where_a_model_has_no_mask(tmp_path):
+    folder = write_embedder(tmp_path, ENCODER)
+    onnx.save(without_mask(onnx.load(folder / "model.onnx")), folder / "model.onnx")
+    model = loaded(folder, FEW)
+    rows = await rows_of(model, TEXTS)
+    model.close()
+    assert np.abs(rows - np.stack([embedding(ENCODER, text) for text in TEXTS])).max() < 1e-5
+
+
+@pytest.mark.parametrize("count", [1, 3, 5])
+async def test_few_shapes_change_no_score(tmp_path, count):
+    folder = write_classifier(tmp_path, Encoder(labels=1), ["score"])
+    plain, few = loaded(folder), loaded(folder, FEW)
+    documents = ["she sings", "cats eat fish", "", "birds " * 60, "the sea"][:count]
+    scores = [(await model.score("the bird", documents, Scope()))[0] for model in (plain, few)]
+    assert np.abs(np.subtract(*scores)).max() < 1e-6
+    plain.close()
+    few.close()
+
+
 def without_mask(model):
     """A graph that cannot tell padding from text."""
     names = [node.name for node in model.graph.input]
