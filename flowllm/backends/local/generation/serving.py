@@ -43,8 +43,10 @@ class _Counted:
         self._runs = runs
         self._cache = cache
         self.begin = cache.begin
-        self.reuse = cache.reuse
         self.drop = cache.drop
+
+    def reuse(self, row: int, prompt: Sequence[int]) -> int:
+        return self._cache.reuse(row, prompt)
 
     def read(self, row: int, tokens: Sequence[int]) -> "NDArray[Any]":
         self._runs.count += 1
