@@ -264,6 +264,11 @@ class SetupError(FlowError):
 
     exit = 3
 
+    def needed_at(self, origin: Origin) -> "SetupError":
+        """Name the place that needs it, unless one is named already; returns itself."""
+        self.origin = self.origin if self.origin != UNKNOWN else origin
+        return self
+
 
 class Failure(FlowError):
     """Something failed while a pipeline ran; ``address`` is the step it happened in."""

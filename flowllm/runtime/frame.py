@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from typing import Any
 
-from flowllm.core.errors import Failure, FlowError, NodeFailure
+from flowllm.core.errors import Failure, FlowError, NodeFailure, SetupError
 from flowllm.core.event import CaseChosen, Event, StepCancelled, StepFailed, StepFinished, StepRescued, StepStarted
 from flowllm.runtime.bind import BoundFrame, BoundStep
 from flowllm.runtime.context import Place, Run
@@ -245,6 +245,8 @@ class Frame:
             if bound.rescue is not None and own and not self.run.is_final(error):
                 self._rescue(index, error)
                 return
+        elif isinstance(error, SetupError):
+            error.needed_at(bound.step.origin)
         progress.state = FAILED
         if self.run.observed:
             self._emit(

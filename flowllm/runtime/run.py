@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Self
 
-from flowllm.core.errors import FlowError, NodeFailure, UsageError
+from flowllm.core.errors import FlowError, NodeFailure, SetupError, UsageError
 from flowllm.core.event import DeltaReceived, RunFinished, RunStarted
+from flowllm.core.origin import Origin
 from flowllm.core.plan import Plan
 from flowllm.core.record import record
 from flowllm.runtime.bind import BoundFrame, Engine, bind_frame, unconditional
@@ -54,7 +55,13 @@ class Bound:
         for bound in unconditional(self.frame):
             if bound.policies and "model" not in bound.step.inputs:
                 for model in models_of(bound, {}):
-                    self.engine.check_model(model)
+                    self._check_model(model, bound.step.origin)
+
+    def _check_model(self, model: str, origin: Origin) -> None:
+        try:
+            self.engine.check_model(model)
+        except SetupError as error:
+            raise error.needed_at(origin) from None
 
     async def run(self, inputs: Mapping[str, Any], options: Options | None = None) -> Result:
         """Run once. Raises `FlowError`; nothing of the run is left when it returns."""

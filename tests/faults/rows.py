@@ -221,7 +221,15 @@ ROWS = {
     "R7": Row(
         "cache/journal header garbage, page bit-flips (100 seeds)", open="of the cache only; there is no journal"
     ),
-    "R8": Row("worker OOM-killed / segfault (ONNX)", open="local models have their own feature"),
+    "R8": Row(
+        "worker OOM-killed / segfault (ONNX)",
+        (
+            "faults/test_local_rows.py::test_R8_a_process_that_dies_fails_its_call_and_the_run_goes_on",
+            "faults/test_local_rows.py::test_R8_without_a_map_it_is_the_failure_of_the_run",
+            "unit/backends/local/test_isolated.py::test_a_process_killed_in_mid_batch_fails_that_batch_alone",
+            "unit/backends/local/generation/test_isolated.py::test_a_killed_process_fails_all_that_it_wrote",
+        ),
+    ),
     "R9": Row("fork/thread start limit, fd limit 64", open="no test starves the process of descriptors or threads"),
     "R10": Row("two runs on the same run-dir", open="resumable batches have their own feature"),
     "R11": Row(

@@ -43,10 +43,10 @@ def test_every_test_of_a_passed_row_is_listed():
 def test_what_other_features_bring_is_open():
     still_open = {row for row, (_, _, why) in ROWS.items() if why}
     assert {"C11"} == {row for row in still_open if row[0] == "C"}
-    assert {row for row in ROWS if row[0] in "RG"} <= still_open
+    assert {row for row in ROWS if row[0] in "RG"} - {"R8"} <= still_open
     assert {"V6", "V7", "V11"} <= still_open
-    assert not {"D3", "D5"} & still_open
+    assert not {"D3", "D5", "R8"} & still_open
 
 
 def test_the_count_of_passed_rows_only_grows():
-    assert sum(1 for row in ROWS.values() if row.tests) >= 46
+    assert sum(1 for row in ROWS.values() if row.tests) >= 47

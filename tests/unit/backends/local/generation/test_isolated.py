@@ -100,7 +100,7 @@ async def test_failures_are_those_of_this_process(writer, request_, code):
     assert caught.value.hint
 
 
-async def test_a_killed_process_fails_all_that_it_wrote_and_the_next_call_starts_it_anew(writer):
+async def test_a_killed_process_fails_all_that_it_wrote(writer):
     expected, before = await reply_of(writer, asked()), writer.pid
     answers = [await begun(writer, asked(word, 4000)) for word in ("hello", "world")]
     os.kill(before, signal.SIGKILL)
