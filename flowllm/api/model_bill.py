@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 
 from flowllm.api.environment import Environment
-from flowllm.api.model_facts import Model, model_of, show
+from flowllm.api.model_facts import Model, model_of, near_model, show
 from flowllm.core.card import ProviderCard
 from flowllm.core.delta import Delta, Usage
 from flowllm.core.errors import FlowError, UsageError
@@ -94,7 +94,8 @@ def bill(environment: Environment, name: str, usage: Usage, at: float | None = N
     model = _model(environment, name)
     wall = (lambda: at) if at is not None else None
     cost = pricing_of(environment.catalog, wall)(name, usage)
-    return Bill(model, usage, cost, tuple(_rules(model, cost)))
+    near = "" if model.card else near_model(environment.catalog, name)
+    return Bill(model, usage, cost, tuple(_rules(model, cost, f"; did you mean `{near}`?" if near else "")))
 
 
 def _model(environment: Environment, name: str) -> Model:
@@ -107,13 +108,14 @@ def _model(environment: Environment, name: str) -> Model:
     )
 
 
-def _rules(model: Model, cost: Cost) -> Iterator[str]:
+def _rules(model: Model, cost: Cost, near: str = "") -> Iterator[str]:
+    """``near`` is a model that may have been meant, in words."""
     prices = model.card.prices if model.card else None
     if model.free or cost.source == "free":
         yield "it costs nothing, whatever is asked"
         return
     if prices is None:
-        yield "no price of this model is known" if model.card else "nothing is known of this model"
+        yield "no price of this model is known" if model.card else f"nothing is known of this model{near}"
         return
     own = {rate.item for rate in prices.rates}
     for line in cost.items:
@@ -173,7 +175,7 @@ def usage_of_mapping(told: Mapping[str, Any]) -> tuple[Usage, float | None]:
         elif name in UNITS:
             units[name] = _amount(name, value)
         elif name in _TERMS:
-            counts[name] = str(value)
+            counts[name] = str(value).strip() if name == "variant" else _term(str(value))
         elif name == "at":
             at = _moment(str(value))
         else:
@@ -191,6 +193,13 @@ def _flat(told: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
             yield from value.items()
         elif value is not None:
             yield name, value
+
+
+def _term(word: str) -> str:
+    """A class of service, a region or a speed as tables write it; empty for the usual one."""
+    from flowllm.backends.billing import word_of
+
+    return word_of(word.strip())
 
 
 def _amount(name: str, value: Any) -> int | Decimal:
@@ -221,9 +230,9 @@ def _count(name: str, value: Any) -> int:
 def _moment(text: str) -> float:
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError:
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC).timestamp()
+    except (ValueError, OverflowError):
         raise UsageError("bad_usage", f"`{text}` is no time", hint="at=2026-11-22T16:30") from None
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
 def usage_of_bytes(environment: Environment, name: str, data: bytes) -> Usage:

@@ -101,13 +101,17 @@ Found = TypeVar("Found", Match, Recommended)
 
 
 @record
-class _Wanted:
+class Wanted:
     """A need in the house's own words."""
 
     supports: tuple[str, ...]
     task: str
     least: tuple[tuple[str, int], ...]
     most: tuple[tuple[str, Decimal], ...]
+
+    def names(self) -> list[str]:
+        """What is wanted beside the task."""
+        return [*self.supports, *(name for name, _ in self.least), *(f"{item} price" for item, _ in self.most)]
 
 
 def find(environment: Environment, need: Need) -> tuple[Match, ...]:
@@ -116,13 +120,13 @@ def find(environment: Environment, need: Need) -> tuple[Match, ...]:
     A model is there once: of its dated forms and the other ways to its provider the first is meant for all, but where
     ``need.every`` is said.
     """
-    found = sorted(_fitting(environment, need, _read(environment, need)), key=_by_fit(environment.catalog))
+    found = sorted(_fitting(environment, need, read_need(environment, need)), key=_by_fit(environment.catalog))
     return tuple(found) if need.every else _each_once(environment.catalog, found)
 
 
-def _fitting(environment: Environment, need: Need, wanted: _Wanted) -> Iterator[Match]:
+def _fitting(environment: Environment, need: Need, wanted: Wanted) -> Iterator[Match]:
     for model in known_models(environment.catalog, need.provider, every=need.every):
-        if not _is_meant(environment, model, wanted.task) or (is_past(model, environment.day) and not need.deprecated):
+        if not is_meant(environment, model, wanted.task) or (is_past(model, environment.day) and not need.deprecated):
             continue
         unknown = _unknown(model, wanted)
         if unknown is not None and (need.unknown or not unknown):
@@ -155,7 +159,7 @@ def recommend(environment: Environment, need: Need) -> tuple[Recommended, ...]:
 
     Of a model and its dated forms, and of several ways to ask a provider, the first is meant for all.
     """
-    catalog, wanted = environment.catalog, _read(environment, need)
+    catalog, wanted = environment.catalog, read_need(environment, need)
     named = {model.name for model in listed(catalog)}
     found = [_scored(environment, match, wanted, named) for match in _fitting(environment, need, wanted)]
     found.sort(key=lambda one: (len(one.unknown), -one.score, bool(_other_way(catalog, one.model)),
@@ -170,7 +174,7 @@ def _other_way(catalog: Catalog, model: Model) -> str:
     return f"{card.registry}/{id_}" if card is not None and card.registry not in ("", provider) else ""
 
 
-def _is_meant(environment: Environment, model: Model, task: str) -> bool:
+def is_meant(environment: Environment, model: Model, task: str) -> bool:
     """Whether the provider is one to ask for this: it makes no answers up, and its formats are not for other tasks."""
     provider = model.name.partition("/")[0]
     if provider == _MADE_UP or not model.askable:
@@ -184,17 +188,22 @@ def is_past(model: Model, day: date) -> bool:
     return model.card is not None and "" < model.card.deprecated <= day.isoformat()
 
 
-def _unknown(model: Model, wanted: _Wanted) -> tuple[str, ...] | None:
+def _unknown(model: Model, wanted: Wanted) -> tuple[str, ...] | None:
     """What is not known of what is wanted; None where the model is known not to fit."""
     card = model.card
     if card is None:
         return None
-    answers: dict[str, bool | None] = {word: model.can(word) for word in wanted.supports}
-    answers |= {name: _at_least(_LENGTHS[name](card), least) for name, least in wanted.least}
-    answers |= {f"{item} price": _at_most(model.per_million(item), most) for item, most in wanted.most}
+    answers = answers_of(model, card, wanted)
     if wanted.task not in card.tasks or False in answers.values():
         return None
     return tuple(word for word, answer in answers.items() if answer is None)
+
+
+def answers_of(model: Model, card: ModelCard, wanted: Wanted) -> dict[str, bool | None]:
+    """Whether a model is known to meet each of `Wanted.names`; None is unknown."""
+    answers: dict[str, bool | None] = {word: model.can(word) for word in wanted.supports}
+    answers |= {name: _at_least(_LENGTHS[name](card), least) for name, least in wanted.least}
+    return answers | {f"{item} price": _at_most(model.per_million(item), most) for item, most in wanted.most}
 
 
 def _at_least(known: int | None, least: int) -> bool | None:
@@ -205,7 +214,7 @@ def _at_most(known: Decimal | None, most: Decimal) -> bool | None:
     return None if known is None else known <= most
 
 
-def _scored(environment: Environment, match: Match, wanted: _Wanted, named: set[str]) -> Recommended:
+def _scored(environment: Environment, match: Match, wanted: Wanted, named: set[str]) -> Recommended:
     model = match.model
     reasons = [(_MET, f"supports {word}") for word in wanted.supports if model.can(word)]
     reasons += [(_MET, f"{name}: {known:,} tokens") for name, _ in wanted.least
@@ -267,11 +276,12 @@ def _by_price(model: Model) -> tuple[int, Decimal, str]:
     return doubt, blend or Decimal(0), model.name
 
 
-def _read(environment: Environment, need: Need) -> _Wanted:
+def read_need(environment: Environment, need: Need) -> Wanted:
+    """The need in the house's own words; `UsageError` for what is none."""
     said = [need.supports] if isinstance(need.supports, str) else need.supports
     lengths = {name: _tokens(name, least) for name, least in (("context", need.context), ("output", need.output))}
     prices = {"input": need.max_input_price, "output": need.max_output_price}
-    return _Wanted(
+    return Wanted(
         capabilities(environment, said),
         _task(need.task),
         tuple((name, least) for name, least in lengths.items() if least),

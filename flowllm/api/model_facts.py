@@ -147,10 +147,17 @@ def show(environment: Environment, name: str) -> Model:
         raise UsageError("unknown_provider", f"nothing is known of the provider `{provider}`", hint=hint)
     found = model_of(catalog, name)
     if found.card is None and not _is_made_here(catalog, provider):
-        near = nearest(id_, ids_of(catalog, provider))
-        hint = f"did you mean `{provider}/{near}`?" if near else f"flowllm models list --provider {provider}"
+        near = near_model(catalog, name)
+        hint = f"did you mean `{near}`?" if near else f"flowllm models list --provider {provider}"
         raise UsageError("unknown_model", f"nothing is known of `{name}`", hint=hint)
     return found
+
+
+def near_model(catalog: Catalog, name: str) -> str:
+    """The model of the same provider whose name is nearest to one that is not known; empty where none is near."""
+    provider, _, id_ = name.partition("/")
+    near = nearest(id_, ids_of(catalog, provider))
+    return f"{provider}/{near}" if near else ""
 
 
 def _is_made_here(catalog: Catalog, provider: str) -> bool:
@@ -168,6 +175,9 @@ def _by_id(catalog: Catalog, name: str) -> str:
         with suppress(FlowError):  # a provider that nothing asks for may be broken
             if name and name in ids_of(catalog, provider):
                 return f"did you mean `{provider}/{name}`?"
+    alike = nearest(str(name), ids := {model.name.partition("/")[2]: model.name for model in listed(catalog)})
+    if alike:
+        return f"did you mean `{ids[alike]}`?"
     return "a model is written provider/model, for example openai/gpt-5.4-mini; flowllm models list WORD finds more"
 
 

@@ -20,6 +20,8 @@ from flowllm.api.model_bill import Bill, bill, usage_of_mapping
 from flowllm.api.model_choice import Match, Need, Recommended, first_of
 from flowllm.api.model_choice import find as _find
 from flowllm.api.model_choice import recommend as _recommend
+from flowllm.api.model_excluded import Excluded
+from flowllm.api.model_excluded import excluded as _excluded
 from flowllm.api.model_facts import Model, known_models
 from flowllm.api.model_facts import listed as _listed
 from flowllm.api.model_facts import show as _show
@@ -28,8 +30,8 @@ from flowllm.core.errors import UsageError
 from flowllm.core.record import record
 
 __all__ = [
-    "Bill", "Compared", "Match", "Model", "Need", "Recommended", "compare", "find", "list", "price", "recommend",
-    "show",
+    "Bill", "Compared", "Excluded", "Match", "Model", "Need", "Recommended", "compare", "excluded", "find", "list",
+    "price", "recommend", "show",
 ]  # fmt: skip
 
 
@@ -65,6 +67,11 @@ def find(need: Need, *, limit: int | None = None, environment: Environment | Non
 def recommend(need: Need, *, limit: int | None = 5, environment: Environment | None = None) -> tuple[Recommended, ...]:
     """The models that fit, the best first, each with the reasons for its score."""
     return first_of(_recommend(_here(environment), need), limit)
+
+
+def excluded(need: Need, *, environment: Environment | None = None) -> Excluded:
+    """Why no model fits: how many meet each condition of a need alone, the strictest first."""
+    return _excluded(_here(environment), need)
 
 
 @record

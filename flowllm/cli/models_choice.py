@@ -62,6 +62,22 @@ class Choosing(Command):
             every=self.every,
         )
 
+    def why_none(self, found: "Sequence[object]") -> dict[str, Any]:
+        """For JSON: what each condition alone leaves, where all of them leave none."""
+        from flowllm.api import models
+        from flowllm.cli.opening import here
+
+        return {} if found else {"excluded": models.excluded(self.need(), environment=here()).to_data()}
+
+    def say_why(self, screen: "Screen") -> None:
+        """Say which condition leaves none."""
+        from flowllm.api import models
+        from flowllm.cli.opening import here
+
+        said = models.excluded(self.need(), environment=here()).sentence
+        screen.note(f"no model is known that fits{'' if self.unknown else '; --unknown shows those that may'}")
+        screen.note(said)
+
 
 @record(kw_only=True)
 class FindModels(Choosing):
@@ -77,10 +93,10 @@ class FindModels(Choosing):
         found = models.find(self.need(), environment=here())
         shown = found[: self.limit or None]
         if self.as_json:
-            screen.json({"total": len(found), "models": [one.to_data() for one in shown]})
+            screen.json({"total": len(found), "models": [one.to_data() for one in shown], **self.why_none(found)})
             return 0
         if not found:
-            screen.note(f"no model is known that fits{'' if self.unknown else '; --unknown shows those that may'}")
+            self.say_why(screen)
             return 0
         unknown = any(one.unknown for one in shown)
         head = (*HEAD, "unknown") if unknown else HEAD
@@ -107,11 +123,11 @@ class RecommendModels(Choosing):
 
         found = models.recommend(self.need(), limit=self.limit or None, environment=here())
         if self.as_json:
-            screen.json({"models": [one.to_data() for one in found]})
+            screen.json({"models": [one.to_data() for one in found], **self.why_none(found)})
         elif found:
             screen.table([("model", "score", "why", "unknown"), *map(_recommended, found)], right=frozenset({1}))
         else:
-            screen.note(f"no model is known that fits{'' if self.unknown else '; --unknown shows those that may'}")
+            self.say_why(screen)
         return 0
 
 

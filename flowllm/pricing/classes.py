@@ -99,7 +99,7 @@ def _taken(usage: Usage) -> Classes:
     wholes = [*_read(usage, counts), _written(usage, counts), _citations(usage, counts)]
     corrected = any(whole.corrected for whole in wholes)
     known = {key: count for key, count in counts.items() if count}
-    return Classes(known, corrected, _is_told(usage.input), _is_told(usage.output), not _TOKENS >= usage.classes.keys())
+    return Classes(known, corrected, _is_told(usage.input), _is_told(usage.output), not usage.classes.keys() <= _TOKENS)
 
 
 def _is_told(count: int | None) -> bool:

@@ -444,3 +444,88 @@ def test_a_day_that_is_none_is_refused(monkeypatch):
     monkeypatch.setenv("FLOWLLM_TODAY", "soon")
     with pytest.raises(UsageError, match="FLOWLLM_TODAY"):
         _ = Environment().day
+
+
+@pytest.mark.parametrize(
+    ("wanted", "first", "said"),
+    [
+        (need(context=10**9), ("context of at least 1,000,000,000 tokens", 0), "none of "),
+        (need(max_input_price="0.0000001", max_output_price="0.0000001", context=5),
+         ("a price of input of at most $0.0000001 a million", 1), "each alone is met by: "),
+        (need(supports=("computer_use",)), ("computer_use", 0), "is known to have computer_use"),
+        (need(task="rerank", supports=()), ("the task rerank", 0), "the task rerank"),
+        (Need(provider="acme", supports=("pdf",), unknown=True, context=10**9),
+         ("context of at least 1,000,000,000 tokens", None), ""),
+    ],
+)  # fmt: skip
+def test_the_strictest_condition_is_told_where_no_model_fits(world, wanted, first, said):
+    found = models.excluded(wanted, environment=world)
+    condition, number = first
+    assert found.met[0][0] == condition
+    assert number is None or found.met[0][1] == number
+    assert said in found.sentence
+    assert [count for _, count in found.met] == sorted(count for _, count in found.met)
+    assert found.to_data()["met"][0]["condition"] == condition
+
+
+@pytest.mark.parametrize(
+    "wanted", [need(context=200_000), need(max_input_price=1), need(supports=("tools",), unknown=True)]
+)
+def test_each_condition_alone_leaves_what_find_finds_with_it_alone(world, wanted):
+    one = Need(provider="acme", supports=wanted.supports, unknown=wanted.unknown, deprecated=True, every=True)
+    alone = dict(models.excluded(wanted, environment=world).met)
+    assert alone[wanted.supports[0]] >= len(models.find(one, environment=world)) > 0
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [("acme/sess", "acme/sees"), ("acme/steped", "acme/stepped"), ("acme/zzzzzz", ""), ("acme/sees", "")],
+)
+def test_a_mistyped_model_is_priced_as_unknown_with_the_nearest_one(world, name, near):
+    rules = models.price(name, {"input": 1}, environment=world).rules
+    assert [rule for rule in rules if "did you mean" in rule] == (
+        [f"nothing is known of this model; did you mean `{near}`?"] if near else []
+    )
+
+
+def test_a_mistyped_model_without_its_provider_is_told_the_nearest_of_a_provider_file(world):
+    with pytest.raises(UsageError) as refused:
+        models.show("gpt-5.4-mni", environment=world)
+    assert refused.value.hint == "did you mean `openai/gpt-5.4-mini`?"
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda world: models.list(provider="opnai", environment=world),
+        lambda world: models.show("opnai/sees", environment=world),
+        lambda world: models.find(Need(provider="opnai"), environment=world),
+        lambda world: models.recommend(Need(provider="opnai"), environment=world),
+        lambda world: models.compare(["acme/sees", "opnai/sees"], environment=world),
+        lambda world: models.price("opnai/sees", {"input": 1}, environment=world),
+    ],
+)
+def test_a_mistyped_provider_is_told_the_nearest(world, ask):
+    with pytest.raises(UsageError) as refused:
+        ask(world)
+    assert (refused.value.code, refused.value.hint) == ("unknown_provider", "did you mean `openai`?")
+
+
+@pytest.mark.parametrize(
+    ("told", "usual"),
+    [
+        ({"service": "FLEX"}, {"service": "flex"}),
+        ({"service": "default"}, {}),
+        ({"region": "EU"}, {"region": "eu"}),
+        ({"region": "global"}, {}),
+    ],
+)
+def test_terms_are_told_in_any_case_and_the_usual_ones_are_none(world, told, usual):
+    bills = [models.price("acme/stepped", {"input": 100, **words}, environment=world) for words in (told, usual)]
+    assert bills[0].cost == bills[1].cost
+
+
+@pytest.mark.parametrize("at", ["0001-01-01T00:00+14:00", "9999-12-31T23:59-14:00"])
+def test_a_time_outside_of_the_calendar_is_no_time(world, at):
+    with pytest.raises(UsageError, match="is no time"):
+        models.price("acme/stepped", {"input": 1, "at": at}, environment=world)
