@@ -9,7 +9,7 @@ from datetime import date, timedelta
 from flowllm.compiler.findings import Findings
 from flowllm.compiler.frames import Unit
 from flowllm.core.card import ModelCard
-from flowllm.core.slot import ImageOf, PromptTemplate, Template
+from flowllm.core.slot import ImageOf, MessageTemplate, PromptTemplate, Template
 from flowllm.text.templates import parsed
 from flowllm.text.tokens import counter_for
 
@@ -41,7 +41,12 @@ def needs_of(unit: Unit) -> frozenset[str]:
 
 def fixed_text(prompt: PromptTemplate) -> str:
     """What a prompt says whatever is given to it; nothing is known of templates with statements."""
-    templates = [part for message in prompt.messages for part in message.parts if isinstance(part, Template)]
+    return "".join(map(fixed_text_of, prompt.messages))
+
+
+def fixed_text_of(message: MessageTemplate) -> str:
+    """The same of one message."""
+    templates = [part for part in message.parts if isinstance(part, Template)]
     pieces = [piece for template in templates for piece in parsed(template.source).pieces or ()]
     return "".join(piece for piece in pieces if isinstance(piece, str))
 

@@ -1,24 +1,26 @@
 """What a plan would ask for and cost, read off the plan alone: nothing is rendered, asked or run.
 
-Low is what every run sends: the fixed text of the prompts of steps that always run, answered at no
-length. High is what a run can come to: for every request a whole window and the longest answer, at
-the dearest of the models that may be asked, as often as the regions around may repeat it. Expected is
-what `ASSUMED` says. The cache is taken for empty. What cannot be bounded is unknown (None), never 0.
+Low is what every run sends: the fixed text of the prompts of steps that always run, with their tools, schemas
+and images, counted as their models do, answered at no length. High is what a run can come to: for every request
+the longest prompt and the longest answer, at the dearest of the models that may be asked, as often as the regions
+around may repeat it. Expected is what `ASSUMED` says. The cache is taken for empty. What cannot be bounded is
+unknown (None), never 0.
 """
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
 from flowllm.compiler.candidates import asked
-from flowllm.compiler.capabilities import fixed_text
+from flowllm.compiler.capabilities import fixed_text_of
 from flowllm.compiler.explain import alternatives, certain, possible
 from flowllm.core.card import Catalog, ModelCard
 from flowllm.core.delta import Usage
 from flowllm.core.plan import Plan, Step
 from flowllm.core.record import record
-from flowllm.core.slot import ListOf, Literal, PromptTemplate
+from flowllm.core.slot import ImageOf, ListOf, Literal, PromptTemplate
 from flowllm.pricing.bounds import asked_beside, most
 from flowllm.pricing.cost import Pricing
 from flowllm.text.tokens import count_tokens, counter_for
@@ -198,7 +200,7 @@ class _Facts:
 
     def least(self, model: str, step: Step) -> Usage:
         """What one request surely is: what it says whatever is given to it, answered at no length."""
-        return asked_beside(self.card(model), Usage(_sent(step, model), 0))
+        return asked_beside(self.card(model), Usage(_sent(step, model, sure=True), 0))
 
     def most(self, model: str, usage: Usage | None) -> Decimal | None:
         """The most that so much can cost."""
@@ -234,7 +236,7 @@ def _usual(step: Step, models: tuple[str, ...], facts: _Facts) -> Decimal | None
     card = facts.card(models[0])
     longest = step.params.get("max_output_tokens") or (card.output if card else None) or ANSWER
     written = 0 if step.kind in SENDING else min(ANSWER, longest)
-    sent = _sent(step, models[0]) + _tools(step, models[0]) + DATA
+    sent = _sent(step, models[0], sure=False) + DATA
     read = min(sent, (card.longest_prompt if card else None) or sent)
     return facts.price(models[0], asked_beside(card, Usage(input=read, output=written))).total
 
@@ -268,16 +270,44 @@ def _prompts(step: Step) -> Iterable[PromptTemplate]:
     return (value for value in step.inputs.values() if isinstance(value, PromptTemplate))
 
 
-def _sent(step: Step, model: str) -> int:
-    """Tokens that a request holds whatever is given to it."""
-    counter = counter_for(model)
-    return sum(counter.count(fixed_text(prompt)) for prompt in _prompts(step))
+def _sent(step: Step, model: str, *, sure: bool) -> int:
+    """Tokens of a request beside its data, as its model counts them, with its images, its tools and its schema.
 
-
-def _tools(step: Step, model: str) -> int:
-    """Tokens of the tools that are offered."""
+    Where it is to be ``sure``, messages that data alone fills are left out, for they may be blank, and so are images
+    of which nothing is known.
+    """
+    turns = [turn for prompt in _prompts(step) for turn in _turns(prompt, sure=sure)]
+    shown = list(_images([step.inputs["images"]] if "images" in step.inputs else (), sure=sure))
+    if shown:
+        turns = (
+            [*turns[:-1], {**turns[-1], "content": [*turns[-1]["content"], *shown]}] if turns else [{"content": shown}]
+        )
     tools = [tool for tool in step.params.get("tools") or () if isinstance(tool, Mapping)]
-    return count_tokens((), model, tools=tools).n if tools else 0
+    schema = step.params.get("schema")
+    asked = counter_for(model).count(json.dumps(schema, default=dict)) if isinstance(schema, Mapping) else 0
+    return asked + (count_tokens(turns, model, tools=tools).n if turns or tools else 0)
+
+
+def _turns(prompt: PromptTemplate, *, sure: bool) -> Iterator[dict[str, Any]]:
+    """The messages of a prompt as they stand in ports, with nothing for what is not known."""
+    for message in prompt.messages:
+        slots = [part.slot for part in message.parts if isinstance(part, ImageOf)]
+        text, images = fixed_text_of(message), list(_images(slots, sure=sure))
+        if text.strip() or images or not sure:
+            yield {"role": message.role, "content": [{"text": text}, *images]}
+
+
+def _images(slots: Iterable[Any], *, sure: bool) -> Iterator[dict[str, Any]]:
+    """Parts of a message for the images of slots; of one that the data brings the size is not known."""
+    for slot in slots:
+        if isinstance(slot, ListOf):
+            yield from _images(slot.items, sure=sure)
+        elif isinstance(slot, Literal) and isinstance(slot.value, list | tuple):
+            yield from _images(map(Literal, slot.value), sure=sure)
+        elif isinstance(slot, Literal):
+            yield {"image": slot.value if isinstance(slot.value, Mapping) else {"url": slot.value}}
+        elif not sure:
+            yield {"image": {}}
 
 
 def _lifetimes(step: Step) -> set[str]:

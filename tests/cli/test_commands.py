@@ -359,8 +359,8 @@ outputs: {{o: ask.text}}
     [
         (
             "openai/gpt-5-mini",
-            f"ok, cost $0.00000025 to $0.07, expected $0.00125025\n{ASSUMED}",
-            "0.00000025",
+            f"ok, cost $0.000002 to $0.07, expected $0.001252\n{ASSUMED}",
+            "0.000002",
             "0.07",
         ),
         ("mock/m", "ok, cost $0", "0", "0"),

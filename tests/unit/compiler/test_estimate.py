@@ -1,5 +1,6 @@
 """What a plan would cost, read off the plan."""
 
+import json
 from decimal import Decimal
 
 import pytest
@@ -11,7 +12,9 @@ from flowllm.core.card import Catalog, ModelCard, ProviderCard
 from flowllm.core.kinds import Kinds
 from flowllm.core.prices import Prices, Rate, per_million
 from flowllm.pricing.cost import pricing_of
-from flowllm.text.tokens import count
+from flowllm.text.image_tokens import image_tokens
+from flowllm.text.token_families import family_of
+from flowllm.text.tokens import count_message, count_tokens
 
 DEAR = per_million({"input": Decimal(10), "output": Decimal(100)})
 CHEAP = per_million({"input": Decimal(1), "output": Decimal(10)})
@@ -46,6 +49,12 @@ CATALOG = Catalog(
 )
 ASK = {"kind": "call", "prompt": "{{ inputs.x }}", "model": "acme/dear"}
 WORDS = "words " * 100
+SENT = count_tokens([{"role": "user", "content": WORDS}], "acme/dear").n
+AROUND = count_tokens([{"role": "user", "content": ""}], "acme/large").n
+"""Tokens that stand around the one message of a request."""
+MICRO = Decimal("0.000001")
+TOOL = {"name": "search", "description": "Search the web for pages about a topic.", "parameters": {"type": "object"}}
+SHAPE = {"type": "object", "properties": {"answer": {"type": "string"}}, "required": ["answer"]}
 COST = ("low", "expected", "high")
 DEAR_CALL, CHEAP_CALL = Decimal("0.02"), Decimal("0.002")
 
@@ -117,7 +126,7 @@ def test_calls_and_the_most_that_they_cost(nodes, output, calls, high):
 )
 def test_the_least_is_what_every_run_sends(node, rate):
     (row,) = rows({"ask": node}, "ask.items" if "each" in node else "ask.text")
-    assert row.low == (None if rate is None else count(WORDS) * Decimal(rate) / 1_000_000)
+    assert row.low == (None if rate is None else SENT * Decimal(rate) / 1_000_000)
 
 
 @pytest.mark.parametrize(
@@ -171,7 +180,7 @@ def test_the_data_of_a_row():
         "calls": {"low": 2, "high": 2},
         "tokens": {"input": 2000, "output": 200},
         "cost": {
-            "low": f"{count(WORDS) * Decimal('0.000020'):f}",
+            "low": f"{SENT * Decimal('0.000020'):f}",
             "expected": "0.040000",
             "high": "0.040000",
         },
@@ -193,7 +202,7 @@ def test_the_data_of_a_row():
             {**ASK, "model": "acme/wide"},
             {"low": 1, "high": 1},
             (None, None),
-            {"low": "0", "expected": "0.002", "high": None},
+            {"low": "0", "expected": "0.002007", "high": None},
         ),
         ({**ASK, "model": "acme/wide", "max_output_tokens": 9}, {"low": 1, "high": 1}, (None, None), None),
         ({**ASK, "max_output_tokens": 9}, {"low": 1, "high": 1}, (1000, 9), None),
@@ -231,12 +240,12 @@ ROUTED = ["way.value", "other.text"]
 @pytest.mark.parametrize(
     ("nodes", "output", "expected"),
     [
-        ({"ask": {**ASK, "model": "acme/large"}}, "ask.text", "0.0015"),
-        ({"ask": {**ASK, "model": "acme/large", "max_output_tokens": 10}}, "ask.text", "0.00101"),
-        ({"ask": {**ASK, "model": "acme/large", "each": "inputs.xs"}}, "ask.items", "0.015"),
-        ({"ask": {**ASK, "model": "acme/large", "each": {"const": [1, 2]}}}, "ask.items", "0.003"),
-        ({"ask": {**ASK, "model": "acme/large", "fallback": ["acme/dear"]}}, "ask.text", "0.0015"),
-        ({"ask": {**ASK, "model": "acme/large", "fallback": ["acme/unpriced"]}}, "ask.text", "0.0015"),
+        ({"ask": {**ASK, "model": "acme/large"}}, "ask.text", 1_500 + AROUND),
+        ({"ask": {**ASK, "model": "acme/large", "max_output_tokens": 10}}, "ask.text", 1_010 + AROUND),
+        ({"ask": {**ASK, "model": "acme/large", "each": "inputs.xs"}}, "ask.items", 10 * (1_500 + AROUND)),
+        ({"ask": {**ASK, "model": "acme/large", "each": {"const": [1, 2]}}}, "ask.items", 2 * (1_500 + AROUND)),
+        ({"ask": {**ASK, "model": "acme/large", "fallback": ["acme/dear"]}}, "ask.text", 1_500 + AROUND),
+        ({"ask": {**ASK, "model": "acme/large", "fallback": ["acme/unpriced"]}}, "ask.text", 1_500 + AROUND),
         ({"ask": {**ASK, "model": "acme/unpriced"}}, "ask.text", None),
         ({"ask": {"kind": "embed", "in": {"text": "inputs.x"}, "model": "acme/vectors"}}, "ask.vector", "0.001"),
         (retried(), "sure.value", "0.02"),
@@ -248,6 +257,7 @@ ROUTED = ["way.value", "other.text"]
 )
 def test_what_is_expected_rests_on_what_is_assumed(nodes, output, expected):
     found = rows(nodes, output)
+    expected = expected * MICRO if isinstance(expected, int) else expected
     assert totalled(found).expected == (None if expected is None else Decimal(expected))
     for row in found:
         assert row.expected is None or row.low is None or row.expected >= row.low
@@ -260,3 +270,27 @@ def test_what_is_expected_rests_on_what_is_assumed(nodes, output, expected):
 )
 def test_what_is_expected_lies_within_the_bounds(low, value, high, expected):
     assert between(low, value, high) == expected
+
+
+PICTURE = {"const": "https://pictures.example/one.png"}
+SEEN = image_tokens({"url": PICTURE["const"]}, family_of("acme/large").images)[0]
+OFFERED = count_tokens([], "acme/large", tools=[TOOL]).n - count_tokens([], "acme/large").n
+SHAPED = count_tokens(json.dumps(SHAPE), "acme/large").n
+TURN = [{"system": WORDS}, {"user": "{{ inputs.x }}"}]
+
+
+@pytest.mark.parametrize(
+    ("node", "least", "usual"),
+    [
+        ({"prompt": "{{ inputs.x }}"}, 0, AROUND),
+        ({"prompt": WORDS}, SENT, SENT),
+        ({"prompt": TURN}, SENT, SENT + count_message({"content": ""})),
+        ({"prompt": WORDS, "tools": [TOOL]}, SENT + OFFERED, SENT + OFFERED),
+        ({"prompt": WORDS, "schema": SHAPE}, SENT + SHAPED, SENT + SHAPED),
+        ({"prompt": WORDS, "images": [PICTURE]}, SENT + SEEN, SENT + SEEN),
+        ({"prompt": WORDS, "images": ["inputs.x"]}, SENT, SENT + SEEN),
+    ],
+)
+def test_what_is_sent_is_counted_with_what_stands_around_it(node, least, usual):
+    (row,) = rows({"ask": {"kind": "call", "model": "acme/large", **node}}, "ask.text")
+    assert (row.low, row.expected) == (least * MICRO, (usual + 1_000 + 500) * MICRO)
