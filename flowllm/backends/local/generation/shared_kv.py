@@ -13,6 +13,8 @@ from flowllm.backends.local.generation.prefixes import Kept, Prefixes, longest
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+_STRIDE = 16
+"""Tokens by which the mask of a step grows."""
 _ROOM = 256
 """Tokens that a buffer is made for at first; it doubles when they do not suffice."""
 
@@ -44,7 +46,12 @@ class SharedCache:
         self._binding = decoder.session.io_binding()
         self._bound = 0
         """The rows that a step is bound for; 0 where something else is."""
+        self._longest = 0
+        """What the rows in work may come to at most."""
         self._feeds: dict[str, NDArray[Any]] = {}
+        self._mask: NDArray[Any] | None = None
+        self._seen: list[int] = []
+        """How many tokens of each row the mask shows."""
         self._logits: NDArray[Any] | None = None
         self._one: NDArray[Any] | None = None
 
@@ -59,6 +66,7 @@ class SharedCache:
             self._tokens.append([])
         self._used[place], self._lengths[place], self._place[row] = True, 0, place
         self._tokens[place] = []
+        self._longest = max(self._longest, most)
 
     def reuse(self, row: int, prompt: Sequence[int]) -> int:
         """As `Cache`: from who is in work or what is kept; where buffers are out of reach there is nothing."""
@@ -89,9 +97,10 @@ class SharedCache:
         self._make_room(len(self._lengths), total)
         self._bind_past(place, 1)
         feeds = {"input_ids": np.array([tokens], kind), "position_ids": np.arange(before, total, dtype=kind)[None]}
-        self._bind(feeds)
+        mask = np.ones((1, total), kind)
+        self._bind(feeds, mask)
         self._bound = 0
-        logits = self._run(np.ones((1, total), kind))
+        logits = self._run()
         self._lengths[place] = total
         self._tokens[place] += tokens
         last: NDArray[Any] = logits[0, -1]
@@ -99,28 +108,38 @@ class SharedCache:
 
     def step(self, tokens: dict[int, int]) -> Stepped:
         """As `Cache`."""
-        import numpy as np
-
         places = {row: self._place[row] for row in tokens}
-        # The mask is as wide as the longest row and no wider: some graphs turn positions otherwise from a length on.
         rows, wide = len(self._lengths), max(self._lengths) + 1
         self._make_room(rows, wide)
-        if self._bound != rows:
-            self._bind_step(rows)
+        # Wider than the longest row, so that it need not be bound anew at each token; some graphs turn positions
+        # otherwise from a length on, which is a multiple of this, and none is asked for more than its window.
+        wide = max(wide, min(-(-wide // _STRIDE) * _STRIDE, self._longest, self._room))
+        if self._bound != rows or self._mask is None or self._mask.shape[1] != wide:
+            self._bind_step(rows, wide)
+        assert self._mask is not None
         ids, positions = self._feeds["input_ids"], self._feeds["position_ids"]
         for row, place in places.items():
             ids[place, 0] = tokens[row]
-        mask = np.ones((rows, wide), self._decoder.whole)
         for place, length in enumerate(self._lengths):
-            positions[place, 0] = length
-            mask[place, length + 1 :] = 0
+            if self._decoder.positions:
+                positions[place, 0] = length
+            self._show(place, length + 1)
         if self._decoder.device != "cpu":
-            self._bind(self._feeds)  # a device has read them when they were bound
-        logits = self._run(mask)
+            self._bind(self._feeds, self._mask)  # a device has read them when they were bound
+        logits = self._run()
         for row, place in places.items():
             self._lengths[place] += 1
             self._tokens[place].append(tokens[row])
         return Stepped(logits[:, -1], places)
+
+    def _show(self, place: int, count: int) -> None:
+        """Let a row see so many of its tokens."""
+        assert self._mask is not None
+        if self._seen[place] == count - 1:
+            self._mask[place, count - 1] = 1
+        else:
+            self._mask[place, :count], self._mask[place, count:] = 1, 0
+        self._seen[place] = count
 
     def drop(self, row: int) -> None:
         """As `Cache`."""
@@ -135,7 +154,7 @@ class SharedCache:
             last = max(at for at, used in enumerate(self._used) if used)
         del self._lengths[last + 1 :], self._used[last + 1 :], self._tokens[last + 1 :]
         if not self._used:  # nobody writes: the memory goes back
-            self._buffers, self._room, self._bound, self._logits = (), 0, 0, None
+            self._buffers, self._room, self._bound, self._logits, self._longest = (), 0, 0, None, 0
 
     def _keep(self, place: int) -> None:
         tokens, length = self._tokens[place], self._lengths[place]
@@ -171,24 +190,27 @@ class SharedCache:
             new.fill(old.held(), max(self._lengths))
         self._buffers, self._bound = made, 0
 
-    def _bind_step(self, rows: int) -> None:
+    def _bind_step(self, rows: int, wide: int) -> None:
         """Bind what stays where it is from step to step."""
         import numpy as np
 
         kind = self._decoder.whole
         self._feeds = {"input_ids": np.zeros((rows, 1), kind), "position_ids": np.zeros((rows, 1), kind)}
+        self._mask, self._seen = np.zeros((rows, wide), kind), [0] * rows
         self._bind_past(0, rows)
-        self._bind(self._feeds)
+        self._bind(self._feeds, self._mask)
         self._bound = rows
 
-    def _bind(self, feeds: "dict[str, NDArray[Any]]") -> None:
-        """Bind tokens, and room for the logits after each. A binding keeps addresses alone: who binds keeps arrays."""
+    def _bind(self, feeds: "dict[str, NDArray[Any]]", mask: "NDArray[Any]") -> None:
+        """Bind tokens, mask, and room for the logits. A binding keeps addresses alone: who binds keeps arrays."""
         import numpy as np
 
         rows, count = feeds["input_ids"].shape
         self._binding.bind_cpu_input("input_ids", feeds["input_ids"])
         if self._decoder.positions:
             self._binding.bind_cpu_input("position_ids", feeds["position_ids"])
+        if self._decoder.masked:
+            self._binding.bind_cpu_input("attention_mask", mask)
         if self._decoder.keep is not None:
             self._one = np.ones(self._decoder.keep, np.int64)
             self._binding.bind_cpu_input(KEEP, self._one)
@@ -209,12 +231,10 @@ class SharedCache:
             self._binding.bind_input(past, *place)
             self._binding.bind_output(present, *place)
 
-    def _run(self, mask: "NDArray[Any]") -> "NDArray[Any]":
+    def _run(self) -> "NDArray[Any]":
         """One run over what is bound; logits of shape (rows, tokens, vocabulary)."""
         import numpy as np
 
-        if self._decoder.masked:
-            self._binding.bind_cpu_input("attention_mask", mask)
         self._decoder.session.run_with_iobinding(self._binding)
         assert self._logits is not None
         return self._logits.astype(np.float32, copy=False)
