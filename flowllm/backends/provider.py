@@ -9,7 +9,6 @@ after that is final. A question after it that fails is asked again, because the 
 its answer arrives or not; that is polling, bounded by what is left of the time for the whole.
 """
 
-import asyncio
 from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
@@ -29,7 +28,7 @@ from flowllm.core.card import ProviderCard
 from flowllm.core.delta import Delta, Meta, Usage, summed
 from flowllm.core.errors import ProviderFacts, ProviderFailure, SetupError
 from flowllm.core.request import Chat, Embed, Request
-from flowllm.core.scope import Call, Clock, Scope
+from flowllm.core.scope import Call, Clock, Scope, Timer
 
 DRAIN_SECONDS = 0.2
 POLL_SECONDS = 1.0, 15.0
@@ -242,7 +241,7 @@ class _Waiting:
         self._beats = 0
         self._until = clock.now() + self.patience
 
-    def timeout(self) -> asyncio.Timeout:
+    def timeout(self) -> Timer:
         """Raises TimeoutError when the provider is silent for too long."""
         return self.clock.timeout(self._until)
 

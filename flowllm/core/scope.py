@@ -1,10 +1,12 @@
 """The only thing handed down to nodes, policies and backends: who asks, and the world's clock and dice."""
 
+import math
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import field
 from random import Random
-from typing import TYPE_CHECKING, Protocol
+from types import TracebackType
+from typing import Any, Protocol
 
 from flowllm.core.delta import Delta
 from flowllm.core.errors import NodeFailure
@@ -12,8 +14,19 @@ from flowllm.core.event import Event
 from flowllm.core.record import record
 from flowllm.core.request import Request
 
-if TYPE_CHECKING:
-    import asyncio
+
+class Timer(Protocol):
+    """``async with``: its block ends with TimeoutError when the time is over. Those of asyncio are such timers."""
+
+    def expired(self) -> bool:
+        """Whether the time was over before the block was."""
+        ...
+
+    async def __aenter__(self) -> Any: ...
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> bool | None: ...
 
 
 class Clock(Protocol):
@@ -31,7 +44,7 @@ class Clock(Protocol):
         """Wait."""
         ...
 
-    def timeout(self, deadline: float | None) -> "asyncio.Timeout":
+    def timeout(self, deadline: float | None) -> Timer:
         """A context that raises TimeoutError at ``deadline`` (seconds of `now`), never when None."""
         ...
 
@@ -53,13 +66,11 @@ class SystemClock:
 
         await asyncio.sleep(seconds)
 
-    def timeout(self, deadline: float | None) -> "asyncio.Timeout":
-        """Asyncio's own timeout; the loop's clock may differ from `now`, so only the rest is used."""
-        import asyncio
+    def timeout(self, deadline: float | None) -> Timer:
+        """A timer of the running loop; its clock may differ from `now`, so only the rest is used."""
+        from flowllm.core.deadlines import Deadline
 
-        if deadline is None:
-            return asyncio.timeout(None)
-        return asyncio.timeout(max(0.0, deadline - self.now()))
+        return Deadline(math.inf if deadline is None else max(0.0, deadline - self.now()))
 
 
 def _ignore(event: Event) -> None:
