@@ -219,10 +219,8 @@ class Reader:
         if taken:
             yield ToolCall(self._count - 1, arguments=self._held[:taken])
         self._held = self._held[taken:]
-        if whole:
+        if whole or ended:
             self._arguments = None
-        elif ended:
-            self._leave(0)
 
     def _behind(self, call: Begun, *, last: bool) -> Iterator[Delta]:
         """What follows arguments: the rest of their call, then another one or the end of the block."""

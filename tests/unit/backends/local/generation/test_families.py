@@ -155,6 +155,15 @@ def test_a_call_comes_argument_by_argument(calls, before, after, written):
     assert not [delta for delta in told if isinstance(delta, Text)]
 
 
+def test_a_call_that_another_mark_breaks_off_makes_nobody_wait():
+    made = reader("hermes")
+    made.feed(f"<tool_call>{TWO[:-1]}")
+    assert made.feed('<tool_call>{"name": "f", "arguments": {"a') == [
+        ToolCall(1, "call_1", "f"),
+        ToolCall(1, arguments='{"a'),
+    ]
+
+
 PARTS = st.sampled_from([
     "<tool_call>", "</tool_call>", "<think>", "</think>", "[TOOL_CALLS]", "[ARGS]", "<|python_tag|>", ONE, TWO, "{",
     "}", '{"name": "f", "arguments": {', "f[ARGS]{", '"', "\\", ",", "a", " ", "\n", ";", "[", "]", "<", "wea",

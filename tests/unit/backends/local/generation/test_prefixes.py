@@ -15,7 +15,7 @@ from flowllm.backends.local.generation.engine import Engine
 from flowllm.backends.local.generation.prefixes import Kept, Prefixes, common, longest
 from flowllm.backends.local.generation.sampling import Drawing
 from flowllm.backends.local.generation.shared_kv import cache_of
-from tests.unit.backends.local.generation.decoders_made import LLAMA, greedy
+from tests.unit.backends.local.generation.decoders_made import LLAMA, greedy, reference
 from tests.unit.backends.local.generation.engine_made import WAYS, Watched, decoder, engine, pieces_of, writing, written
 
 KEEPING = [way for way in WAYS if way.startswith("shared") and "device" not in way]
@@ -102,6 +102,27 @@ async def test_any_crowd_with_shared_beginnings_writes_what_each_writes_alone(tm
         assert [piece.drawn.token async for piece in pieces_of(made)] == greedy(LLAMA, made.prompt, made.most)
     assert sum(made.reused for made in every) > 0
     assert watched.read_tokens <= sum(len(made.prompt) - made.reused for made in every)
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_side_by_side_on_every_cache(tmp_path, way):
+    running, _ = engine(decoder(tmp_path, LLAMA, way), way)
+    found = await asyncio.gather(*(told(running, [*SYSTEM, number]) for number in (20, 21)))
+    assert [tokens for tokens, _ in found] == [greedy(LLAMA, [*SYSTEM, number], 8) for number in (20, 21)]
+    assert found[1][1] == (len(SYSTEM) if way in KEEPING else 0)
+
+
+def test_a_row_that_moves_up_takes_its_tokens_along(tmp_path):
+    cache = cache_of(decoder(tmp_path, LLAMA, "shared"))
+    for row, prompt in enumerate(([40, 41], SYSTEM)):
+        cache.begin(row, 20)
+        cache.read(row, prompt)
+    cache.drop(0)
+    cache.step({1: 9})
+    cache.begin(2, 20)
+    assert cache.reuse(2, [*SYSTEM, 9, 8]) == len(SYSTEM) + 1
+    last = cache.read(2, [8])
+    assert last == pytest.approx(reference(LLAMA, [*SYSTEM, 9, 8])[-1], abs=1e-3)
 
 
 async def test_draws_of_a_seed_are_the_same(tmp_path):
