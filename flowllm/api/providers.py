@@ -121,6 +121,7 @@ def provider_facts(environment: Environment, name: str) -> dict[str, Any]:
         "models": list(card.models),
         "open_models": card.open_models,
         "free": card.free,
+        "elsewhere": list(card.elsewhere),
         "local": is_local(card),
         "docs": card.docs,
         "status": card.status,
@@ -167,13 +168,14 @@ def _judged(environment: Environment, card: ProviderCard, wanted: Wanted) -> Rec
     may = key.found or not card.auth.required
     if made_up or not fit or (wanted.has_key and not (may and _has_place(card))):
         return None
-    known = [(need, _met(card, need)) for need in wanted.needs]
+    own = wanted.local or wanted.free
+    known = [(need, _met(card, need, own=own)) for need in wanted.needs]
     if any(answer == "" for _, answer in known):
         return None
     reasons = [(_MET, answer) for _, answer in known if answer]
     reasons += [(_KEY, f"key: {key.said}")] if may else [(0, f"key: {key.said}")]
-    reasons += [(_FREE, "costs nothing")] if card.free else []
-    reasons += [(_LOCAL, "answers on this machine")] if here else []
+    reasons += [(_FREE, f"costs nothing{_but(card)}")] if card.free else []
+    reasons += [(_LOCAL, f"answers on this machine{_but(card)}")] if here else []
     reasons += [(_CHECKED, f"looked at on {card.checked}")] if card.checked else []
     unknown = tuple(need for need, answer in known if answer is None)
     return Recommendation(card.name, sum(points for points, _ in reasons), tuple(reasons), unknown)
@@ -184,8 +186,16 @@ def _has_place(card: ProviderCard) -> bool:
     return card.local or bool(card.base_url and not card.unset)
 
 
-def _met(card: ProviderCard, need: str) -> str | None:
-    """How a need is met; an empty text where it is known not to be, None where nothing is known."""
+def _but(card: ProviderCard) -> str:
+    """Which models of a server that is free or here are neither: it asks another place for them."""
+    return f", but for {', '.join(card.elsewhere)}" if card.elsewhere else ""
+
+
+def _met(card: ProviderCard, need: str, *, own: bool) -> str | None:
+    """How a need is met; an empty text where it is known not to be, None where nothing is known.
+
+    ``own``: by a model that the server itself runs.
+    """
     task = need if need in TASKS else _TASK_OF[need]
     if task not in card.tasks:
         return ""
@@ -194,7 +204,7 @@ def _met(card: ProviderCard, need: str) -> str | None:
     told = card.supports(task, need)
     if told:
         return f"supports {need}"
-    model = next(_models_with(card, task, need), "")
+    model = next((name for name in _models_with(card, task, need) if not (own and card.is_elsewhere(name))), "")
     if model:
         return f"its model {model} supports {need}"
     return "" if told is False else None

@@ -66,9 +66,7 @@ class Registry:
         for name in (f"{region}/{model}", model) if region else (model,):
             found = models.get(name)
             if found is not None:
-                return (
-                    _elsewhere(found, models, region) if name == model else _regional(found, models.get(model), model)
-                )
+                return _marked(found, models, region) if name == model else _regional(found, models.get(model), model)
         forms = (models.get(form) for form in _forms(model))
         base = next((form for form in forms if form is not None), None)
         return None if base is None else replace(base, id=model, prices=None, released="", deprecated="")
@@ -80,14 +78,14 @@ def _regional(found: ModelCard, everywhere: ModelCard | None, model: str) -> Mod
     return replace(whole, id=model, prices=whole.prices if found.prices else None)
 
 
-def _elsewhere(found: ModelCard, models: Mapping[str, ModelCard], region: str) -> ModelCard:
+def _marked(found: ModelCard, models: Mapping[str, ModelCard], region: str) -> ModelCard:
     """The entry without a region, its prices marked where they differ by region and this one's are not known."""
     if not region or region in _ORDINARY or found.prices is None or not isinstance(models, _Cards):
         return found
     others = (models[one].prices for one in models.placed(found.id))
     if all(other is None or {*other.rates} == {*found.prices.rates} for other in others):
         return found
-    return replace(found, prices=replace(found.prices, elsewhere=region))
+    return replace(found, prices=replace(found.prices, unpriced_region=region))
 
 
 def _forms(model: str) -> Iterator[str]:

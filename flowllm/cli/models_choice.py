@@ -8,10 +8,11 @@ import typer
 from flowllm.cli import completion
 from flowllm.cli.models_rows import HEAD, UNKNOWN, Names, cells, dollars, number, word
 from flowllm.cli.options import Command
+from flowllm.cli.scores import score_rows
 from flowllm.core.record import record
 
 if TYPE_CHECKING:
-    from flowllm.api.model_choice import Match, Need, Recommended
+    from flowllm.api.model_choice import Match, Need
     from flowllm.api.models import Compared
     from flowllm.cli.render import Screen
 
@@ -125,15 +126,10 @@ class RecommendModels(Choosing):
         if self.as_json:
             screen.json({"models": [one.to_data() for one in found], **self.why_none(found)})
         elif found:
-            screen.table([("model", "score", "why", "unknown"), *map(_recommended, found)], right=frozenset({1}))
+            screen.table([*score_rows("model", ((one.model.name, one) for one in found))], right=frozenset({1}))
         else:
             self.say_why(screen)
         return 0
-
-
-def _recommended(one: "Recommended") -> tuple[str, str, str, str]:
-    why = "; ".join(f"{reason} (+{points})" if points else reason for points, reason in one.reasons)
-    return one.model.name, str(one.score), why, ", ".join(one.unknown)
 
 
 @record(kw_only=True)

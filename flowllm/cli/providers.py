@@ -7,13 +7,13 @@ import typer
 
 from flowllm.cli import completion
 from flowllm.cli.options import Command
+from flowllm.cli.scores import score_rows
 from flowllm.core.errors import UsageError
 from flowllm.core.record import record
 
 if TYPE_CHECKING:
     from flowllm.api import Environment
     from flowllm.api.probing import Checked
-    from flowllm.api.providers import Recommendation
     from flowllm.cli.render import Screen
 
 HELP = "Show and check providers: list, show, compare, recommend, check."
@@ -131,9 +131,16 @@ class CompareProviders(Command):
         rows += [
             (f"at most {w}", *(str(one["limits"].get(w, {}).get("value", UNKNOWN)) for one in facts)) for w in limits
         ]
-        rows += [(word, *(_word(one[word]) for one in facts)) for word in ("free", "local", "key", "checked")]
+        rows += [(word, *(_own(one, word) for one in facts)) for word in ("free", "local")]
+        rows += [(word, *(_word(one[word]) for one in facts)) for word in ("key", "checked")]
         screen.table([("", *(one["name"] for one in facts)), *rows])
         return 0
+
+
+def _own(facts: dict[str, Any], word: str) -> str:
+    """Whether all models are free, or here; which ones are not."""
+    but = f", but for {', '.join(facts['elsewhere'])}" if facts[word] and facts["elsewhere"] else ""
+    return f"{_word(facts[word])}{but}"
 
 
 def _feature(facts: dict[str, Any], word: str) -> str:
@@ -161,15 +168,10 @@ class RecommendProviders(Command):
         if self.as_json:
             screen.json({"needs": list(wanted.needs), "providers": [one.to_data() for one in found]})
         elif found:
-            screen.table([("provider", "score", "why", "unknown"), *map(_recommended, found)], right=frozenset({1}))
+            screen.table([*score_rows("provider", ((one.provider, one) for one in found))], right=frozenset({1}))
         else:
             screen.note(f"no provider is known that has {', '.join(wanted.needs)}; flowllm providers list shows all")
         return 0
-
-
-def _recommended(one: "Recommendation") -> tuple[str, str, str, str]:
-    why = "; ".join(f"{reason} (+{points})" if points else reason for points, reason in one.reasons)
-    return one.provider, str(one.score), why, ", ".join(one.unknown)
 
 
 @record(kw_only=True)

@@ -117,7 +117,7 @@ class Table:
     def lacking(self, terms: Terms) -> tuple[str, ...]:
         """The speed and the region for which no price is known."""
         told = (terms.speed, self._speeds), (terms.region, self.regions)
-        return (*(word for word, known in told if word not in known), *filter(None, [self.prices.elsewhere]))
+        return (*(word for word, known in told if word not in known), *filter(None, [self.prices.unpriced_region]))
 
 
 class Sheet:

@@ -22,6 +22,7 @@ MODEL = {"models": {"eye": {"supports": ["tools", "images"]}}}
 @pytest.fixture
 def ranked(tmp_path, monkeypatch):
     """Recommend among providers of one's own alone."""
+
     def rank(cards, needs=("chat",), **wanted):
         folder = tmp_path / "providers"
         folder.mkdir(exist_ok=True)
@@ -138,3 +139,22 @@ def test_facts_of_every_shipped_provider(tmp_path):
         assert facts["title"]
         assert {word for told in facts["features"].values() for word in told} <= set(FEATURES)
         assert set(facts["features"]) <= set(facts["tasks"]), name
+
+
+CLOUD = LOCAL | {"free": True, "elsewhere": ["*-cloud"], "models": {"big-cloud": {"supports": ["images"]}, "small": {}}}
+
+
+@pytest.mark.parametrize(
+    ("needs", "wanted", "unknown"),
+    [
+        (("images",), {}, ()),
+        (("images",), {"free": True}, ("images",)),
+        (("images",), {"local": True}, ("images",)),
+    ],
+)
+def test_what_a_server_asks_of_another_place_is_neither_free_nor_local(ranked, needs, wanted, unknown):
+    (found,) = ranked({"acme-here": CLOUD}, needs, **wanted).values()
+    assert found.unknown == unknown
+    assert {reason for _, reason in found.reasons} >= {
+        "costs nothing, but for *-cloud", "answers on this machine, but for *-cloud",
+    }  # fmt: skip

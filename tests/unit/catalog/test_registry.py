@@ -172,7 +172,7 @@ def test_a_region_without_a_price_has_none(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("place", "others", "elsewhere"),
+    ("place", "others", "unpriced"),
     [
         ({"region": "eu-central-1"}, {"sa-east-1": "2"}, "eu-central-1"),
         ({"region": "eu-central-1"}, {"sa-east-1": "0.000001"}, ""),
@@ -182,14 +182,14 @@ def test_a_region_without_a_price_has_none(tmp_path):
         ({}, {"sa-east-1": "2"}, ""),
     ],
 )
-def test_a_region_whose_prices_are_not_known_is_named_where_prices_differ_by_region(tmp_path, place, others, elsewhere):
+def test_a_region_whose_prices_are_not_known_is_named_where_prices_differ_by_region(tmp_path, place, others, unpriced):
     rows = {f"{region}/m": {"prices": [["input", amount]]} for region, amount in others.items()}
     known = catalog(tmp_path, {"m": {"prices": [*INPUT, ["output", "0"]]}, **rows}, settings=place)
     if others and "0.000001" in others.values():
         known = catalog(tmp_path, {"m": {"prices": INPUT}, **rows}, settings=place)
     prices = known.model("acme/m").prices
-    assert prices.elsewhere == elsewhere
-    if elsewhere:
+    assert prices.unpriced_region == unpriced
+    if unpriced:
         said = pricing_of(known)("acme/m", Usage(1, 1))
         assert said.source.endswith("no price for eu-central-1 is known; the standard one")
         assert said.total is not None
