@@ -13,7 +13,7 @@ from flowllm.core.request import Chat, Message, Sampling, Text
 NAMES = {"bedrock_converse": "anthropic.claude-x", "bedrock_invoke": "anthropic.claude-x"}
 TEMPLATE = {"templates": {"chat": {"path": "/x", "body": {"messages": "{messages}"}, "text": "answer.text"}}}
 QUIRKS = {"http_template": TEMPLATE, "watsonx": {"api": "generation"}}
-TOP = (("He", -0.5), ("Ho", -1.0))
+TOP = (("He", -0.5), ("Do", -1.0))
 TOKENS = (Token("He", -0.5, TOP), Token("llo", 0.0))
 
 
@@ -87,7 +87,7 @@ def event(data):
 
 
 ROWS = [row("He", -0.5, TOP), row("llo", 0)]
-COLUMNS = {"tokens": ["He", "llo"], "token_logprobs": [-0.5, 0], "top_logprobs": [{"Ho": -1.0, "He": -0.5}, None]}
+COLUMNS = {"tokens": ["He", "llo"], "token_logprobs": [-0.5, 0], "top_logprobs": [{"Do": -1.0, "He": -0.5}, None]}
 CHOSEN = [{"token": "He", "logProbability": -0.5}, {"token": "llo", "logProbability": 0}]
 LIKELY = [{"candidates": [{"token": text, "logProbability": number} for text, number in TOP]}]
 GEMINI = {

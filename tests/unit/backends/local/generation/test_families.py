@@ -164,6 +164,22 @@ def test_a_call_that_another_mark_breaks_off_makes_nobody_wait():
     ]
 
 
+@pytest.mark.parametrize(
+    ("calls", "text"),
+    [
+        ("mistral", f'[TOOL_CALLS] [{TWO}, {{"name": "f", "arguments": {{"a'),
+        ("mistral", '[TOOL_CALLS]time[ARGS]{} f[ARGS]{"a'),
+        ("llama3", f'{TWO}; {{"name": "f", "parameters": {{"a'),
+        ("hermes", f'<tool_call>{TWO}</tool_call><tool_call>{{"name": "f", "arguments": {{"a'),
+    ],
+)
+def test_a_further_call_comes_argument_by_argument_too(calls, text):
+    made = reader(calls)
+    told = [delta for letter in text for delta in made.feed(letter)]
+    assert ToolCall(1, "call_1", "f") in told
+    assert "".join(delta.arguments for delta in told if delta.index) == '{"a'
+
+
 PARTS = st.sampled_from([
     "<tool_call>", "</tool_call>", "<think>", "</think>", "[TOOL_CALLS]", "[ARGS]", "<|python_tag|>", ONE, TWO, "{",
     "}", '{"name": "f", "arguments": {', "f[ARGS]{", '"', "\\", ",", "a", " ", "\n", ";", "[", "]", "<", "wea",
