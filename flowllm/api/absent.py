@@ -1,14 +1,11 @@
 """Providers that a pipeline names and its project does not have: where their files would be, and where they are."""
 
-import re
 from dataclasses import replace
 from pathlib import Path
 
 from flowllm.catalog.registry import NAME
 from flowllm.config import project_of
 from flowllm.core.errors import FlowError, PipelineInvalid, Problem
-
-_NAMED = re.compile(r"there is no provider `(.+)`")
 
 
 def with_places(error: FlowError, project: Path) -> FlowError:
@@ -19,10 +16,9 @@ def with_places(error: FlowError, project: Path) -> FlowError:
 
 
 def _placed(problem: Problem, project: Path) -> Problem:
-    named = _NAMED.fullmatch(problem.message) if problem.code == "unknown_provider" else None
-    if named is None or not NAME.fullmatch(named[1]):
+    if problem.code != "unknown_provider" or not NAME.fullmatch(problem.named):
         return problem
-    file = f"providers/{named[1]}.yaml"
+    file = f"providers/{problem.named}.yaml"
     here = project_of(Path.cwd() / "pipeline.yaml")
     if here.resolve() != project.resolve() and (here / file).is_file():
         hint = f"{here / file} is of another project than the pipeline; its own would be {project / file}"

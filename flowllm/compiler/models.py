@@ -10,7 +10,7 @@ from flowllm.compiler.candidates import candidates
 from flowllm.compiler.capabilities import last_day
 from flowllm.compiler.findings import Findings, did_you_mean
 from flowllm.core.card import Catalog, ModelCard, ProviderCard
-from flowllm.core.errors import PipelineInvalid
+from flowllm.core.errors import PipelineInvalid, Problem
 from flowllm.core.origin import Origin
 from flowllm.core.record import record
 from flowllm.core.spec import PipelineSpec
@@ -117,7 +117,8 @@ class Models:
         if provider not in self.catalog.providers:
             hint = did_you_mean(provider, self.catalog.providers, "", f"/{model}") or "flowllm providers list"
             message = f"there is no provider `{provider}`"
-            self.findings.report("unknown_provider", message, asked.where, asked.origin, hint)
+            found = Problem("unknown_provider", message, asked.where, asked.origin, hint, named=provider)
+            self.findings.add(found)
             return None
         card = self._card(provider)
         return None if card is None else self._listed(name, card, model, asked)

@@ -176,7 +176,8 @@ class Problem:
     """One finding about what the user wrote.
 
     ``where`` is the place in the pipeline's own words (``ask.prompt``, ``outputs.reply``),
-    ``origin`` the place in a file. ``source`` names the sub-pipeline that holds it, if any.
+    ``origin`` the place in a file. ``source`` names the sub-pipeline that holds it, if any. ``named`` is the name
+    that it speaks of, for whoever can tell more of that.
     """
 
     code: str
@@ -186,6 +187,7 @@ class Problem:
     hint: str = ""
     severity: Severity = "error"
     source: str = ""
+    named: str = ""
 
     def __str__(self) -> str:
         prefix = f"{self.source}: " if self.source else ""

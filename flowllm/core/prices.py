@@ -83,7 +83,7 @@ class Prices:
 
     ``reached``: a step of ``above`` begins at its number of tokens, not above it. ``source`` is the page that
     tells the prices, ``as_of`` the day when somebody last looked (YYYY-MM-DD), ``version`` the table they are from.
-    ``unpriced_region`` is a region that is asked and that has prices of its own, which are not known: these are another's.
+    ``unpriced_region`` is a region that is asked and has prices of its own, which are not known: these are another's.
     """
 
     rates: tuple[Rate, ...]
