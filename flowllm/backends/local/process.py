@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from typing import IO, Any
 
@@ -24,7 +25,10 @@ _MODULE = "flowllm.backends.local.worker"
 Message = tuple[dict[str, Any], dict[str, Any]]
 """A header and arrays by name."""
 Hear = Callable[["Process", dict[str, Any] | None], None]
-"""Takes the headers of what comes after the first message, and None at the end; called on one thread."""
+"""Takes the headers of what comes after the first message, and None at the end; called on one thread.
+
+A process that is heard so says of each message that it was taken (``taken``), apart from what it makes of it.
+"""
 
 
 class Died(Exception):
@@ -39,7 +43,7 @@ class Process:
         self._inbox: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
         self._outbox: queue.SimpleQueue[list[Any] | None] = queue.SimpleQueue()
         self._why = ""
-        self.heard = time.monotonic()
+        self._untaken: deque[float] = deque()
         self._child = _started()
         for work in (self._send_on, self._hear_on):
             threading.Thread(target=work, name=f"flowllm process {self.pid}", daemon=True).start()
@@ -56,7 +60,14 @@ class Process:
 
     def send(self, header: Mapping[str, Any], arrays: Mapping[str, Any] | None = None) -> None:
         """Have a message sent; never waits."""
+        self._untaken.append(time.monotonic())
         self._outbox.put(frames.packed(header, arrays))
+
+    @property
+    def silence(self) -> float:
+        """Seconds since the first message was sent that it has not taken yet; 0 where it took all."""
+        first = next(iter(list(self._untaken)), None)
+        return 0.0 if first is None else max(time.monotonic() - first, 1e-9)
 
     def answer(self, patience: float) -> Message:
         """The next message. `Died` where the process ends, or says nothing for ``patience`` seconds and is ended."""
@@ -101,13 +112,15 @@ class Process:
     def _hear_on(self) -> None:
         with _piped(self._child.stdout) as stream, contextlib.suppress(OSError, frames.Ended):
             self._inbox.put(frames.read(stream))
+            self._untaken.popleft()
             while True:
                 message = frames.read(stream)
-                self.heard = time.monotonic()
                 if self._hear is None:
                     self._inbox.put(message)
-                else:
+                elif "taken" not in message[0]:
                     self._hear(self, message[0])
+                elif self._untaken:
+                    self._untaken.popleft()
         self.end()
         self._inbox.put(None)
         if self._hear is not None:

@@ -2,13 +2,13 @@
 
 All of it runs there, the tokenizer and the chat template too: they came with the model. Where the process ends, the
 calls in flight fail with ``worker_died``, and the next one starts it anew. A caller that goes has its answer ended
-there at once. A process that has work and says nothing for ``patience`` seconds is ended.
+there at once. A process that takes no message for ``patience`` seconds is ended, and so is one in which a single run
+of the model takes longer; while a call waits, it is asked whether it lives.
 """
 
 import asyncio
 import itertools
 import threading
-import time
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,9 +23,6 @@ from flowllm.core.errors import FlowError
 from flowllm.core.request import Chat
 from flowllm.core.scope import Scope
 
-_PULSES = 4
-"""Signs of life in the time after which a process counts as hanging."""
-
 News = dict[str, Any] | FlowError
 """What the process says of a call, or how it failed."""
 
@@ -35,7 +32,6 @@ class _Call:
     """One call. ``process`` is where it was sent, None as long as it was not; ``left``: nobody waits for it."""
 
     number: int
-    since: float = field(default_factory=time.monotonic)
     loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
     news: "asyncio.Queue[News]" = field(default_factory=asyncio.Queue)
     process: Process | None = None
@@ -103,19 +99,22 @@ class IsolatedWriter:
         return delta
 
     async def _news(self, call: _Call) -> News:
-        """What comes next of a call; a process that says nothing meanwhile is ended, which is news."""
+        """What comes next of a call; that its process was ended is news."""
         while True:
-            process = call.process
-            assert process is not None
-            silent = time.monotonic() - max(process.heard, call.since)
             try:
-                async with asyncio.timeout(self._patience - silent if call.news.empty() else None):
+                async with asyncio.timeout(self._patience / 2 if call.news.empty() else None):
                     return await call.news.get()
             except TimeoutError:
-                silent = time.monotonic() - max(process.heard, call.since)
-                if silent >= self._patience and call.news.empty():
-                    process.stop(f"said nothing for {self._patience:g} s and was ended")
-                    return await call.news.get()
+                assert call.process is not None
+                self._look_after(call.process)
+
+    def _look_after(self, process: Process) -> None:
+        """End a process that took no message for too long; ask one that took all whether it lives."""
+        silence = process.silence
+        if silence >= self._patience:
+            process.stop(f"said nothing for {self._patience:g} s and was ended")
+        elif not silence:
+            process.send({})
 
     def _send(self, call: _Call, header: dict[str, Any]) -> None:
         """Have a call begun, in a process that is started where none runs; in a thread."""
@@ -126,7 +125,7 @@ class IsolatedWriter:
                     self._process.end()
             process = self._process
         with self._lock:
-            call.process, call.since = process, time.monotonic()
+            call.process = process
             if not process.alive:
                 call.tell(died(self.description.folder.name, process.last_words))
             elif not call.left:
@@ -142,7 +141,7 @@ class IsolatedWriter:
     def _started(self) -> tuple[Process, dict[str, Any]]:
         process, found = Process(self._hear), self.description
         header: dict[str, Any] = {"task": "writer", "folder": str(found.folder)}
-        header |= {"device": self._device.model_dump(), "pulse": min(1.0, self._patience / _PULSES)}
+        header |= {"device": self._device.model_dump(), "patience": self._patience}
         return process, opened(process, header, found.file, self._patience)
 
     def _hear(self, process: Process, header: dict[str, Any] | None) -> None:
@@ -150,6 +149,8 @@ class IsolatedWriter:
         with self._lock:
             if header is None:
                 self._lose(process)
+            elif "hangs" in header:
+                process.stop(f"ran the model for {self._patience:g} s without an end and was ended")
             elif isinstance(number := header.get("call"), int) and number in self._calls:
                 self._calls[number].tell(header)
                 if "ended" in header:

@@ -1,12 +1,13 @@
 """A writer in the process of an isolated model: requests come by number, their deltas go back by it.
 
-Requests are answered side by side by one event loop. While the model works, and writes nothing that can be shown
-yet, it says now and then that it goes on: a process that is silent counts as one that hangs.
+Requests are answered side by side by one event loop, which says of each message that it was taken: a process that
+is silent counts as one that hangs. The model runs on a thread beside it, which the loop watches.
 """
 
 import asyncio
-from collections.abc import Sequence
-from contextlib import aclosing
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import aclosing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,18 +27,18 @@ if TYPE_CHECKING:
 
 
 class Runs:
-    """How often the model ran."""
+    """Since when the model runs, in seconds of a clock that only goes on; None between two runs."""
 
     def __init__(self) -> None:
-        self.count = 0
+        self.since: float | None = None
 
-    def counted(self, cache: Cache) -> Cache:
-        """The same cache, with its runs counted here."""
-        return _Counted(self, cache)
+    def watched(self, cache: Cache) -> Cache:
+        """The same cache, with its runs seen here."""
+        return _Watched(self, cache)
 
 
-class _Counted:
-    """A cache whose runs are counted."""
+class _Watched:
+    """A cache whose runs are seen."""
 
     def __init__(self, runs: Runs, cache: Cache) -> None:
         self._runs = runs
@@ -49,12 +50,20 @@ class _Counted:
         return self._cache.reuse(row, prompt)
 
     def read(self, row: int, tokens: Sequence[int]) -> "NDArray[Any]":
-        self._runs.count += 1
-        return self._cache.read(row, tokens)
+        with self._seen():
+            return self._cache.read(row, tokens)
 
     def step(self, tokens: dict[int, int]) -> Stepped:
-        self._runs.count += 1
-        return self._cache.step(tokens)
+        with self._seen():
+            return self._cache.step(tokens)
+
+    @contextmanager
+    def _seen(self) -> Iterator[None]:
+        self._runs.since = time.monotonic()
+        try:
+            yield
+        finally:
+            self._runs.since = None
 
 
 class _Told(SystemClock):
@@ -76,15 +85,15 @@ def serve_writer(line: "Line") -> None:
     except FlowError as error:
         line.refuse(error)
         return
-    asyncio.run(Serving(writer, line, runs).run(line.first["pulse"]))
+    asyncio.run(Serving(writer, line, runs).run(line.first["patience"]))
 
 
 def _opened(first: dict[str, Any], runs: Runs) -> Writer:
     device = parse_device(first["device"], "isolated")
     found = describe(Path(first["folder"]), device.precision)
     runner = open_runner(found, device)
-    counted = Runner(runner.provider, runner.vocabulary, lambda: runs.counted(runner.cache()))
-    return Writer(found, counted, Tokenizer(found.folder))
+    watched = Runner(runner.provider, runner.vocabulary, lambda: runs.watched(runner.cache()))
+    return Writer(found, watched, Tokenizer(found.folder))
 
 
 class Serving:
@@ -96,8 +105,8 @@ class Serving:
         self._runs = runs
         self._tasks: dict[int, asyncio.Task[None]] = {}
 
-    async def run(self, pulse: float) -> None:
-        """Answer, and show a sign of life every ``pulse`` seconds in which the model ran; for ever."""
+    async def run(self, patience: float) -> None:
+        """Answer, and tell of a run of the model that lasts longer than ``patience`` seconds; for ever."""
         loop = asyncio.get_running_loop()
 
         def hear(message: tuple[dict[str, Any], dict[str, Any]]) -> None:
@@ -105,15 +114,15 @@ class Serving:
 
         self._line.listen(hear)
         self._line.send({"provider": self._writer.provider})
-        seen = 0
         while True:
-            await asyncio.sleep(pulse)
-            if self._runs.count != seen:
-                seen = self._runs.count
-                self._line.send({"runs": seen})
+            await asyncio.sleep(patience / 4)
+            since = self._runs.since
+            if since is not None and time.monotonic() - since >= patience:
+                self._line.send({"hangs": True})
 
     def _take(self, header: dict[str, Any]) -> None:
-        number = header["call"]
+        self._line.send({"taken": True})
+        number: int = header.get("call", 0)
         if "request" in header:
             task = self._tasks[number] = asyncio.ensure_future(self._answer(number, header))
             task.add_done_callback(lambda _: self._tasks.pop(number))

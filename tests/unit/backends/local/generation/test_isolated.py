@@ -1,8 +1,10 @@
 """Decoders in processes of their own: real processes, which are killed and stopped while they write."""
 
 import asyncio
+import contextlib
 import os
 import signal
+import threading
 from contextlib import aclosing
 from dataclasses import replace
 
@@ -169,30 +171,83 @@ class Sent:
         self.said.append(header)
 
 
-class Silent:
-    """A cache that is run, and a writer of nothing."""
+class Slow:
+    """A cache whose runs last as long as the test likes, and a writer of nothing."""
 
     provider = "CPUExecutionProvider"
 
+    def __init__(self):
+        self.gate = threading.Event()
+
     def read(self, row, tokens):
+        assert self.gate.wait(10)
         return row, tokens
 
     def step(self, tokens):
-        return tokens
+        return self.read(0, tokens)
 
-    begin = drop = read
+    begin = drop = reuse = read
 
 
-async def test_a_process_that_works_in_silence_shows_signs_of_life():
-    line, runs = Sent(), Runs()
-    cache = runs.counted(Silent())
-    task = asyncio.ensure_future(Serving(Silent(), line, runs).run(0))
-    for work in (lambda: cache.read(1, [2]), lambda: cache.step({1: 2}), list, list):
-        for _ in range(5):
-            await asyncio.sleep(0)
-        work()
+@pytest.mark.parametrize("run", [lambda cache: cache.read(1, [2]), lambda cache: cache.step({1: 2})])
+async def test_a_run_without_an_end_is_told(run):
+    line, runs, slow = Sent(), Runs(), Slow()
+    task = asyncio.ensure_future(Serving(slow, line, runs).run(0))
+    await turns()
+    assert line.said == [{"provider": "CPUExecutionProvider"}]
+    running = asyncio.ensure_future(asyncio.to_thread(run, runs.watched(slow)))
+    while {"hangs": True} not in line.said:
+        await turns()
+    slow.gate.set()
+    await running
+    count = len(line.said)
+    await turns()
     task.cancel()
-    assert line.said == [{"provider": "CPUExecutionProvider"}, {"runs": 1}, {"runs": 2}]
+    assert len(line.said) <= count + 1
+
+
+async def turns():
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+async def test_each_message_is_said_to_be_taken():
+    line = Sent()
+    task = asyncio.ensure_future(Serving(Slow(), line, Runs()).run(60))
+    await turns()
+    for header in ({}, {"call": 1}, {}):
+        line.hear((header, {}))
+    await turns()
+    task.cancel()
+    assert line.said[1:] == [{"taken": True}] * 3
+
+
+async def test_a_process_whose_model_hangs_is_ended(writer):
+    answer, before = await begun(writer, asked("hello", 4000)), writer.pid
+    writer._hear(writer._process, {"hangs": True})
+    with pytest.raises(ProviderFailure, match="ran the model for 60 s without an end and was ended while it worked"):
+        async for _ in answer:
+            pass
+    assert (await reply_of(writer, asked())).usage.output == 12
+    assert writer.pid != before
+
+
+async def test_a_process_that_hangs_is_ended_also_where_each_caller_waits_shorter(writer):
+    before = writer.pid
+    os.kill(before, signal.SIGSTOP)
+    writer._patience = 0.5
+
+    async def impatient():
+        for _ in range(100):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(0.3):
+                    await reply_of(writer, asked())
+
+    with pytest.raises(ProviderFailure, match=r"said nothing for 0.5 s"):
+        await impatient()
+    writer._patience = 60.0
+    assert (await reply_of(writer, asked())).usage.output == 12
+    assert writer.pid != before
 
 
 async def test_nonsense_ends_it(writer):
