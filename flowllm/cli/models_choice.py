@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from flowllm.cli.render import Screen
 
 DIFFERS = "*"
+UNMEASURED = "scores tell what was asked for, prices, windows and keys; none tells how good the answers are"
 
 
 @record(kw_only=True)
@@ -127,6 +128,7 @@ class RecommendModels(Choosing):
             screen.json({"models": [one.to_data() for one in found], **self.why_none(found)})
         elif found:
             screen.table([*score_rows("model", ((one.model.name, one) for one in found))], right=frozenset({1}))
+            screen.note(UNMEASURED)
         else:
             self.say_why(screen)
         return 0
