@@ -10,10 +10,10 @@ import asyncio
 import ssl
 import threading
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Protocol, Self
 from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
@@ -76,23 +76,24 @@ class Transport(Protocol):
 
 
 class HttpResponse:
-    """An answer whose headers came (names in lower case). Close it with ``contextlib.aclosing`` or ``async with``."""
+    """An answer whose headers came (names in lower case). Close it with ``contextlib.aclosing`` or ``async with``.
 
-    __slots__ = ("_body", "_inflate", "_pieces", "headers", "status")
+    ``read`` gives the next decompressed bytes, empty at the end.
+    """
+
+    __slots__ = ("_body", "_pieces", "headers", "read", "status")
 
     def __init__(self, status: int, headers: Mapping[str, str], body: Body) -> None:
         self.status = status
         self.headers = headers
         self._body = body
         encoding = headers.get("content-encoding", "")
-        self._inflate = Inflate(encoding) if encoding not in ("", "identity") else None
         self._pieces: Iterator[bytes] = iter(())
+        self.read: Callable[[], Awaitable[bytes]] = body.read
+        if encoding not in ("", "identity"):
+            self.read = partial(self._inflated, Inflate(encoding))
 
-    async def read(self) -> bytes:
-        """The next decompressed bytes, empty at the end."""
-        inflate = self._inflate
-        if inflate is None:
-            return await self._body.read()
+    async def _inflated(self, inflate: Inflate) -> bytes:
         while True:
             if piece := next(self._pieces, b""):
                 return piece

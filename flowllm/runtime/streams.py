@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _ATTEMPT = re.compile(r"#\d+")
 Shown = Text | Restart
+_SHOWN = (Text, Restart)
 Deltas = AsyncGenerator[Shown, None]
 
 
@@ -45,23 +46,24 @@ class Follower:
         self._deltas: defaultdict[str, deque[Shown]] = defaultdict(deque)
         self._waiter: asyncio.Future[None] | None = None
         self._begun = self._told = self._ended = False
+        self._stirred = True
         self._failure: BaseException | None = None
 
     def __call__(self, event: Event) -> None:
         """A delta may be one of the output's; anything else may be what it waits for."""
         if type(event) is DeltaReceived:
-            if isinstance(event.delta, Text | Restart):
+            if isinstance(event.delta, _SHOWN):
                 self._take(event.address, event.delta)
             return
         if type(event) is AttemptEnded and event.problem is not None:
             self._forget(f"{event.address}#")
-        self._wake()
+        self._stir()
 
     def end(self, run: "asyncio.Task[Any]") -> None:
         """No more events will come: the run is over."""
         self._failure = None if run.cancelled() else run.exception()
         self._ended = True
-        self._wake()
+        self._stir()
 
     async def deltas(self, frame: "Frame") -> Deltas:
         """What is not read yet: deltas, and the value where none came or `when_failed` gave another one.
@@ -72,7 +74,8 @@ class Follower:
             way = await self._way(frame)
             came = self._deltas[way[-1].address] if way else deque()
             while way:
-                over = any(stage.over for stage in way)
+                over = self._stirred and any(stage.over for stage in way)
+                self._stirred = False
                 while came:
                     self._begun = True
                     yield came.popleft()
@@ -98,6 +101,11 @@ class Follower:
         """What came from the calls whose addresses begin so will never be shown."""
         for address in [address for address in self._deltas if address.startswith(prefix)]:
             self._deltas[address].clear()
+
+    def _stir(self) -> None:
+        """Something other than a delta happened: a step may be over."""
+        self._stirred = True
+        self._wake()
 
     def _wake(self) -> None:
         """Something happened that the reader may wait for."""

@@ -84,6 +84,9 @@ def models_of(bound: BoundStep, arguments: Mapping[str, Any]) -> tuple[str, ...]
     raise SetupError("no_model", message, hint=chosen_by(key), origin=bound.step.origin)
 
 
+_PAID = (CallFinished, CallFailed)
+
+
 class CostWatch:
     """Passes a step's events on and adds up what its answers cost, broken ones too; None once a price is unknown."""
 
@@ -95,7 +98,7 @@ class CostWatch:
 
     def emit(self, event: Event) -> None:
         """Take one event."""
-        if isinstance(event, CallFinished | CallFailed) and event.cost is not None:
+        if isinstance(event, _PAID) and event.cost is not None:
             cost = event.cost.total
             self.total = None if cost is None or self.total is None else self.total + cost
         self._emit(event)
