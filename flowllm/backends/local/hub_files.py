@@ -97,7 +97,7 @@ def is_small(name: str) -> bool:
 
 def _no_graph(files: Mapping[str, HubFile], repository: str) -> SetupError:
     deeper = sorted(str(PurePosixPath(name).parent) for name in files if name.endswith(".onnx"))
-    hint = f"optimum-cli export onnx --model {repository.partition('@')[0]} models/NAME"
+    hint = f"hf download {repository.partition('@')[0]} --local-dir NAME; flowllm export NAME"
     if deeper:
         message = f"{repository} holds ONNX graphs in {deeper[0]}, and none named model.onnx where layouts have it"
         return SetupError("missing_model_file", message, hint=hint)

@@ -167,7 +167,7 @@ def _no_file(folder: Path) -> SetupError:
         return SetupError("capability_mismatch", f"{folder} holds an encoder with a decoder, which does not run here")
     if (folder / "model.safetensors").is_file() or (folder / "pytorch_model.bin").is_file():
         message = f"{folder} holds weights for PyTorch and no ONNX file"
-        return SetupError("missing_model_file", message, hint=f"optimum-cli export onnx --model {folder} OUT")
+        return SetupError("missing_model_file", message, hint=f"flowllm export {folder} --name OTHER")
     return SetupError("missing_model_file", f"{folder} holds no model.onnx, nor onnx/model.onnx")
 
 

@@ -176,7 +176,7 @@ def test_weights_for_pytorch_are_to_be_exported(tmp_path):
     (folder / "model.onnx").rename(folder / "model.safetensors")
     with pytest.raises(SetupError) as caught:
         describe(folder)
-    assert caught.value.hint == f"optimum-cli export onnx --model {folder} OUT"
+    assert caught.value.hint == f"flowllm export {folder} --name OTHER"
 
 
 def test_a_graph_without_a_known_task(tmp_path):
