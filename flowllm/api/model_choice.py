@@ -38,6 +38,9 @@ _LENGTHS: Mapping[str, Callable[[ModelCard], int | None]] = {
     "output": lambda card: card.output,
 }
 """What a need of so many tokens is held against: the whole of ``context`` is to be read."""
+WEIGHED = ("needs", "price", "context", "place", "file", "end")
+"""What points are for; ``place`` is a key that is there, or this machine."""
+_WEIGHT = re.compile(r"\d{1,2}", re.ASCII)
 _CARRIED = ("chat", "embed", "rerank")
 """Tasks that pipelines can ask for."""
 
@@ -55,7 +58,8 @@ class Need:
     ``context`` and ``output`` are tokens that it reads and writes at least (200_000, "200k"); the two prices are
     dollars for a million tokens at most, without conditions. ``unknown`` keeps models of which not all of this is
     known, ``deprecated`` those whose day is past, ``every`` those of providers that have no file, which no pipeline
-    can ask; `find` then also has the dated forms of models, and other ways to their providers.
+    can ask; `find` then also has the dated forms of models, and other ways to their providers. ``weigh`` says how many
+    times the points of a word of `WEIGHED` count where models are recommended (``price=3,context=0``).
     """
 
     supports: Sequence[str] = ()
@@ -68,6 +72,7 @@ class Need:
     unknown: bool = False
     deprecated: bool = False
     every: bool = False
+    weigh: str = ""
 
 
 @record
@@ -108,6 +113,7 @@ class Wanted:
     task: str
     least: tuple[tuple[str, int], ...]
     most: tuple[tuple[str, Decimal], ...]
+    weights: Mapping[str, int]
 
     def names(self) -> list[str]:
         """What is wanted beside the task."""
@@ -216,14 +222,21 @@ def _at_most(known: Decimal | None, most: Decimal) -> bool | None:
 
 def _scored(environment: Environment, match: Match, wanted: Wanted, named: set[str]) -> Recommended:
     model = match.model
-    reasons = [(_MET, f"supports {word}") for word in wanted.supports if model.can(word)]
-    reasons += [(_MET, f"{name}: {known:,} tokens") for name, _ in wanted.least
-                if model.card and (known := _LENGTHS[name](model.card))]  # fmt: skip
-    reasons += [*_of_price(model), *_of_window(model), *_of_place(environment, model)]
-    if model.name in named:
-        reasons.append((_NAMED, "its provider's file names it"))
-    reasons.append(_of_days(environment, model))
-    return Recommended(model, sum(points for points, _ in reasons), tuple(reasons), match.unknown)
+    met = [(_MET, f"supports {word}") for word in wanted.supports if model.can(word)]
+    met += [(_MET, f"{name}: {known:,} tokens") for name, _ in wanted.least
+            if model.card and (known := _LENGTHS[name](model.card))]  # fmt: skip
+    told = {
+        "needs": met,
+        "price": _of_price(model),
+        "context": _of_window(model),
+        "place": _of_place(environment, model),
+        "file": [(_NAMED, "its provider's file names it")] if model.name in named else [],
+        "end": [_of_days(environment, model)],
+    }
+    reasons = tuple(
+        (points * wanted.weights.get(word, 1), why) for word, found in told.items() for points, why in found
+    )
+    return Recommended(model, sum(points for points, _ in reasons), reasons, match.unknown)
 
 
 def _of_days(environment: Environment, model: Model) -> tuple[int, str]:
@@ -286,7 +299,23 @@ def read_need(environment: Environment, need: Need) -> Wanted:
         _task(need.task),
         tuple((name, least) for name, least in lengths.items() if least),
         tuple((item, _dollars(item, most)) for item, most in prices.items() if most is not None),
+        _weights(need.weigh),
     )
+
+
+def _weights(said: str) -> dict[str, int]:
+    """How many times the points of each word of `WEIGHED` count."""
+    found = {}
+    for part in filter(None, map(str.strip, said.split(","))):
+        word, _, times = part.partition("=")
+        if word not in WEIGHED:
+            hint = did_you_mean(word, WEIGHED, f"known: {', '.join(WEIGHED)}")
+            raise UsageError("bad_value", f"nothing is weighed as `{shortened(word)}`", hint=hint)
+        if not _WEIGHT.fullmatch(times):
+            message = f"the weight of `{word}` is a whole number from 0 to 99, not `{shortened(times)}`"
+            raise UsageError("bad_value", message, hint=f"--weigh {word}=2")
+        found[word] = int(times)
+    return found
 
 
 def capabilities(environment: Environment, said: Sequence[str]) -> tuple[str, ...]:

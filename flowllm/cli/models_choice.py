@@ -62,7 +62,12 @@ class Choosing(Command):
             unknown=self.unknown,
             deprecated=self.deprecated,
             every=self.every,
+            weigh=self.weights(),
         )
+
+    def weights(self) -> str:
+        """How much each reason counts; all the same."""
+        return ""
 
     def why_none(self, found: "Sequence[object]") -> dict[str, Any]:
         """For JSON: what each condition alone leaves, where all of them leave none."""
@@ -117,6 +122,14 @@ class RecommendModels(Choosing):
     """Say which models suit a need best, and why: the score is the sum of the points of its reasons."""
 
     limit: Annotated[int, typer.Option(min=0, metavar="N", help="The most models; 0 is all.")] = 5
+    weigh: Annotated[
+        str | None,
+        typer.Option(metavar="WORDS", help="Times points count: price=3,context=0; also needs, place, file, end."),
+    ] = None
+
+    def weights(self) -> str:
+        """What `--weigh` says."""
+        return self.weigh or ""
 
     def carry_out(self, screen: "Screen") -> int:
         """Print one row a model, the best first."""

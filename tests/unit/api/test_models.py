@@ -529,3 +529,29 @@ def test_terms_are_told_in_any_case_and_the_usual_ones_are_none(world, told, usu
 def test_a_time_outside_of_the_calendar_is_no_time(world, at):
     with pytest.raises(UsageError, match="is no time"):
         models.price("acme/stepped", {"input": 1, "at": at}, environment=world)
+
+
+@pytest.mark.parametrize(
+    ("weigh", "first"),
+    [
+        ("", "acme/reads"),
+        ("price=1", "acme/reads"),
+        ("price=0,context=9", "acme/dear"),
+        (" context=9, price=0,", "acme/dear"),
+    ],
+)
+def test_points_count_as_often_as_is_said(world, weigh, first):
+    found = models.recommend(need(weigh=weigh), environment=world)
+    assert found[0].model.name == first
+    assert all(one.score == sum(points for points, _ in one.reasons) for one in found)
+
+
+@pytest.mark.parametrize(
+    ("weigh", "hint"),
+    [("prize=2", "did you mean `price`?"), ("price", "--weigh price=2"), ("price=-1", "--weigh price=2"),
+     ("price=1.5", "--weigh price=2"), ("end=100", "--weigh end=2"), ("=2", "known: needs")],
+)  # fmt: skip
+def test_a_weight_that_is_none_is_refused(world, weigh, hint):
+    with pytest.raises(UsageError) as refused:
+        models.recommend(need(weigh=weigh), environment=world)
+    assert hint in refused.value.hint
