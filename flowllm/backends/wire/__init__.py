@@ -148,12 +148,14 @@ def model_of(card: ProviderCard, model: str) -> tuple[str, ModelCard | None]:
     return name, card.models.get(name)
 
 
-@runtime_checkable
-class Begins(Protocol):
+class Begins:
     """A decoder of work that goes on at the provider, and costs, although nobody waits for it any more.
 
     Once a request for it was answered well, no failure is a reason to begin it again: it would be paid twice.
+    A class and no protocol: every answer's decoder is asked whether it is one.
     """
+
+    __slots__ = ()
 
     cancel: HttpParts | None
     """What ends the work; None where there is none to end."""

@@ -19,7 +19,7 @@ from flowllm.backends.calling import require_no_logprobs
 from flowllm.backends.content import Spoken, Vocabulary, finished_body, image_url, merged, prompt_of
 from flowllm.backends.failures import LONGEST, failure_inside, failure_of
 from flowllm.backends.framing import Frame
-from flowllm.backends.wire import HttpParts, Listing, model_of
+from flowllm.backends.wire import Begins, HttpParts, Listing, model_of
 from flowllm.core.delta import Delta, Usage
 from flowllm.core.errors import ProviderFailure
 from flowllm.core.request import Chat, Image, Request
@@ -133,7 +133,7 @@ def prediction_of(body: Mapping[str, Any]) -> Prediction:
     return Prediction(str(body["id"]), _STATUSES.get(raw, "running"), raw, urls.get("stream"), urls.get("cancel"))
 
 
-class Decoder(AnswerDecoder):
+class Decoder(AnswerDecoder, Begins):
     """Frames of one prediction, from its making to its end, to deltas."""
 
     __slots__ = ("_stream", "_streamed", "cancel")
