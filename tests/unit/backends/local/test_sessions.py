@@ -106,6 +106,30 @@ def test_spinning_only_where_it_is_written(quiet, file):
     assert Fake.made[1].entries["session.intra_op.allow_spinning"] == "1"
 
 
+class Recorded:
+    """Stands in for what runs a session with buffers."""
+
+    def __init__(self, session, index, *, graphs):
+        self.opened_with = (index, graphs)
+
+    def run(self, feeds, outputs):
+        return [self.opened_with, feeds, outputs]
+
+
+BOUND = [("CUDAExecutionProvider", True), ("TensorrtExecutionProvider", True), ("DmlExecutionProvider", False)]
+
+
+@pytest.mark.parametrize(("provider", "bound"), BOUND)
+def test_runs_on_an_nvidia_gpu_have_buffers_there(quiet, file, monkeypatch, provider, bound):
+    word = next(word for word, name in sessions.PROVIDERS.items() if name == provider)
+    monkeypatch.setattr(Fake.InferenceSession, "get_providers", lambda session: [provider])
+    monkeypatch.setattr(sessions, "Bound", Recorded)
+    opened = open_session(file, Device(provider=word, index=2, graphs=True))
+    assert (opened.bound is not None) == bound
+    if bound:
+        assert opened.run({"x": 1}, ("y",)) == [(2, True), {"x": 1}, ("y",)]
+
+
 WORD = "optimization.disable_specified_optimizers"
 FUSIONS = [
     (Device(provider="cpu"), "SkipLayerNormFusion"),

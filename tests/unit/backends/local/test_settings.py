@@ -1,6 +1,8 @@
+from dataclasses import replace
+
 import pytest
 
-from flowllm.backends.local import settings
+from flowllm.backends.local import generation, settings
 from flowllm.backends.local.batching import BUDGET
 from flowllm.backends.local.devices import Device
 from flowllm.backends.local.layout import describe
@@ -64,3 +66,10 @@ def test_shapes_that_the_file_of_a_device_says_win(load):
     opened, _ = load(Device(provider="tensorrt", options=own), TENSORRT)
     assert opened.options["trt_profile_max_shapes"] == "input_ids:1x32"
     assert "trt_profile_min_shapes" in opened.options
+
+
+def test_graphs_are_not_recorded_of_decoders(tmp_path, monkeypatch):
+    found = replace(describe(write_embedder(tmp_path, Encoder())), task="chat")
+    monkeypatch.setattr(generation, "open_writer", lambda found, device: device)
+    device = Device(provider="cuda", graphs=True, index=1)
+    assert settings._Loader(Settings(), device)(found) == Device(provider="cuda", index=1)
