@@ -1,8 +1,10 @@
 """Counts of recorded requests beside what their providers counted, on the half that no number was fitted to."""
 
 import hashlib
+import math
 import os
 import statistics
+from typing import NamedTuple
 
 import pytest
 
@@ -17,6 +19,18 @@ UNSEEN = {"vision", "builtin-tools", "structured", "citations"}
 LONG = 200
 WORDS = ("content", "text", "parts", "thinking", "arguments")
 """Where a part of a request has its texts."""
+
+
+class Held(NamedTuple):
+    """A case of the other half: ``text`` is the estimate of its texts alone, without what is written around them."""
+
+    family: str
+    script: str
+    name: str
+    estimate: int
+    true: int
+    tools: bool
+    text: int
 
 
 def texts(value):
@@ -51,18 +65,46 @@ def held():
         family = family_of(model)
         if family is GENERAL or hashlib.sha256(case["id"].encode()).digest()[0] % 2 == 0:
             continue
-        elided = any("elided" in rule for rule in case.get("scrubbed", ()))
-        if not elided:
-            yield family.name, case["id"], count_tokens(messages, model, tools=tools).n, usage["input"], bool(tools)
+        if any("elided" in rule for rule in case.get("scrubbed", ())):
+            continue
+        estimate = count_tokens(messages, model, tools=tools).n
+        text = sum(count_tokens(message["content"], model).n for message in messages)
+        yield Held(family.name, script_of(messages), case["id"], estimate, usage["input"], bool(tools), text)
+
+
+def script_of(messages):
+    """Latin, or Other where most letters are not, by the texts of a chat."""
+    letters = [sign for message in messages for sign in message["content"] if sign.isalpha()]
+    return "Latin" if sum(sign < "\u02c0" for sign in letters) * 2 >= len(letters) else "other"
+
+
+def quantile(values, share):
+    """The smallest value that so large a share of all does not exceed."""
+    return sorted(values)[max(0, math.ceil(len(values) * share) - 1)]
+
+
+def rows(found):
+    """Families and scripts with the errors of their estimates and the share that is no text of the request."""
+    groups = {}
+    for case in found:
+        groups.setdefault((case.family, case.script, "tools" if case.tools else "plain"), []).append(case)
+    for (family, script, kind), cases_ in sorted(groups.items()):
+        errors = [abs(case.estimate / case.true - 1) for case in cases_]
+        wrapped = [1 - min(1, case.text / case.true) for case in cases_]
+        yield family, script, kind, len(cases_), quantile(errors, 0.5), quantile(errors, 0.95), quantile(wrapped, 0.5)
 
 
 @pytest.mark.skipif(not CORPUS, reason="FLOWLLM_WIRE_CORPUS names no folder of recorded traffic")
 def test_estimates_of_recorded_requests():
     found = sorted(held())
-    for family, name, estimate, true, _ in found:
-        print(f"{family:12} {name:60} {estimate:6} of {true:6} {estimate / true - 1:+.0%}")  # noqa: T201
-    errors = [abs(estimate / true - 1) for _, _, estimate, true, _ in found]
-    far = [abs(estimate - true) for _, _, estimate, true, with_tools in found if true < LONG and not with_tools]
+    for case in found:
+        off = f"{case.estimate:6} of {case.true:6} {case.estimate / case.true - 1:+.0%}"
+        print(f"{case.family:12} {case.name:60} {off}")  # noqa: T201
+    for family, script, kind, number, half, most, wrapped in rows(found):
+        told = f"p50 {half:4.0%} p95 {most:5.0%} of {number}, {wrapped:.0%} of the tokens are no text"
+        print(f"{family:12} {script:6} {kind:6} {told}")  # noqa: T201
+    errors = [abs(case.estimate / case.true - 1) for case in found]
+    far = [abs(case.estimate - case.true) for case in found if case.true < LONG and not case.tools]
     assert len(found) >= 20
     assert statistics.median(errors) <= 0.25
     assert statistics.median(far) <= 5
