@@ -121,7 +121,7 @@ async def test_who_waits_for_a_process_that_hangs_is_told(stopped, under_way):
 async def test_unloading_ends_a_process_that_hangs_in_a_batch(stopped, isolated, under_way):
     task, child = asyncio.ensure_future(rows_of(stopped)), isolated._process._child
     await under_way()
-    await asyncio.to_thread(stopped.close)
+    await asyncio.wait_for(asyncio.to_thread(stopped.close), 30)
     assert child.returncode == -9
     with pytest.raises(ProviderFailure, match="ended"):
         await task

@@ -88,6 +88,7 @@ async def test_answers_are_those_of_this_process(writer, model):
     here.close()
     assert found == expected
     assert found["text"].model == "m"
+    assert writer._process.silence == 0
 
 
 @pytest.mark.parametrize(
