@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 
 from flowllm.core.card import Catalog, ModelCard
-from flowllm.core.delta import Delta, Finish, Meta, Scores, Text, Usage, Vectors
+from flowllm.core.delta import Delta, Finish, Logprobs, Meta, Scores, Text, Token, Usage, Vectors
 from flowllm.core.request import Chat, Embed, Request, Rerank, message_to_data
 from flowllm.core.scope import Call, Scope
 from flowllm.pricing.bounds import asked_beside
@@ -61,7 +61,8 @@ class Rehearsal:
         self.requests.append(Rehearsed(scope.address, request.model, tokens, bound))
         usage = Usage(tokens, bound, estimated=True, written=dict.fromkeys(_lifetimes(request), 0))
         yield Meta(model=request.model)
-        yield _answer(request)
+        for delta in _answers(request):
+            yield delta
         yield asked_beside(self._card(request.model), usage, _queries(request))
         yield Finish("stop")
 
@@ -108,6 +109,14 @@ def _queries(request: Request) -> int:
     counter = counter_for(request.model)
     pieces = sum(max(1, -(-counter.count(document) // PIECE)) for document in request.documents)
     return max(1, -(-pieces // DOCUMENTS))
+
+
+def _answers(request: Request) -> Iterator[Delta]:
+    """The answer, and how likely it is where that is asked for: certain, and one token."""
+    answer = _answer(request)
+    yield answer
+    if isinstance(request, Chat) and isinstance(answer, Text) and request.sampling.logprobs is not None:
+        yield Logprobs((Token(answer.text, 0.0),))
 
 
 def _answer(request: Request) -> Delta:

@@ -5,7 +5,7 @@ import pytest
 
 from flowllm.backends.rehearsal import Rehearsal, Rehearsed, smallest
 from flowllm.core.card import Catalog, ModelCard, ProviderCard
-from flowllm.core.delta import Text, fold
+from flowllm.core.delta import Text, Token, fold
 from flowllm.core.prices import Prices, Rate
 from flowllm.core.request import Chat, Embed, Image, Message, Rerank, Sampling, Tool, message_to_data
 from flowllm.core.request import Text as Words
@@ -88,6 +88,9 @@ async def test_answers_are_what_was_asked_for():
     schema = {"type": "object", "required": ["n"], "properties": {"n": {"type": "integer", "minimum": 3}}}
     assert (await asked(Chat("far/x", HELLO, choices=("yes", "no"))))[0].text == "yes"
     assert (await asked(Chat("far/x", HELLO, schema=schema)))[0].text == '{"n":3}'
+    likely = (await asked(Chat("far/x", HELLO, Sampling(logprobs=3), choices=("yes", "no"))))[0]
+    assert (likely.text, likely.logprobs) == ("yes", (Token("yes", 0.0),))
+    assert (await asked(Chat("far/x", HELLO)))[0].logprobs is None
     assert len((await asked(Embed("far/x", ("a", "b", "c"))))[0].vectors) == 3
     assert (await asked(Rerank("far/x", "q", ("a", "b", "c"), k=2)))[0].scores.indexes == [0, 1]
 
