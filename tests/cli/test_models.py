@@ -247,3 +247,15 @@ def test_a_mock_model_reads_no_registry(acme):
     (acme / "providers/models/mock.json").write_text("broken")
     for command in (("check",), ("run", "--no-cache"), ("run", "--dry-run"), ("plan",)):
         assert run_apart(command[0], "p.yaml", *command[1:], cwd=acme).status == 0
+
+
+@pytest.mark.parametrize("command", ["find", "recommend"])
+def test_where_nothing_fits_the_strictest_condition_is_said(flowllm, command):
+    asked = ("models", command, "--provider", "acme", "--context", "900m")
+    done = flowllm(*asked)
+    assert done.out == ""
+    assert "models is known to have context of at least 900,000,000 tokens" in done.err
+    told = flowllm(*asked, "--json").data
+    assert told["models"] == []
+    assert told["excluded"]["met"][0] == {"condition": "context of at least 900,000,000 tokens", "models": 0}
+    assert "excluded" not in flowllm("models", command, "--provider", "acme", "--json").data
