@@ -61,8 +61,7 @@ class Rehearsal:
         self.requests.append(Rehearsed(scope.address, request.model, tokens, bound))
         usage = Usage(tokens, bound, estimated=True, written=dict.fromkeys(_lifetimes(request), 0))
         yield Meta(model=request.model)
-        for delta in _answers(request):
-            yield delta
+        yield from _answers(request)
         yield asked_beside(self._card(request.model), usage, _queries(request))
         yield Finish("stop")
 
