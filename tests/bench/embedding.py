@@ -16,7 +16,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -148,6 +150,15 @@ def on_a_gpu(place: Path, size: Size, device: Device) -> tuple[list[Row], list[s
     return [], told
 
 
+def versions() -> str:
+    """Of ours' engine and of the peers that are installed."""
+    told = []
+    for name in ("onnxruntime", "sentence-transformers", "torch", "optimum-onnx", "fastembed"):
+        with suppress(PackageNotFoundError):
+            told.append(f"{name} {version(name)}")
+    return ", ".join(told)
+
+
 def clock(work: Callable[[], object]) -> float:
     """Seconds on the wall."""
     start = time.perf_counter()
@@ -160,8 +171,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.embedding")
     parser.add_argument("--smoke", action="store_true", help="few texts once, to see that it works")
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
+    parser.add_argument("--rounds", type=int, default=FULL.rounds)
     words = parser.parse_args()
-    size = SMOKE if words.smoke else FULL
+    size = SMOKE if words.smoke else Size(words.rounds, FULL.share)
     place = Path(tempfile.mkdtemp())
     try:
         if words.device == "cuda":
@@ -174,7 +186,7 @@ def main() -> None:
         raise SystemExit(f"nothing was measured: {error.message}") from None
     finally:
         shutil.rmtree(place, ignore_errors=True)
-    sys.stdout.write("\n".join([*(lines(rows) if rows else ()), "", *told, ""]))
+    sys.stdout.write("\n".join([*(lines(rows) if rows else ()), "", *told, "", versions(), ""]))
 
 
 if __name__ == "__main__":
