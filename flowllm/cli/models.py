@@ -7,6 +7,7 @@ import typer
 
 from flowllm.cli import completion
 from flowllm.cli.models_choice import CompareModels, FindModels, RecommendModels
+from flowllm.cli.models_count import CountTokens
 from flowllm.cli.models_local import is_local, list_local, show_local
 from flowllm.cli.models_price import PriceModel
 from flowllm.cli.models_rows import HEAD, Name, cells, word
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from flowllm.api.model_facts import Model
     from flowllm.cli.render import Screen
 
-HELP = "Show, choose and price models: list, show, find, compare, recommend, price, sync."
+HELP = "Show, choose and price models, count their tokens: list, show, find, compare, recommend, price, count, sync."
 SHOWN = 50
 
 
@@ -183,5 +184,6 @@ COMMANDS = {
     "compare": CompareModels,
     "recommend": RecommendModels,
     "price": PriceModel,
+    "count": CountTokens,
     "sync": SyncModels,
 }

@@ -1,0 +1,48 @@
+"""`flowllm models count`: how many tokens a text is for a model."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from flowllm.cli.models_rows import Name
+from flowllm.cli.options import Command
+from flowllm.core.record import record
+
+if TYPE_CHECKING:
+    from flowllm.cli.render import Screen
+
+
+@record(kw_only=True)
+class CountTokens(Command):
+    """Count the tokens of a text, and say whether the model's own tokenizer counted or an estimate."""
+
+    model: Name
+    text: Annotated[str | None, typer.Argument(metavar="TEXT", help="The text.")] = None
+    file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Count what is in a file of text. `-` is stdin.")
+    ] = None
+
+    def carry_out(self, screen: "Screen") -> int:
+        """Print the number; with --json also whether it is exact."""
+        from flowllm.api.counting import count
+        from flowllm.cli.opening import here
+        from flowllm.core.errors import UsageError
+
+        if (self.text is None) == (self.file is None):
+            hint = f"flowllm models count {self.model} --file prompt.txt"
+            raise UsageError("bad_usage", "a text is given as a word or by --file FILE", hint=hint)
+        found = count(_read(self.file) if self.file else self.text or "", self.model, environment=here())
+        if self.as_json:
+            screen.json({"model": self.model, "tokens": found.n, "exact": found.exact})
+        else:
+            said = "exact" if found.exact else "estimate: no tokenizer of the model is named in its provider file"
+            screen.table([(str(found.n), said)])
+        return 0
+
+
+def _read(path: Path) -> str:
+    from flowllm.config import read_text_file
+
+    return sys.stdin.buffer.read().decode("utf-8", "replace") if str(path) == "-" else read_text_file(str(path))
