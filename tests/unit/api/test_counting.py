@@ -70,6 +70,15 @@ async def test_a_node_counts_by_the_tokenizer_of_its_model_in_a_thread(world):
     assert threading.current_thread() not in threads
 
 
+async def test_a_tokenizer_that_was_opened_before_is_not_opened_while_a_pipeline_runs(world):
+    environment, threads = world
+    assert count("", "acme/big", environment=environment) == (0, True)
+    assert threads == [threading.current_thread()]
+    result = await Flow.of(CUT, environment=environment).arun({"text": "one two three four"})
+    assert result.outputs["tokens"] == 2
+    assert len(threads) == 1
+
+
 PLACES = {
     "outside": CUT,
     "inside of another step": {
