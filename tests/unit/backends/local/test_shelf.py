@@ -203,7 +203,20 @@ def test_a_folder_is_named_from_where_one_stands(tmp_path, monkeypatch):
     assert parse_settings({"models": "own"}, Path("/project")).folders[1] == tmp_path / "own"
 
 
-@pytest.mark.parametrize("word", ["memory", "wait", "budget"])
+@pytest.mark.parametrize(("isolation", "patience"), [("process", "90s"), ("unlisted", "2m")])
+def test_settings_of_isolation(tmp_path, isolation, patience):
+    found = parse_settings({"isolation": isolation, "patience": patience}, tmp_path)
+    assert (found.isolation, found.patience) == (isolation, {"90s": 90.0, "2m": 120.0}[patience])
+    assert (parse_settings({}, tmp_path).isolation, parse_settings({}, tmp_path).patience) == ("none", 300.0)
+
+
+def test_a_process_is_given_some_time(tmp_path):
+    with pytest.raises(SetupError, match="more time than none") as caught:
+        parse_settings({"patience": "0s"}, tmp_path)
+    assert caught.value.hint == "FLOWLLM_MODEL_PATIENCE=..."
+
+
+@pytest.mark.parametrize("word", ["memory", "wait", "budget", "patience", "isolation"])
 def test_settings_that_cannot_be_read(tmp_path, word):
     with pytest.raises(SetupError) as caught:
         parse_settings({word: "plenty"}, tmp_path)
