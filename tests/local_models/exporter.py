@@ -12,7 +12,7 @@ import json, os, pathlib, shutil, sys
 job = json.loads(sys.stdin.readline())
 target, does = pathlib.Path(job["target"]), {does!r}
 here = pathlib.Path({here!r})
-seen = sorted(path.name for path in pathlib.Path(job["source"]).iterdir())
+seen = sorted(path.name for path in pathlib.Path(job["source"]).iterdir() if path.read_bytes())
 (here / "job.json").write_text(json.dumps(job | {{"seen": seen, "offline": os.environ["HF_HUB_OFFLINE"]}}))
 if does == "die":
     sys.stderr.write("some words\\nRuntimeError: out of memory\\n")

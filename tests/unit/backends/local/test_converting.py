@@ -33,6 +33,7 @@ async def test_a_precision_is_read_as_such_and_near_the_whole(folder, precision,
     assert [path.name for path in folder.glob("*.onnx*")] == [made.name] == [f"model_{precision}.onnx"]
     found = describe(folder, precision)
     assert (found.file, found.precision) == (made, precision)
+    assert {port.type.tensor_type.elem_type for port in onnx.load(made).graph.output} == {onnx.TensorProto.FLOAT}
     model = Loaded(found, open_session(found.file, Device(provider="cpu", threads=1)))
     rows, _ = await model.embed(TEXTS, model.wanted({}), Scope())
     model.close()
@@ -46,8 +47,7 @@ def test_eight_bits_have_a_scale_for_each_channel(folder):
         for one in onnx.load(narrowed(folder, "int8")).graph.initializer
         if one.name.endswith("_scale")
     ]
-    assert scales
-    assert all(scale.size > 1 for scale in scales if scale.ndim)
+    assert any(scale.size > 1 for scale in scales)
 
 
 @pytest.mark.parametrize("precision", ["fp16", "int8"])

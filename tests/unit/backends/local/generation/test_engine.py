@@ -1,5 +1,6 @@
 import asyncio
 import threading
+from dataclasses import replace
 from functools import partial
 from random import Random
 
@@ -51,6 +52,17 @@ async def test_a_prompt_in_chunks_is_the_same_prompt(start, chunk):
 
 PROMPTS = [[1, 5, 9, 3, 7, 7, 2], [4], [8, 8, 1, 60, 2], list(range(30)), [63, 0]]
 COUNTS = [20, 30, 8, 12, 25]
+
+
+@pytest.mark.parametrize("way", ["shared", "concat"])
+async def test_a_text_fills_a_window_to_its_last_token(tmp_path, way):
+    shape = replace(LLAMA, window=41)
+    running, _ = engine(decoder(tmp_path, shape, way), way)
+    first, second = writing(list(range(30)), 11), writing([63, 0], 39)
+    assert await asyncio.gather(written(running, first), written(running, second)) == [
+        greedy(shape, list(range(30)), 11),
+        greedy(shape, [63, 0], 39),
+    ]
 
 
 @pytest.mark.parametrize("slots", [1, 2, 5])
