@@ -25,7 +25,7 @@ LOOK = 0.05
 def run_sync(work: Coroutine[Any, Any, T]) -> T:
     """The result of ``work``; in a thread of its own when this one runs an event loop (notebooks do)."""
     try:
-        return _run_apart(work) if _loop_runs() else asyncio.run(work)
+        return _run_apart(work) if _loop_runs() else _run_here(work)
     except FlowError as error:  # the frames of the engine say nothing to who called; a cause keeps its own
         raise error.with_traceback(None) from error.__cause__
 
@@ -36,6 +36,22 @@ def _loop_runs() -> bool:
     except RuntimeError:
         return False
     return True
+
+
+def _run_here(work: Coroutine[Any, Any, T]) -> T:
+    found: list[T] = []
+    kept = _kept(work, found)
+    try:
+        asyncio.run(kept)
+    finally:
+        kept.close()  # neither was begun where no loop could be made
+        work.close()
+    return found[0]
+
+
+async def _kept(work: Coroutine[Any, Any, T], found: list[T]) -> None:
+    """Where `asyncio.run` gives Ctrl-C back it writes its task out, with all that the task returns."""
+    found.append(await work)
 
 
 def _run_apart(work: Coroutine[Any, Any, T]) -> T:
@@ -133,16 +149,14 @@ class Worker(Generic[T]):
             self._thread.join(LOOK)
 
     def _carry_out(self, work: Coroutine[Any, Any, T]) -> None:
-        watched = self._watched(work)
         try:
-            result = asyncio.run(watched)
+            result = _run_here(self._watched(work))
         except BaseException as error:  # noqa: BLE001  it is raised where the outcome is waited for
             self._outcome.set_exception(error)
         else:
             self._outcome.set_result(result)
         finally:
-            watched.close()  # neither was begun where no loop could be made
-            work.close()
+            work.close()  # it was not begun where no loop could be made
             self._begun.set()
 
     async def _watched(self, work: Coroutine[Any, Any, T]) -> T:

@@ -109,6 +109,21 @@ def test_results_come_from_everywhere(place):
     assert place(lambda: run_sync(work())) == "done"
 
 
+def test_results_are_not_written_out():
+    written = []
+
+    class Large:
+        def __repr__(self):
+            written.append("large")
+            return "large"
+
+    async def work():
+        return Large()
+
+    found = run_sync(work())
+    assert (type(found), written) == (Large, [])
+
+
 @pytest.mark.parametrize("place", PLACES[:3])
 @pytest.mark.parametrize("error", [TimeoutError, ValueError, asyncio.CancelledError])
 def test_failures_come_from_everywhere(place, error):
@@ -200,7 +215,8 @@ def test_the_caller_s_context_is_known(place):
     assert contextvars.copy_context().run(place, work) == ["mine", "mine"]
 
 
-def test_an_event_loop_that_cannot_be_made_is_an_error(monkeypatch):
+@pytest.mark.parametrize("place", [directly, in_a_task])
+def test_an_event_loop_that_cannot_be_made_is_an_error(monkeypatch, place):
     async def work():
         raise AssertionError
 
@@ -212,4 +228,4 @@ def test_an_event_loop_that_cannot_be_made_is_an_error(monkeypatch):
         return run_sync(work())
 
     with pytest.raises(OSError, match="Too many"):
-        in_a_task(main)
+        place(main)
