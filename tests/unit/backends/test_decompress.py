@@ -6,7 +6,7 @@ import pytest
 from flowllm.backends.decompress import Inflate
 from flowllm.core.errors import ProviderFailure
 
-TWO = gzip.compress(b"one ") + gzip.compress(b"two")
+TWO = gzip.compress(b"one ", mtime=0) + gzip.compress(b"two", mtime=0)
 
 
 def inflated(body, size, encoding="gzip"):
@@ -22,7 +22,7 @@ def inflated(body, size, encoding="gzip"):
     [
         (TWO, "gzip", b"one two"),
         (TWO + b"\0" * 9, "gzip", b"one two"),
-        (gzip.compress(b"") * 3 + gzip.compress(b"end"), "x-gzip", b"end"),
+        (gzip.compress(b"", mtime=0) * 3 + gzip.compress(b"end", mtime=0), "x-gzip", b"end"),
         (zlib.compress(b"one") + b"\x1f rest", "deflate", b"one"),
     ],
     ids=["two", "padded", "empty", "deflate"],
