@@ -1,13 +1,15 @@
 """Stands in for a Python that has optimum: `fake` makes an executable that answers the exporter's job as it is told.
 
-It copies a folder with a graph where optimum would write one. ``does`` is one word for what else it does.
+It copies a folder with a graph where optimum would write one. ``does`` is one word for what else it does. Its first
+lines are a shell's and nothing to Python: the path of an interpreter may hold a blank.
 """
 
 import sys
 from pathlib import Path
 
 SCRIPT = """\
-#!{python} -SE
+#!/bin/sh
+''''exec '{python}' -SE "$0" "$@" # '''
 import json, os, pathlib, shutil, sys
 job = json.loads(sys.stdin.readline())
 target, does = pathlib.Path(job["target"]), {does!r}

@@ -140,7 +140,7 @@ def test_a_step_is_never_for_the_excess_alone(count, output):
     assert priced(STEPPED, Usage(count, output)).total == count * rate + output * 5
 
 
-@given(usages.filter(lambda usage: usage.input and usage.input > 0 and usage.output is not None))
+@given(usages.filter(lambda usage: (usage.input or 0) > 0 and usage.output is not None and usage.output >= 0))
 def test_an_explicit_zero_is_a_price(usage):
     free = Table(Prices(tuple(Rate(item, Decimal(0)) for item in (*TOKENS, *UNITS))))
     assert priced(free, usage).total == 0
@@ -148,4 +148,4 @@ def test_an_explicit_zero_is_a_price(usage):
         Table(Prices((Rate("input", Decimal(1)), Rate("output", Decimal(1))))), replace(usage, units={}, classes={})
     )
     share = Decimal("0.5") if usage.service == "batch" else 1
-    assert paid.total == share * (usage.input + max(0, usage.output))
+    assert paid.total == share * (usage.input + usage.output)
