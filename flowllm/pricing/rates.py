@@ -66,7 +66,8 @@ class Table:
         self.prices = prices
         self._plain = _by_item(prices.rates)
         self._hours = [(hours, _by_item(_replaced(prices.rates, hours.rates))) for hours in prices.hours]
-        self.steps = tuple(sorted({rate.above for rate in prices.rates} - {0}))
+        at_hours = (rate for hours in prices.hours for rate in hours.rates)
+        self.steps = tuple(sorted({rate.above for rate in (*prices.rates, *at_hours)} - {0}))
         self._sheets: dict[tuple[str | int, ...], Sheet] = {}
         self._speeds = {one.speed for one in prices.multipliers} | {""}
         self.regions = frozenset(one.region for one in prices.multipliers) | {""}

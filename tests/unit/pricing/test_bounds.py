@@ -64,6 +64,8 @@ def test_no_answer_within_the_bounds_costs_more(prices, usage, more, at):
         ((Rate("cache_write", Decimal(3)),), Usage(10, 10), 110),
         ((Rate("cache_write", Decimal(4), lifetime="1h"),), Usage(10, 10), 100),
         ((Rate("cache_write", Decimal(4), lifetime="1h"),), Usage(10, 10, written={"1h": 0}), 120),
+        ((Rate("cached_input", Decimal(3)),), Usage(10, 10), 110),
+        ((Rate("cached_image", Decimal(3)),), Usage(10, 10), 110),
         ((Rate("requests", Decimal(5)),), Usage(10, 10), 105),
         ((Rate("input", Decimal(3), above=5),), Usage(10, 10), 110),
         ((Rate("input", Decimal(1), above=5),), Usage(10, 10), 100),
@@ -85,6 +87,17 @@ def test_the_most_is_each_token_at_the_dearest_of_its_side(rates, usage, bound):
 def test_the_most_is_that_of_the_dearest_time_of_day():
     prices = Prices(TEXT, hours=(Hours("16:30", "00:30", (Rate("input", Decimal(3)),)),))
     assert most(pricing(prices), "acme/m", Usage(10, 10)) == 110
+
+
+def test_the_most_is_that_of_a_step_that_only_a_time_of_day_has():
+    night = (Rate("input", Decimal(3)), Rate("input", Decimal(1), above=5))
+    prices = Prices(TEXT, hours=(Hours("16:30", "00:30", night),))
+    assert most(pricing(prices), "acme/m", Usage(10, 10)) == 110
+
+
+def test_the_most_is_that_below_a_step_that_begins_at_its_number():
+    prices = Prices((*TEXT, Rate("input", Decimal(1), above=5)), reached=True)
+    assert most(pricing(prices), "acme/m", Usage(10, 10)) == 100
 
 
 def test_the_most_is_that_of_the_place_that_is_asked():
