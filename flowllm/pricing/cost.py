@@ -167,9 +167,15 @@ def _is_billed(table: Table, item: str, units: Mapping[str, int | Decimal], clas
         return table.has(item) or item in _TOLD_ALONE or not classes.counts
     if _has_class(table, item, classes):
         return False
-    if item == "output_seconds" and units.get("input_seconds") and table.plain(item) == table.plain("input_seconds"):
+    twin = _TWINS.get(item, "")
+    if units.get(twin) and table.has(twin) and _is_once(table, item, twin):
         return False
-    return table.has(item) or table.has(_TWINS.get(item, "")) or not classes.counts
+    return table.has(item) or table.has(twin) or not classes.counts
+
+
+def _is_once(table: Table, item: str, twin: str) -> bool:
+    """Whether a length that is told on both sides is paid on the other one: by the only price, or by the same."""
+    return not table.has(item) or (item == "output_seconds" and table.plain(item) == table.plain(twin))
 
 
 def _line(sheet: Sheet, item: str, quantity: int | Decimal, lifetime: str = "") -> Line:

@@ -94,6 +94,7 @@ def test_known_bills(prices, usage, read, written):
         ("openai/o3", Usage(1_000, 5_000, reasoning=4_000), "0.002", "0.04"),
         ("openai/o3", Usage(1_000, 1_000, service="flex"), "0.001", "0.004"),
         ("openai/whisper-1", Usage(units={"input_seconds": 60}), "0", "0.006"),
+        ("openai/whisper-1", Usage(units={"input_seconds": 60, "output_seconds": 60}), "0", "0.006"),
         ("openai/a-model-of-tomorrow", Usage(1_000, 1_000), None, None),
         ("nobody/m", Usage(1_000, 1_000), None, None),
     ],
@@ -307,6 +308,10 @@ SPOKEN = (("input_characters", "3"), ("output", "1"))
         # sound by its length once, and not where its tokens are billed
         (WHISPER, Usage(units={"input_seconds": 10, "output_seconds": 10}), {"input_seconds": Decimal("0.001")}),
         ((("output_seconds", "2"),), Usage(units={"input_seconds": 3}), {"output_seconds": 6}),
+        ((("input_seconds", "2"),), Usage(units={"output_seconds": 3}), {"input_seconds": 6}),
+        ((("input_seconds", "2"),), Usage(units={"input_seconds": 3, "output_seconds": 3}), {"input_seconds": 6}),
+        ((("output_seconds", "2"),), Usage(units={"input_seconds": 3, "output_seconds": 3}), {"output_seconds": 6}),
+        ((("output_seconds", "2"),), Usage(units={"input_seconds": 3, "output_seconds": 0}), {"output_seconds": 6}),
         (
             (("input_seconds", "2"), ("output_seconds", "3")),
             Usage(units={"input_seconds": 1, "output_seconds": 1}),
@@ -409,6 +414,14 @@ def test_prices_of_a_time_of_day(day, time, total):
     at = MONDAY + day * 86_400 + hours * 3_600 + minutes * 60
     assert bill(NIGHT, Usage(10, 0), at=at).total == total
     assert bill(NIGHT, Usage(10, 0)).total == 40
+
+
+@pytest.mark.parametrize("order", [(10, 100, 1_000), (1_000, 100, 10)])
+def test_steps_of_a_time_of_day_hold_whatever_was_priced_before(order):
+    night = rates(("input", "1"), ("input above=100", "10"))
+    table = Table(Prices(rates(("input", "4")), hours=(Hours("00:00", "24:00", night),)))
+    found = {count: priced(table, Usage(count, 0), at=MONDAY).total for count in order}
+    assert found == {10: 10, 100: 100, 1_000: 10_000}
 
 
 def test_hours_past_midnight_belong_to_the_day_they_began_on():
