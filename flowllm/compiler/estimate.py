@@ -7,7 +7,6 @@ around may repeat it. Expected is what `ASSUMED` says. The cache is taken for em
 unknown (None), never 0.
 """
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from decimal import Decimal
@@ -23,7 +22,7 @@ from flowllm.core.record import record
 from flowllm.core.slot import ImageOf, ListOf, Literal, PromptTemplate
 from flowllm.pricing.bounds import asked_beside, most
 from flowllm.pricing.cost import Pricing
-from flowllm.text.tokens import count_tokens, counter_for
+from flowllm.text.tokens import compact_json, count_tokens, counter_for
 
 DATA = 1_000
 ANSWER = 500
@@ -284,7 +283,7 @@ def _sent(step: Step, model: str, *, sure: bool) -> int:
         )
     tools = [tool for tool in step.params.get("tools") or () if isinstance(tool, Mapping)]
     schema = step.params.get("schema")
-    asked = counter_for(model).count(json.dumps(schema, default=dict)) if isinstance(schema, Mapping) else 0
+    asked = counter_for(model).count(compact_json(schema)) if isinstance(schema, Mapping) else 0
     return asked + (count_tokens(turns, model, tools=tools).n if turns or tools else 0)
 
 

@@ -18,8 +18,8 @@ from flowllm.text.token_estimate import Estimate, estimate_for
 from flowllm.text.token_families import GENERAL, Family, family_of
 
 __all__ = [
-    "ESTIMATE", "IMAGE", "LARGE", "MESSAGE", "REPLY", "Count", "Counter", "Estimate", "count", "count_message",
-    "count_request", "count_tokens", "counter_for", "length",
+    "ESTIMATE", "IMAGE", "LARGE", "MESSAGE", "REPLY", "Count", "Counter", "Estimate", "compact_json", "count",
+    "count_message", "count_request", "count_tokens", "counter_for", "length",
 ]  # fmt: skip
 
 MESSAGE: Final = GENERAL.message
@@ -77,7 +77,7 @@ def count_tokens(
         return Count(used.count(content), used.exact)
     family = family_of(model) if model else GENERAL
     found = family.request + sum(count_message(message, used, family, model or "") for message in content)
-    schemas = list(map(_json, tools))
+    schemas = list(map(compact_json, tools))
     if schemas:
         found += family.tools + sum(map(used.count, schemas)) * family.schema // 100
     return Count(found, exact=False)
@@ -92,7 +92,7 @@ def count_request(request: Request) -> int:
             offered = [
                 {"name": tool.name, "description": tool.description, "parameters": tool.parameters} for tool in tools
             ]
-            asked = counter.count(_json(schema)) if schema is not None else 0
+            asked = counter.count(compact_json(schema)) if schema is not None else 0
             return count_tokens(turns, request.model, tools=offered, counter=counter).n + asked
         case Embed(texts=texts):
             return sum(map(counter.count, texts))
@@ -123,7 +123,8 @@ def _as_in_ports(message: Message) -> dict[str, Any]:
     return {"content": parts, "tool_calls": calls}
 
 
-def _json(value: Mapping[str, Any]) -> str:
+def compact_json(value: Mapping[str, Any]) -> str:
+    """JSON as requests carry it and as tokens are counted: UTF-8 without blanks."""
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False, default=dict)
 
 

@@ -1,6 +1,5 @@
 """What a plan would cost, read off the plan."""
 
-import json
 from decimal import Decimal
 
 import pytest
@@ -11,10 +10,11 @@ from flowllm.config import parse_mapping
 from flowllm.core.card import Catalog, ModelCard, ProviderCard
 from flowllm.core.kinds import Kinds
 from flowllm.core.prices import Prices, Rate, per_million
+from flowllm.core.request import Chat, Message, Text
 from flowllm.pricing.cost import pricing_of
 from flowllm.text.image_tokens import image_tokens
 from flowllm.text.token_families import family_of
-from flowllm.text.tokens import count_message, count_tokens
+from flowllm.text.tokens import count_message, count_request, count_tokens
 
 DEAR = per_million({"input": Decimal(10), "output": Decimal(100)})
 CHEAP = per_million({"input": Decimal(1), "output": Decimal(10)})
@@ -275,7 +275,14 @@ def test_what_is_expected_lies_within_the_bounds(low, value, high, expected):
 PICTURE = {"const": "https://pictures.example/one.png"}
 SEEN = image_tokens({"url": PICTURE["const"]}, family_of("acme/large").images)[0]
 OFFERED = count_tokens([], "acme/large", tools=[TOOL]).n - count_tokens([], "acme/large").n
-SHAPED = count_tokens(json.dumps(SHAPE), "acme/large").n
+FOREIGN = {**SHAPE, "description": "回答は日本語で書いてください。"}
+
+
+def as_sent(schema=None):
+    """Tokens of the request, as a rehearsal counts it."""
+    return count_request(Chat("acme/large", (Message("user", (Text(WORDS),)),), schema=schema))
+
+
 TURN = [{"system": WORDS}, {"user": "{{ inputs.x }}"}]
 
 
@@ -286,7 +293,9 @@ TURN = [{"system": WORDS}, {"user": "{{ inputs.x }}"}]
         ({"prompt": WORDS}, SENT, SENT),
         ({"prompt": TURN}, SENT, SENT + count_message({"content": ""})),
         ({"prompt": WORDS, "tools": [TOOL]}, SENT + OFFERED, SENT + OFFERED),
-        ({"prompt": WORDS, "schema": SHAPE}, SENT + SHAPED, SENT + SHAPED),
+        ({"prompt": WORDS}, as_sent(), as_sent()),
+        ({"prompt": WORDS, "schema": SHAPE}, as_sent(SHAPE), as_sent(SHAPE)),
+        ({"prompt": WORDS, "schema": FOREIGN}, as_sent(FOREIGN), as_sent(FOREIGN)),
         ({"prompt": WORDS, "images": [PICTURE]}, SENT + SEEN, SENT + SEEN),
         ({"prompt": WORDS, "images": ["inputs.x"]}, SENT, SENT + SEEN),
     ],
