@@ -72,6 +72,7 @@ class Follower:
         """
         try:
             way = await self._way(frame)
+            self._stirred = True  # an earlier reader may have seen what was over, and left before it read all
             came = self._deltas[way[-1].address] if way else deque()
             while way:
                 over = self._stirred and any(stage.over for stage in way)
@@ -81,7 +82,8 @@ class Follower:
                     yield came.popleft()
                 if over:
                     break
-                await self._news()
+                if not self._stirred:  # what came while the reader held a delta woke nobody
+                    await self._news()
             await self._until(lambda: way[0].over if way else frame.missing_roots == 0)
             for delta in self._rest(frame, way):
                 yield delta

@@ -34,6 +34,12 @@ def answering(burst):
     return call
 
 
+async def turns(number):
+    """Let everybody else go on meanwhile."""
+    for _ in range(number):
+        await asyncio.sleep(0)
+
+
 @pytest.mark.parametrize("burst", [1, 7, 100, 500])
 @pytest.mark.parametrize("slowness", [0, 1, 3])
 async def test_no_delta_is_lost(burst, slowness):
@@ -41,8 +47,7 @@ async def test_no_delta_is_lost(burst, slowness):
     async with bind(PLAN, Engine(Kinds(), answering(burst))).stream({}, "again") as stream:
         async for delta in stream:
             seen.append(delta.text)
-            for _ in range(slowness):
-                await asyncio.sleep(0)
+            await turns(slowness)
         result = await stream.result()
     assert seen == WORDS
     assert result.outputs == {"text": "".join(WORDS), "again": "".join(WORDS)}
@@ -139,8 +144,9 @@ async def test_only_deltas_that_will_be_shown_are_kept():
 
 
 async def breaking(request, scope):
+    await turns(10)
     yield Text("half a ")
-    await asyncio.sleep(0)
+    await turns(10)
     raise ProviderFailure("stream_interrupted", "it broke off")
 
 
@@ -151,12 +157,42 @@ async def breaking(request, scope):
         ({"ask": HELD["ask"], "once": {**HELD["once"], "around": ["ask"], "of": "ask.text"} | RESCUE}, "once.value"),
     ],
 )
-async def test_what_came_of_a_failed_step_is_taken_back(nodes, output):
+@pytest.mark.parametrize("slowness", [0, 1, 100])
+@pytest.mark.parametrize(("late", "parts"), [(False, 1), (False, 2), (True, 1), (True, 2)])
+async def test_what_came_of_a_failed_step_is_taken_back(nodes, output, slowness, late, parts):
     plan = Flow.of({"nodes": nodes, "outputs": {"o": output}}).plan
+    shown = []
     async with bind(plan, Engine(Kinds(), breaking)).stream({}, "o") as stream:
-        shown = [delta async for delta in stream]
-        assert [delta async for delta in stream] == []
+        if late:
+            await stream.result()
+        for part in range(parts):
+            async for delta in stream:
+                shown.append(delta)
+                await turns(slowness)
+                if part + 1 < parts:
+                    break
     assert shown == [Text("half a "), Restart("when_failed"), Text("whole")]
+
+
+@pytest.mark.parametrize("slowness", [0, 1, 100])
+async def test_a_text_ends_with_its_call_however_slowly_it_is_read(slowness):
+    outputs = {"o": "ask.text", "p": "last.text"}
+    plan = Flow.of({"nodes": {"ask": HELD["ask"], "last": HELD["last"]}, "outputs": outputs}).plan
+    calls = iter([answering(1)])
+
+    async def call(request, scope):
+        answer = next(calls, None)
+        if answer is None:
+            await asyncio.Event().wait()
+        async for delta in answer(request, scope):
+            yield delta
+
+    seen = []
+    async with asyncio.timeout(20), bind(plan, Engine(Kinds(), call)).stream({}, "o") as stream:
+        async for delta in stream:
+            seen.append(delta.text)
+            await turns(slowness)
+    assert seen == WORDS
 
 
 @pytest.mark.parametrize(("reads", "times"), [({StreamHeld}, 0), ({DeltaReceived}, len(WORDS) + 1)])
