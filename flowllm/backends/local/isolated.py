@@ -70,14 +70,16 @@ class Isolated:
 
 
 def opened(process: Process, header: dict[str, Any], file: Path, patience: float) -> dict[str, Any]:
-    """Have a process open the model that ``header`` names; what it says of it. `SetupError` as it says."""
+    """Have a process open the model that ``header`` names; what it says of it. `SetupError` as it says.
+
+    `ProviderFailure` ``worker_died`` where it ends meanwhile: for want of memory, or as it was killed.
+    """
     process.send(header)
     try:
         said, _ = process.answer(patience)
     except Died as death:
         process.end()
-        hint = "get the files of the model again"
-        raise SetupError("bad_model_file", f"{file} was to be opened, and the process {death}", hint=hint) from None
+        raise died(file.parent.name, death, "opened it") from None
     if "error" in said or not isinstance(said.get("provider"), str):
         process.end()
         code, message, hint = (str(said.get(word, "")) for word in ("code", "error", "hint"))
@@ -85,8 +87,8 @@ def opened(process: Process, header: dict[str, Any], file: Path, patience: float
     return said
 
 
-def died(model: str, death: Died | str) -> ProviderFailure:
-    """The error of the calls that a process worked on when it ended."""
-    message = f"the process of the model in {model} {death} while it worked"
+def died(model: str, death: Died | str, doing: str = "worked") -> ProviderFailure:
+    """The error of the calls that a process worked on, or opened a model for, when it ended."""
+    message = f"the process of the model in {model} {death} while it {doing}"
     facts = ProviderFacts("local", model)
     return ProviderFailure("worker_died", message, facts=facts, hint="the next call starts it anew")

@@ -19,6 +19,7 @@ from flowllm.backends.local.encoders import Encoder as Loaded
 from flowllm.backends.local.isolated import Isolated
 from flowllm.backends.local.layout import describe
 from flowllm.backends.local.manifest import write_manifest
+from flowllm.backends.local.process import Process
 from flowllm.core.errors import ProviderFailure, SetupError
 from flowllm.core.scope import Scope
 from tests.local_models.encoders import Encoder, embedding, write_embedder
@@ -184,6 +185,43 @@ def test_what_cannot_be_opened_is_told_as_it_is_in_this_process(tmp_path):
     with pytest.raises(SetupError) as caught:
         Isolated(tmp_path / "model.onnx", Device(provider="cuda"), 60.0)
     assert caught.value.code == "device_unavailable"
+
+
+@pytest.mark.parametrize(
+    ("sign", "patience", "said"),
+    [(signal.SIGKILL, 60.0, "ended (-9)"), (signal.SIGSTOP, 0.2, "said nothing for 0.2 s and was ended")],
+    ids=["killed", "hangs"],
+)
+def test_a_process_that_ends_while_it_opens_is_no_fault_of_the_files(folder, monkeypatch, sign, patience, said):
+    stopped_at_opening(monkeypatch, sign)
+    with pytest.raises(ProviderFailure) as caught:
+        Isolated(folder / "model.onnx", CPU, patience)
+    assert (caught.value.code, caught.value.retryable) == ("worker_died", True)
+    assert caught.value.message == f"the process of the model in m {said} while it opened it"
+
+
+def test_a_run_goes_on_where_a_process_ended_while_it_opened(tmp_path, monkeypatch):
+    write_embedder(tmp_path / "models" / "m")
+    stopped_at_opening(monkeypatch, signal.SIGKILL)
+    providers = {"local": {"settings": {"isolation": "process"}}}
+    environment = Environment(project=tmp_path, cache_folder=tmp_path / "cache", providers=providers)
+    rows = {"kind": "embed", "in": {"text": {"const": TEXTS}}, "model": "local/m", "retry": {"attempts": 2, "base": 0}}
+    result = Flow.of({"nodes": {"rows": rows}, "outputs": {"rows": "rows.vectors"}}, environment=environment).run({})
+    assert np.allclose(result.outputs["rows"][0], embedding(Encoder(), TEXTS[0]), atol=1e-5)
+    assert api.unload(environment) == ["m"]
+
+
+def stopped_at_opening(monkeypatch, sign):
+    """The first process to come is stopped before it is told what to open, and gets a signal."""
+    send = Process.send
+
+    def once(process, header, arrays=None):
+        monkeypatch.setattr(Process, "send", send)
+        os.kill(process.pid, signal.SIGSTOP)
+        send(process, header, arrays)
+        os.kill(process.pid, sign)
+
+    monkeypatch.setattr(Process, "send", once)
 
 
 @pytest.mark.parametrize(
