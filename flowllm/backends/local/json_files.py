@@ -1,5 +1,7 @@
 """JSON files of a model: of bounded size, and an object where one is needed."""
 
+import os
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +16,22 @@ LIMIT = 64 * 2**20
 def read_text(path: Path) -> str | None:
     """The text of a file, None where there is none."""
     try:
-        if path.stat().st_size > LIMIT:
-            raise bad(path, f"is larger than {LIMIT // 2**20} MiB")
-        return path.read_text("utf-8")
+        with open(path, encoding="utf-8", opener=_at_once) as file:
+            facts = os.fstat(file.fileno())
+            if not stat.S_ISREG(facts.st_mode):
+                raise bad(path, "is no plain file")
+            if facts.st_size > LIMIT:
+                raise bad(path, f"is larger than {LIMIT // 2**20} MiB")
+            return file.read(LIMIT)
     except FileNotFoundError:
         return None
     except (OSError, UnicodeDecodeError) as error:
         raise bad(path, f"cannot be read: {error}") from None
+
+
+def _at_once(path: str, flags: int) -> int:
+    """Open a file; a pipe is not waited for."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def read_json(path: Path) -> Any:

@@ -140,7 +140,7 @@ def _chosen_file(folder: Path, precision: str) -> tuple[Path, Layout]:
     if precision:
         fitting = {suffix: path for suffix, path in files.items() if precision in (suffix, PRECISIONS.get(suffix))}
         # The plain file may be of any precision: what it holds is said by its weights.
-        if not fitting and "" in files and _precision(read_graph(files[""])) == precision:
+        if not fitting and "" in files and _precision(read_graph(require_own_file(files[""], folder))) == precision:
             fitting = {"": files[""]}
         if not fitting:
             raise _no_precision(folder, precision, files)

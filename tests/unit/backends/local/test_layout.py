@@ -4,6 +4,7 @@ import os
 import onnx
 import pytest
 
+from flowllm.backends.local import json_files
 from flowllm.backends.local.layout import describe
 from flowllm.core.errors import SetupError
 from tests.local_models.encoders import SENTENCES, Encoder, write_classifier, write_embedder, write_folder
@@ -169,6 +170,41 @@ def test_folders_that_cannot_be_used(tmp_path, spoil, code, words):
         describe(folder)
     assert caught.value.code == code
     assert words in caught.value.message
+
+
+def piped(path):
+    path.unlink(missing_ok=True)
+    os.mkfifo(path)
+
+
+SMALL_FILES = [
+    "config.json", "genai_config.json", "tokenizer_config.json", "modules.json", "1_Pooling/config.json",
+    "sentence_bert_config.json", "config_sentence_transformers.json",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SMALL_FILES)
+def test_a_pipe_is_not_waited_for(tmp_path, name):
+    folder = write_embedder(tmp_path / "m")
+    piped(folder / name)
+    with pytest.raises(SetupError) as caught:
+        describe(folder)
+    assert (caught.value.code, caught.value.message) == ("bad_model_file", f"{folder / name} is no plain file")
+
+
+@pytest.mark.parametrize("precision", ["", "fp16"])
+def test_a_graph_that_is_a_pipe_is_not_waited_for(tmp_path, precision):
+    folder = write_embedder(tmp_path / "m")
+    piped(folder / "model.onnx")
+    with pytest.raises(SetupError, match=r"names the file model\.onnx, which is no plain file"):
+        describe(folder, precision)
+
+
+def test_a_small_file_has_a_limit(tmp_path, monkeypatch):
+    folder = write_embedder(tmp_path / "m")
+    monkeypatch.setattr(json_files, "LIMIT", 20)
+    with pytest.raises(SetupError, match="is larger than"):
+        describe(folder)
 
 
 def test_weights_for_pytorch_are_to_be_exported(tmp_path):
