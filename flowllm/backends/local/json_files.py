@@ -1,4 +1,4 @@
-"""JSON files of a model: of bounded size, and an object where one is needed."""
+"""JSON files of a model: of bounded size, and an object where one is needed; a mark of UTF-8 before it is no part."""
 
 import os
 import stat
@@ -16,7 +16,7 @@ LIMIT = 64 * 2**20
 def read_text(path: Path) -> str | None:
     """The text of a file, None where there is none."""
     try:
-        with open(path, encoding="utf-8", opener=_at_once) as file:
+        with open(path, encoding="utf-8-sig", opener=_at_once) as file:
             facts = os.fstat(file.fileno())
             if not stat.S_ISREG(facts.st_mode):
                 raise bad(path, "is no plain file")

@@ -207,6 +207,13 @@ def test_a_small_file_has_a_limit(tmp_path, monkeypatch):
         describe(folder)
 
 
+def test_a_mark_of_utf_8_is_no_part_of_a_file(tmp_path):
+    folder = write_embedder(tmp_path / "m")
+    text = (folder / "config.json").read_bytes()
+    (folder / "config.json").write_bytes(b"\xef\xbb\xbf" + text)
+    assert describe(folder).config["model_type"] == "bert"
+
+
 def test_weights_for_pytorch_are_to_be_exported(tmp_path):
     folder = write_embedder(tmp_path / "m")
     (folder / "model.onnx").rename(folder / "model.safetensors")
