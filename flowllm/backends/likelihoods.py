@@ -1,6 +1,7 @@
-"""Log probabilities as the formats tell them, as deltas; rows that tell none are left out."""
+"""Log probabilities as the formats tell them, as deltas; what has another shape, or tells none, is left out."""
 
 from collections.abc import Iterable, Iterator
+from itertools import chain, repeat
 from typing import Any
 
 from flowllm.core.delta import Delta, Logprobs, Token
@@ -8,57 +9,73 @@ from flowllm.core.delta import Delta, Logprobs, Token
 
 def read_rows(rows: Any, deltas: list[Delta]) -> None:
     """``[{token, logprob, top_logprobs: [{token, logprob}]}]``, where it is that."""
-    tokens = [
-        Token(text, number, tuple(_pairs(row.get("top_logprobs"), "token", "logprob")))
-        for row, (text, number) in _told(rows, "token", "logprob")
-    ]
-    if tokens:
-        deltas.append(Logprobs(tuple(tokens)))
+    words = ("token", "logprob")
+    _add(
+        (
+            Token(text, number, tuple(_pairs(_under(row, "top_logprobs"), *words)))
+            for row in _rows(rows)
+            for text, number in _pairs([row], *words)
+        ),
+        deltas,
+    )
 
 
-def read_columns(told: dict[str, Any], deltas: list[Delta]) -> None:
+def read_columns(told: Any, deltas: list[Delta]) -> None:
     """``{tokens, token_logprobs, top_logprobs: [{token: logprob}]}``, as completions have it."""
-    texts, numbers, tops = (told.get(name) or () for name in ("tokens", "token_logprobs", "top_logprobs"))
-    tokens = []
-    for place, (text, number) in enumerate(zip(texts, numbers, strict=False)):
-        if _is_number(number):
-            top = tops[place] if place < len(tops) and isinstance(tops[place], dict) else {}
-            likely = sorted(
-                ((str(text), float(value)) for text, value in top.items() if _is_number(value)), key=_by_number
-            )
-            tokens.append(Token(str(text), float(number), tuple(likely)))
-    if tokens:
-        deltas.append(Logprobs(tuple(tokens)))
+    texts, numbers, tops = (_under(told, name) for name in ("tokens", "token_logprobs", "top_logprobs"))
+    _add(
+        (
+            Token(str(text), float(number), tuple(_likely(top)))
+            for text, number, top in zip(texts, numbers, _for_ever(tops), strict=False)
+            if _is_number(number)
+        ),
+        deltas,
+    )
 
 
-def read_candidates(told: dict[str, Any], deltas: list[Delta]) -> None:
+def read_candidates(told: Any, deltas: list[Delta]) -> None:
     """``{chosenCandidates, topCandidates: [{candidates}]}`` of ``{token, logProbability}``, as Gemini has it."""
-    tops = told.get("topCandidates") or ()
-    tokens = [
-        Token(text, number, tuple(_pairs(_at(tops, place), "token", "logProbability")))
-        for place, (_, (text, number)) in enumerate(_told(told.get("chosenCandidates"), "token", "logProbability"))
-    ]
-    if tokens:
-        deltas.append(Logprobs(tuple(tokens)))
+    words = ("token", "logProbability")
+    chosen, tops = (_under(told, name) for name in ("chosenCandidates", "topCandidates"))
+    _add(
+        (
+            Token(text, number, tuple(_pairs(_under(top, "candidates"), *words)))
+            for row, top in zip(chosen, _for_ever(tops), strict=False)
+            for text, number in _pairs([row], *words)
+        ),
+        deltas,
+    )
 
 
-def _at(tops: Any, place: int) -> Any:
-    return tops[place].get("candidates") if place < len(tops) else ()
+def _add(tokens: Iterable[Token], deltas: list[Delta]) -> None:
+    if found := tuple(tokens):
+        deltas.append(Logprobs(found))
 
 
-def _told(rows: Any, text: str, number: str) -> Iterator[tuple[dict[str, Any], tuple[str, float]]]:
-    for row in rows if isinstance(rows, list) else ():
+def _rows(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _under(value: Any, name: str) -> list[Any]:
+    return _rows(value.get(name)) if isinstance(value, dict) else []
+
+
+def _for_ever(rows: list[Any]) -> Iterator[Any]:
+    """As many rows as are asked for: places without one have none."""
+    return chain(rows, repeat(None))
+
+
+def _pairs(rows: list[Any], text: str, number: str) -> Iterator[tuple[str, float]]:
+    for row in rows:
         if isinstance(row, dict) and _is_number(row.get(number)):
-            yield row, (str(row.get(text) or ""), float(row[number]))
+            yield str(row.get(text) or ""), float(row[number])
 
 
-def _pairs(rows: Any, text: str, number: str) -> Iterable[tuple[str, float]]:
-    return (pair for _, pair in _told(rows, text, number))
+def _likely(top: Any) -> list[tuple[str, float]]:
+    """An object of texts, the likeliest first."""
+    told = top.items() if isinstance(top, dict) else ()
+    return sorted(((text, float(value)) for text, value in told if _is_number(value)), key=lambda pair: -pair[1])
 
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _by_number(pair: tuple[str, float]) -> float:
-    return -pair[1]

@@ -152,13 +152,74 @@ def test_how_they_are_told(wire, answer):
     assert (reply.text, reply.finish, reply.logprobs) == ("Hello", "stop", TOKENS)
 
 
+def completion(likely):
+    return orjson.dumps({"choices": [{"text": "Hello", "logprobs": likely, "finish_reason": "stop"}]})
+
+
+def generated(likely):
+    return orjson.dumps({"candidates": [{**GEMINI, "logprobsResult": likely}]})
+
+
+def written(likely):
+    return orjson.dumps(completed({"type": "message", "content": [{**PART, "logprobs": likely}]}))
+
+
+def streamed(likely):
+    pieces = [{**piece, "logprobs": likely} for piece in PIECES]
+    return b"".join(map(event, [*pieces, {"type": "response.completed", "response": completed(MESSAGE)}]))
+
+
+def local(likely):
+    return orjson.dumps({"message": {"content": "Hello"}, "logprobs": likely, "done": True, "done_reason": "stop"})
+
+
+ODD = [None, {}, [], 0, -0.5, "x", [1], [None], ["x"], [[]], [{"token": "a"}], [{"token": "a", "logprob": "x"}]]
+ODD_CHATS = [
+    *({"content": odd} for odd in (*ODD, {"a": 1}, [None, {"token": "a"}], [{"token": "a", "logprob": True}])),
+    {"tokens": ["a"], "token_logprobs": [None]}, {"tokens": ["a"]}, {"tokens": 5, "token_logprobs": 4},
+]  # fmt: skip
+ODD_COLUMNS = [{"tokens": 5}, {"tokens": ["a"], "token_logprobs": 5}, {"tokens": {"a": 1}, "token_logprobs": [-1]}]
+ODD_CANDIDATES = [{"chosenCandidates": odd} for odd in (5, [1], [{"token": "a"}], {"token": "a", "logProbability": -1})]
+
+
 @pytest.mark.parametrize(
-    "likely",
-    [None, {}, [], 0, "x", {"content": None}, {"content": []}, {"content": "x"}, {"content": [None, {"token": "a"}]},
-     {"content": [{"token": "a", "logprob": "x"}]}, {"content": [{"token": "a", "logprob": True}]},
-     {"tokens": ["a"], "token_logprobs": [None]}, {"tokens": ["a"]}],
+    ("wire", "answer", "odd"),
+    [
+        ("openai_chat", whole, [*ODD, *ODD_CHATS]),
+        ("openai_completions", completion, [*ODD, *ODD_COLUMNS]),
+        ("gemini_generate", generated, [*ODD, *ODD_CANDIDATES]),
+        ("openai_responses", written, ODD),
+        ("openai_responses", streamed, ODD),
+        ("ollama_native", local, ODD),
+    ],
+)
+def test_what_tells_none_is_none_and_costs_no_answer(wire, answer, odd):
+    for likely in odd:
+        deltas = decoded(wire, answer(likely))
+        assert not [delta for delta in deltas if isinstance(delta, Logprobs)], likely
+        reply = fold(deltas)
+        assert (reply.text, reply.finish, reply.logprobs) == ("Hello", "stop", None), likely
+
+
+CHOSEN_ONE = {"token": "b", "logProbability": -2}
+
+
+@pytest.mark.parametrize(
+    ("wire", "answer", "likely", "tokens"),
+    [
+        ("openai_chat", whole, {"content": [{**row("a", -1), "top_logprobs": 5}]}, [Token("a", -1)]),
+        ("openai_chat", whole, {"content": [{**row("a", -1), "top_logprobs": [None, row("b", -2)]}]},
+         [Token("a", -1, (("b", -2),))]),
+        ("openai_completions", completion, {"tokens": ["a"], "token_logprobs": [-1], "top_logprobs": 7},
+         [Token("a", -1)]),
+        ("openai_completions", completion, {"tokens": ["a", "b"], "token_logprobs": [None, -1]}, [Token("b", -1)]),
+        ("gemini_generate", generated, {"chosenCandidates": [CHOSEN_ONE], "topCandidates": {"x": 1}},
+         [Token("b", -2)]),
+        ("gemini_generate", generated, {"chosenCandidates": [CHOSEN_ONE], "topCandidates": [None]}, [Token("b", -2)]),
+        ("gemini_generate", generated,
+         {"chosenCandidates": [{"token": "a"}, CHOSEN_ONE], "topCandidates": [*LIKELY, {"candidates": [CHOSEN_ONE]}]},
+         [Token("b", -2, (("b", -2),))]),
+    ],
 )  # fmt: skip
-def test_what_tells_none_is_none(likely):
-    deltas = decoded("openai_chat", whole(likely))
-    assert not [delta for delta in deltas if isinstance(delta, Logprobs)]
-    assert fold(deltas).logprobs is None
+def test_rows_of_another_shape_are_left_out_and_the_others_keep_their_places(wire, answer, likely, tokens):
+    assert fold(decoded(wire, answer(likely))).logprobs == tuple(tokens)
