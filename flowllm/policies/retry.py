@@ -61,6 +61,8 @@ class Retry(Policy):
                     if wait is None:
                         _keep(tried.lines, failure)
                         _tell_pause(failure, self.longest)
+                        if seen and not self.restart and failure.retryable:
+                            failure.hint = "retry: {restart: true}"
                         raise
                     reason = failure.code
                     _tell(failure, request, scope, wait)

@@ -152,9 +152,15 @@ async def test_after_the_first_delta(world, before, restart, expected):
     script, result = await run(world, Retry(restart=restart), [*before, failing()], GOOD)
     if expected is None:
         assert isinstance(result, ProviderFailure)
-        assert len(script.requests) == 1
+        assert (len(script.requests), result.hint) == (1, "retry: {restart: true}")
     else:
         assert result == expected
+
+
+@pytest.mark.parametrize(("code", "restart"), [("auth", False), ("overloaded", True)])
+async def test_a_restart_that_would_not_help_is_no_hint(world, code, restart):
+    _, failure = await run(world, Retry(restart=restart, attempts=2), *[[Text("a"), failing(code)]] * 2)
+    assert (failure.code, failure.hint) == (code, "")
 
 
 async def test_a_restart_leaves_nothing_of_the_first_attempt(world):
