@@ -60,9 +60,7 @@ class Retry(Policy):
                     wait = self._next(failure, scope, tried) if self.restart or not seen else None
                     if wait is None:
                         _keep(tried.lines, failure)
-                        _tell_pause(failure, self.longest)
-                        if seen and not self.restart and failure.retryable:
-                            failure.hint = "retry: {restart: true}"
+                        self._tell_remedy(failure, seen=seen)
                         raise
                     reason = failure.code
                     _tell(failure, request, scope, wait)
@@ -86,6 +84,12 @@ class Retry(Policy):
             return None
         tried.add(failure, wait)
         return wait
+
+    def _tell_remedy(self, failure: Failure, *, seen: bool) -> None:
+        """Have a failure that is final name the field that lets it be repeated."""
+        _tell_pause(failure, self.longest)
+        if seen and failure.retryable and not self.restart:
+            failure.hint = "retry: {restart: true}"
 
     def wait(self, failure: Failure, count: int, scope: Scope) -> float | None:
         """Seconds to wait after attempt ``count``; None when the provider asks for too long a pause."""
