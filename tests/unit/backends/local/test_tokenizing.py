@@ -1,8 +1,10 @@
+import json
+
 import pytest
 from tokenizers import Tokenizer as Library
 
 from flowllm.backends.local.tokenizing import Tokenizer
-from flowllm.core.errors import SetupError
+from flowllm.core.errors import NodeFailure, SetupError
 from tests.local_models.encoders import tokenizer, write_embedder
 
 
@@ -14,8 +16,7 @@ def folder(tmp_path):
 def test_padding_and_truncation_of_the_file_are_switched_off(folder):
     assert Library.from_file(str(folder / "tokenizer.json")).padding["length"] == 8
     short, long = Tokenizer(folder, 12).encode(["cat", "cat " * 30])
-    assert (len(short.ids), short.cut) == (3, False)
-    assert (len(long.ids), long.cut) == (12, True)
+    assert (len(short.ids), len(long.ids)) == (3, 12)
 
 
 def test_without_a_window_nothing_is_cut(folder):
@@ -51,3 +52,40 @@ def test_a_tokenizer_that_is_not_there(folder):
     with pytest.raises(SetupError) as caught:
         Tokenizer(folder)
     assert caught.value.code == "missing_model_file"
+
+
+ENDLESS = {"type": "Split", "pattern": {"Regex": "(a|a)+$|(a+)+b"}, "behavior": "Isolated", "invert": False}
+LONG = "a" * 40 + "!"
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda made: made.encode(["cat", LONG]),
+        lambda made: made.encode_pairs("cat", [LONG]),
+        lambda made: made.ids(LONG),
+        lambda made: made.count(LONG),
+    ],
+)
+def test_a_text_that_the_library_panics_at_is_a_typed_failure(folder, read):
+    file = folder / "tokenizer.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"pre_tokenizer": ENDLESS}))
+    made = Tokenizer(folder)
+    with pytest.raises(NodeFailure, match="the tokenizer of m failed: "):
+        read(made)
+    assert len(made.ids("cat")) == 1
+
+
+def test_tokens_that_the_library_panics_at_are_a_typed_failure(folder):
+    file = folder / "tokenizer.json"
+    strip = {"type": "Strip", "content": " ", "start": 1, "stop": 1}
+    file.write_text(
+        json.dumps(json.loads(file.read_text()) | {"decoder": {"type": "Sequence", "decoders": [blank(), strip]}})
+    )
+    with pytest.raises(NodeFailure, match="the tokenizer of m failed: slice index"):
+        Tokenizer(folder).decode([5])
+
+
+def blank() -> dict:
+    """A decoder that makes a blank of every token."""
+    return {"type": "Replace", "pattern": {"Regex": r"[\s\S]+"}, "content": " "}

@@ -7,6 +7,7 @@ from random import Random
 import numpy as np
 import pytest
 
+from flowllm.backends.local.generation.detokenizing import Detokenizer
 from flowllm.backends.local.generation.engine import Engine
 from flowllm.backends.local.generation.sampling import Drawing
 from flowllm.backends.local.generation.shared_kv import SharedCache, cache_of
@@ -247,6 +248,34 @@ async def test_a_run_that_fails_fails_all_in_work_and_none_after(shared):
     assert "out of memory" in str(both[0])
     assert await written(running, writing(PROMPT, 5)) == greedy(LLAMA, PROMPT, 5)
     assert len(made) == 2  # what a failed run left in the buffers is not gone on with
+
+
+class Panic(BaseException):
+    """As libraries in Rust raise it."""
+
+
+async def test_a_run_that_panics_leaves_nobody_waiting(shared):
+    running, watched = engine(shared)
+    watched.before.append(lambda cache: cache.runs == [("read", (0,))] and panic())
+    async with asyncio.timeout(20):
+        both = await asyncio.gather(*(written(running, writing([n], 9)) for n in (1, 2)), return_exceptions=True)
+        assert [str(one) for one in both] == ["ONNX Runtime failed: slice index"] * 2
+        assert await written(running, writing(PROMPT, 5)) == greedy(LLAMA, PROMPT, 5)
+
+
+def panic(*_):
+    raise Panic("slice index")
+
+
+async def test_an_answer_that_panics_takes_no_other_with_it(shared):
+    running, _ = engine(shared)
+    bad, good = writing([1], 9), writing(PROMPT, 9)
+    bad.text = Detokenizer(panic)
+    async with asyncio.timeout(20):
+        found = await asyncio.gather(written(running, bad), written(running, good), return_exceptions=True)
+    assert isinstance(found[0], ProviderFailure)
+    assert "Panic: slice index" in str(found[0])
+    assert found[1] == greedy(LLAMA, PROMPT, 9)
 
 
 async def test_rows_that_cannot_be_freed_end_those_in_work_and_nothing_hangs(shared):
