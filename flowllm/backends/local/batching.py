@@ -91,7 +91,8 @@ class Batcher(Generic[Item, Result]):
     """Runs items of many callers together. ``run`` takes a batch and gives a result each, in order.
 
     ``length`` is the tokens of an item. ``run`` is called on one thread, which starts with the first item and
-    ends with `close`. What it raises fails the callers of that batch, and no others.
+    ends with `close`. What it raises fails the callers of that batch, and no others; a result that is an error
+    fails the caller of its item alone.
     """
 
     def __init__(
@@ -186,10 +187,13 @@ class Batcher(Generic[Item, Result]):
 
     def _answer(self, batch: list[_Waiting[Item]]) -> None:
         try:
-            results = self._run([one.item for one in batch])
-        except Exception as error:  # noqa: BLE001  it belongs to the callers
+            answered = list(zip(batch, self._run([one.item for one in batch]), strict=True))
+        except BaseException as error:  # noqa: BLE001  it belongs to the callers, and a panic is no Exception
             for one in batch:
                 one.job.fail(error)
             return
-        for one, result in zip(batch, results, strict=True):
-            one.job.give(one.place, result)
+        for one, result in answered:
+            if isinstance(result, BaseException):
+                one.job.fail(result)
+            else:
+                one.job.give(one.place, result)

@@ -25,7 +25,7 @@ def test_a_batch_ends_where_its_padded_tokens_would_pass_the_budget(lengths, lim
 
 
 class Counted:
-    """Runs batches of texts; a text is its own length, and ``boom`` fails."""
+    """Runs batches of texts; a text is its own length, ``boom`` fails and what ends with ``?`` has an error."""
 
     def __init__(self, limits=None, *, closed_at_start=False):
         self.batches = []
@@ -41,7 +41,26 @@ class Counted:
         assert self.gate.wait(10)
         if "boom" in batch:
             raise ValueError("boom")
-        return [text.upper() for text in batch]
+        if "panic" in batch:
+            raise Panic("panic")
+        return [KeyError(text) if text.endswith("?") else text.upper() for text in batch if text != "lost"]
+
+
+class Panic(BaseException):
+    """What a library in Rust raises where it panics: no Exception."""
+
+
+class Waits(threading.Condition):
+    """Says when the worker waits for callers on their way: it is the only one who waits for so long."""
+
+    def __init__(self):
+        super().__init__()
+        self.begun = threading.Event()
+
+    def wait(self, timeout=None):
+        if timeout is not None:
+            self.begun.set()
+        return super().wait(timeout)
 
 
 @pytest.fixture
@@ -79,15 +98,40 @@ def test_callers_share_batches(counted):
     assert made.batches == [["x"], ["aa", "bb", "cc"]]
 
 
+def waiting(made):
+    """The event of a worker that waits for callers on their way."""
+    made.batcher._changed = Waits()
+    return made.batcher._changed.begun
+
+
 def test_a_worker_waits_for_callers_on_their_way(counted):
     made = counted(Limits(100, wait=30))
+    begun = waiting(made)
     with made.batcher.coming():
         first = made.batcher.submit(["a"])
-        with made.batcher.coming():
-            second = made.batcher.submit(["b"])
-            assert not first.done()
+        assert begun.wait(10)
+        second = made.batcher.submit(["b"])
     assert (first.result(10), second.result(10)) == (["A"], ["B"])
     assert made.batches == [["a", "b"]]
+
+
+def test_what_was_answered_fills_no_later_batch(counted):
+    made = counted(Limits(4, wait=30))
+    begun = waiting(made)
+    assert made.batcher.submit(["aaaa"]).result(10) == ["AAAA"]
+    with made.batcher.coming():
+        made.batcher.submit(["b"])
+        assert begun.wait(10)
+
+
+def test_no_more_than_a_window_is_sorted_together(counted):
+    made = counted(Limits(100, window=2), closed_at_start=True)
+    first = made.batcher.submit(["x"])
+    assert made.entered.wait(10)
+    others = made.batcher.submit(["ccc", "bb", "a"])
+    made.gate.set()
+    assert (first.result(10), others.result(10)) == (["X"], ["CCC", "BB", "A"])
+    assert made.batches == [["x"], ["bb", "ccc"], ["a"]]
 
 
 def test_nobody_on_the_way_is_not_waited_for(counted):
@@ -138,6 +182,24 @@ def test_a_failed_batch_fails_its_callers_and_no_others(counted):
     assert str(bad.exception(10)) == "boom"
     assert first.result(10) == ["X"]
     assert ["longer than that"] not in made.batches
+
+
+def test_an_item_with_an_error_fails_its_caller_alone(counted):
+    made = counted(Limits(100), closed_at_start=True)
+    first = made.batcher.submit(["x"])
+    assert made.entered.wait(10)
+    bad, good = made.batcher.submit(["a", "b?"]), made.batcher.submit(["c"])
+    made.gate.set()
+    assert (first.result(10), good.result(10)) == (["X"], ["C"])
+    assert repr(bad.exception(10)) == "KeyError('b?')"
+    assert made.batches == [["x"], ["a", "c", "b?"]]
+
+
+@pytest.mark.parametrize(("text", "error"), [("lost", ValueError), ("panic", Panic)])
+def test_nothing_that_goes_wrong_ends_the_thread(counted, text, error):
+    made = counted()
+    assert type(made.batcher.submit([text]).exception(10)) is error
+    assert made.batcher.submit(["a"]).result(10) == ["A"]
 
 
 def test_a_closed_batcher_takes_nothing_and_cancels_what_waits():
