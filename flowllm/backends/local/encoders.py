@@ -3,7 +3,9 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from flowllm.backends.local.batching import Batcher, Limits
 from flowllm.backends.local.layout import Description
@@ -14,10 +16,20 @@ from flowllm.backends.local.tokenizing import Tokenizer, Tokens
 from flowllm.core.errors import FlowError, NodeFailure
 from flowllm.core.record import record
 from flowllm.core.scope import Scope
+from flowllm.text.misfits import misfits
 
 _LABELS = "labels"
 _IN_GRAPH = "graph"
-_EXTRA = {"pooling": f"one of {', '.join(POOLS)}", "normalize": "true or false", "prompt": "text before every text"}
+
+
+class Extra(BaseModel):
+    """What ``extra`` of a node says of vectors, over the model's files; ``prompt`` stands before every text."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    pooling: Literal["mean", "cls", "last", "max", "mean_sqrt_len", "weighted_mean"] | None = None
+    normalize: bool | None = None
+    prompt: str | None = None
 
 
 @record
@@ -35,6 +47,14 @@ class _Input:
 
     tokens: Tokens
     pooling: str
+
+
+def _parsed(extra: Mapping[str, Any]) -> Extra:
+    try:
+        return Extra.model_validate(dict(extra))
+    except ValidationError as error:
+        found = next(misfits(error, extra, Extra, "`extra` of a local model", {"prompt": "'query: '"}))
+        raise NodeFailure(found.code, found.message, hint=found.hint) from None
 
 
 class Encoder:
@@ -66,17 +86,13 @@ class Encoder:
 
     def wanted(self, extra: Mapping[str, Any]) -> Wanted:
         """How vectors are made here, by the model's files and by ``extra`` over them."""
-        unknown = next((word for word in extra if word not in _EXTRA), None)
-        if unknown is not None:
-            message = f"a local model reads no `{unknown}` in `extra`"
-            raise NodeFailure("node_failed", message, hint=f"known are {', '.join(_EXTRA)}")
-        found = self.description
-        pooling = _IN_GRAPH if found.pooled else extra.get("pooling", found.pooling)
-        if pooling != _IN_GRAPH and pooling not in POOLS:
+        said, found = _parsed(extra), self.description
+        pooling = _IN_GRAPH if found.pooled else said.pooling or found.pooling
+        if pooling is None:
             message = f"the files of {found.folder.name} do not say how vectors of tokens become one"
-            raise NodeFailure("node_failed", message, hint=f"extra: {{pooling: mean}}, {_EXTRA['pooling']}")
-        normalize = extra.get("normalize", found.normalize)
-        return Wanted(pooling, bool(normalize), str(extra.get("prompt", found.prompt)))
+            raise NodeFailure("node_failed", message, hint=f"extra: {{pooling: mean}}, one of {', '.join(POOLS)}")
+        normalize = found.normalize if said.normalize is None else said.normalize
+        return Wanted(pooling, bool(normalize), found.prompt if said.prompt is None else said.prompt)
 
     async def embed(self, texts: Sequence[str], wanted: Wanted, scope: Scope) -> tuple[Floats, int]:
         """Vectors (texts, dimensions), and the tokens that were read."""

@@ -225,17 +225,26 @@ async def test_shares_of_labels_are_those_of_the_reference(tmp_path):
     assert np.allclose(list(shares.values()), powers / powers.sum(), atol=1e-6)
 
 
+MEN = "`pooling` is mean or cls or last or max or mean_sqrt_len or weighted_mean, not `men`"
 REFUSED = [
-    ({"poling": "mean"}, "reads no `poling`"),
-    ({"pooling": "median"}, "do not say how vectors of tokens become one"),
+    ({"poling": "mean"}, "unknown_field", "`extra` of a local model has no `poling`", "did you mean `pooling`?"),
+    ({"pooling": "men"}, "bad_value", MEN, "did you mean `mean`?"),
+    ({"pooling": ["cls"]}, "bad_value", MEN.replace("`men`", "a list"), "pooling: mean"),
+    ({"normalize": "yes"}, "bad_value", "`normalize` is true or false, not `yes`", "normalize: true"),
+    ({"prompt": 5}, "bad_value", "`prompt` is a text, not `5`", "prompt: 'query: '"),
 ]
 
 
-@pytest.mark.parametrize(("extra", "words"), REFUSED)
-def test_words_that_no_model_reads(tiny, extra, words):
+@pytest.mark.parametrize(("extra", "code", "words", "hint"), REFUSED)
+def test_words_and_values_that_no_model_reads(tiny, extra, code, words, hint):
     with pytest.raises(NodeFailure) as caught:
         tiny.wanted(extra)
-    assert words in caught.value.message
+    assert (caught.value.code, caught.value.message, caught.value.hint) == (code, words, hint)
+
+
+@pytest.mark.parametrize("pooling", POOLS)
+def test_every_pooling_can_be_asked_for(tiny, pooling):
+    assert tiny.wanted({"pooling": pooling}).pooling == pooling
 
 
 def test_a_pooling_that_no_file_says_is_asked_for(tmp_path):
