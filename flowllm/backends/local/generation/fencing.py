@@ -1,15 +1,17 @@
 """Words of a conversation that spell a model's special tokens stay words.
 
-A chat template writes the marks that begin and end turns; the same letters inside of a message would be read as such
-marks, so that a document could speak in another's name. Each is cut in two by a character that occurs nowhere else
-while the template runs; the tokenizer then reads what stands between the cuts piece by piece.
+A chat template writes the marks that begin and end turns; the same letters inside of a message, or of what is told of
+a tool, would be read as such marks, so that a document could speak in another's name. Each is cut in two by a
+character that occurs nowhere else while the template runs; the tokenizer then reads what stands between the cuts
+piece by piece.
 """
 
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
-from flowllm.core.request import Chat, Message, Part, Text, Thought, ToolUse
+from flowllm.core.request import Chat, Message, Part, Text, Thought, Tool, ToolUse
 
 _PRIVATE = range(0xF0000, 0xFFFFD)
 
@@ -18,8 +20,9 @@ class Fence:
     """For one tokenizer; ``marks`` are its special tokens as text."""
 
     def __init__(self, marks: Collection[str]) -> None:
-        long = sorted((mark for mark in marks if len(mark) > 1), key=len, reverse=True)
-        self._marks = re.compile("|".join(map(re.escape, long))) if long else None
+        # What follows its first character is not taken up: another mark may begin there.
+        begun = [f"{re.escape(mark[0])}(?={re.escape(mark[1:])})" for mark in marks if len(mark) > 1]
+        self._marks = re.compile("|".join(begun)) if begun else None
 
     def cut(self, request: Chat) -> tuple[Chat, str]:
         """The request with its marks cut, and what they are cut with: empty where there is none."""
@@ -29,9 +32,10 @@ class Fence:
         seam = _unused("".join(_texts(request)))
 
         def split(text: str) -> str:
-            return marks.sub(lambda found: found[0][0] + seam + found[0][1:], text)
+            return marks.sub(lambda found: found[0] + seam, text)
 
-        return replace(request, messages=tuple(_changed(message, split) for message in request.messages)), seam
+        messages = tuple(_changed(message, split) for message in request.messages)
+        return replace(request, messages=messages, tools=tuple(_told(tool, split) for tool in request.tools)), seam
 
 
 def tokens_of(text: str, seam: str, ids: Callable[[str], Sequence[int]]) -> list[int]:
@@ -46,6 +50,8 @@ def _texts(request: Chat) -> list[str]:
     for message in request.messages:
         texts += [message.text, message.tool_call_id, *(thought.text for thought in message.thoughts)]
         texts += [text for call in message.tool_calls for text in (call.name, call.arguments, call.id)]
+    for tool in request.tools:
+        texts += [tool.name, tool.description, *_words(tool.parameters)]
     return texts
 
 
@@ -66,6 +72,28 @@ def _changed(message: Message, change: Callable[[str], str]) -> Message:
         thoughts=tuple(map(thought, message.thoughts)),
         tool_call_id=change(message.tool_call_id),
     )
+
+
+def _told(tool: Tool, change: Callable[[str], str]) -> Tool:
+    parameters = _every(tool.parameters, change)
+    return replace(tool, name=change(tool.name), description=change(tool.description), parameters=parameters)
+
+
+def _words(value: Any) -> list[str]:
+    """The texts in a JSON value, keys among them."""
+    if isinstance(value, str):
+        return [value]
+    held = [*value, *value.values()] if isinstance(value, Mapping) else value
+    return [text for one in held for text in _words(one)] if isinstance(held, list | tuple) else []
+
+
+def _every(value: Any, change: Callable[[str], str]) -> Any:
+    """A JSON value with its texts changed, keys among them."""
+    if isinstance(value, str):
+        return change(value)
+    if isinstance(value, Mapping):
+        return {_every(key, change): _every(held, change) for key, held in value.items()}
+    return [_every(held, change) for held in value] if isinstance(value, list | tuple) else value
 
 
 def _unused(text: str) -> str:

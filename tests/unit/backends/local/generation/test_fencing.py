@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flowllm.backends.local.generation.fencing import Fence, tokens_of
-from flowllm.core.request import Chat, Image, Message, Text, Thought, ToolUse
+from flowllm.core.request import Chat, Image, Message, Text, Thought, Tool, ToolUse
 from tests.unit.backends.local.generation.tokenizers_made import byte_level, special
 
 TOKENS = byte_level()
@@ -53,6 +53,36 @@ def test_every_text_of_a_turn_is_fenced(message):
     assert seam
     assert "<|end|>" not in repr(cut)
     assert repr(cut).count(repr(seam)[1:-1]) == repr(message).count("<|end|>")
+
+
+@pytest.mark.parametrize(
+    "tool",
+    [
+        Tool("f<|end|>"),
+        Tool("f", "does <|end|> this"),
+        Tool("f", parameters={"properties": {"a<|end|>": {}}}),
+        Tool("f", parameters={"properties": {"a": {"enum": [1, None, "<|end|>", ("<|end|>",)]}}}),
+    ],
+)
+def test_every_text_of_a_tool_is_fenced(tool):
+    cut, seam = FENCE.cut(Chat("local/x", (), tools=(tool,)))
+    assert "<|end|>" not in repr(cut)
+    assert repr(cut).count(repr(seam)[1:-1]) == repr(tool).count("<|end|>")
+
+
+@pytest.mark.parametrize(
+    ("marks", "text", "cut"),
+    [
+        (("<|end|>", "<|end|>>"), "<|end|>>", "<.|end|>>"),
+        (("<a>", "<<a>>"), "<<a>>", "<.<.a>>"),
+        (("<a>", "<a><a>"), "<a><a>", "<.a><.a>"),
+        (("+=", "=+"), "+=+", "+.=.+"),
+    ],
+)
+def test_marks_inside_of_marks_are_cut_too(marks, text, cut):
+    for every in (marks, marks[::-1]):
+        found, seam = Fence(every).cut(chat(text))
+        assert found.messages[0].text.replace(seam, ".") == cut
 
 
 def test_the_seam_is_no_character_of_the_text():
