@@ -184,7 +184,8 @@ def _example(steps: Steps, details: list[Any], examples: Mapping[str, str]) -> s
 
 
 def _expected(detail: Any) -> list[str]:
-    return re.findall(r"'([^']*)'", detail["ctx"]["expected"])
+    """The words that can stand there; that a field may be left empty is not told."""
+    return list(filter(None, re.findall(r"'([^']*)'", detail["ctx"]["expected"])))
 
 
 def _fields(model: type[BaseModel], steps: Steps) -> set[str]:

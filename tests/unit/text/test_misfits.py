@@ -39,6 +39,7 @@ class Thing(BaseModel):
     some: frozenset[str] = frozenset()
     pair: tuple[int, int] = (1, 2)
     at: str = "x"
+    turn: Literal["", "left"] = ""
 
     @field_validator("at")
     @classmethod
@@ -88,6 +89,7 @@ BAD_VALUES = [
     ({"inner": {"kind": "zzzzzz"}}, ("inner", "kind"), "`kind` is cat or dog, not `zzzzzz`", "kind: cat"),
     ({"either": "x"}, ("either",), "`either` is a whole number or true or false, not `x`", "either: 1"),
     ({"one": [{"size": "x"}]}, ("one", 0, "size"), "`size` is a whole number, not `x`", "size: 1"),
+    ({"turn": "up"}, ("turn",), "`turn` is left, not `up`", "turn: left"),
     ({"at": "bad"}, ("at",), "`bad` is no place", "at: here"),
 ]
 
