@@ -174,7 +174,8 @@ def _no_file(folder: Path) -> SetupError:
 def _no_precision(folder: Path, precision: str, files: Mapping[str, Path]) -> SetupError:
     names = ", ".join(sorted({PRECISIONS.get(suffix, suffix) for suffix in files}))
     said = f"no file of precision {precision}" if precision else "several files and no plain model.onnx"
-    return SetupError("missing_model_file", f"{folder} holds {said}", hint=f"precision: one of {names}")
+    hint = f"precision: one of {names}, in the device's file"
+    return SetupError("missing_model_file", f"{folder} holds {said}", hint=hint)
 
 
 def _task(file: Path, graph: GraphFile, config: Mapping[str, Any]) -> Task:

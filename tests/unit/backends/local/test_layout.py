@@ -53,7 +53,7 @@ def test_a_precision_that_no_file_has(tmp_path):
         describe(write_embedder(tmp_path / "m"), "int8")
     assert caught.value.code == "missing_model_file"
     assert "no file of precision int8" in caught.value.message
-    assert "fp32" in caught.value.hint
+    assert caught.value.hint == "precision: one of fp32, in the device's file"
 
 
 def test_the_plain_file_may_be_of_any_precision(tmp_path):
@@ -65,7 +65,14 @@ def test_several_files_and_none_that_is_plain(tmp_path):
     onnx.save(Encoder().graph(), folder / "model_fp16.onnx")
     with pytest.raises(SetupError) as caught:
         describe(folder)
-    assert "precision: one of fp16, int4" in caught.value.hint
+    assert caught.value.hint == "precision: one of fp16, int4, in the device's file"
+
+
+@pytest.mark.parametrize("precision", ["int8", "qint8_avx2"])
+def test_a_precision_is_also_what_the_name_of_a_file_says(tmp_path, precision):
+    folder = write_embedder(tmp_path / "m")
+    onnx.save(Encoder().graph(), folder / f"model_{precision}.onnx")
+    assert describe(folder, precision).file.name == f"model_{precision}.onnx"
 
 
 POOLINGS = [
