@@ -6,7 +6,6 @@ model's family. `flowllm.api.probing.count_tokens` asks the provider instead.
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flowllm.api.environment import Environment
@@ -60,10 +59,9 @@ def counter_of(catalog: Catalog, model: str) -> Counter | None:
     card = catalog.providers[provider].models.get(name) if provider in catalog.providers else None
     if card is None or not card.tokenizer:
         return None
-    from flowllm.text.token_families import family_of
-    from flowllm.text.token_files import FileCounter
+    from flowllm.text.token_files import file_counter
 
-    return FileCounter(Path(card.tokenizer), family_of(model).vocabulary)
+    return file_counter(card, model)
 
 
 def use_tokenizers(frame: "BoundFrame", catalog: Catalog) -> None:

@@ -11,10 +11,9 @@ from flowllm.compiler.frames import Unit
 from flowllm.core.card import ModelCard
 from flowllm.core.slot import ImageOf, MessageTemplate, PromptTemplate, Template
 from flowllm.text.templates import parsed
-from flowllm.text.tokens import counter_for
 
 MARGIN = 2
-"""How far a counted prompt may be from what a model's own tokenizer says."""
+"""How far an estimated prompt may be from what a model's own tokenizer says."""
 
 DENSE = 3
 """No character is estimated to have so many tokens."""
@@ -76,7 +75,9 @@ def _too_little(card: ModelCard, tokens: int, answer: int) -> tuple[int, int] | 
 
 
 def _check_windows(unit: Unit, field: str, text: str, windows: Mapping[str, ModelCard], findings: Findings) -> None:
-    """The count is an estimate: what is an error lies outside by a wide margin."""
+    """Where the count is an estimate, what is an error lies outside by a wide margin."""
+    from flowllm.text.token_files import best_counter
+
     where, place, hint = (
         f"{unit.id}.{field}",
         unit.node.place(field),
@@ -84,14 +85,15 @@ def _check_windows(unit: Unit, field: str, text: str, windows: Mapping[str, Mode
     )
     longest = unit.params.get("max_output_tokens") or 0
     for name, card in windows.items():
-        tokens = counter_for(name).count(text)
-        if tokens > MARGIN * (card.longest_prompt or 0):
-            message = f"the fixed text has about {tokens} tokens, and `{name}` reads {card.longest_prompt}"
+        counter = best_counter(card, name)
+        tokens, about, margin = counter.count(text), "" if counter.exact else "about ", 1 if counter.exact else MARGIN
+        if tokens > margin * (card.longest_prompt or 0):
+            message = f"the fixed text has {about}{tokens} tokens, and `{name}` reads {card.longest_prompt}"
             findings.report("context_too_long", message, where, place, hint)
         elif (broken := _too_little(card, tokens, longest)) is not None:
             window, answer = broken
             more = f" and the answer may have {answer:,}" if answer else ""
-            message = f"the fixed text has about {tokens:,} tokens{more}, the window of `{name}` {window:,}"
+            message = f"the fixed text has {about}{tokens:,} tokens{more}, the window of `{name}` {window:,}"
             findings.report("over_window", message, where, place, hint)
 
 

@@ -21,8 +21,11 @@ from pathlib import Path
 from stat import S_ISREG
 from typing import Any, Final
 
+from flowllm.core.card import ModelCard
 from flowllm.core.errors import SetupError
+from flowllm.text.token_families import family_of
 from flowllm.text.token_patterns import PATTERNS, pattern_named_in
+from flowllm.text.tokens import Counter, counter_for
 
 LIMIT: Final = 64 * 2**20
 """Bytes of a file at most; those of large vocabularies have some 30 MB."""
@@ -49,6 +52,25 @@ class FileCounter:
         with self._lock:
             counting = open_tokenizer(self._path, self._family)
         return _guarded(self._path, lambda: counting(text)) if text else 0
+
+
+def file_counter(card: ModelCard | None, model: str) -> FileCounter | None:
+    """What counts by the tokenizer that the entry of a model names; None where it names none."""
+    if card is None or not card.tokenizer:
+        return None
+    return FileCounter(Path(card.tokenizer), family_of(model).vocabulary)
+
+
+def best_counter(card: ModelCard | None, model: str) -> Counter:
+    """The same where that tokenizer can be opened, else the estimate of the model's family."""
+    counter = file_counter(card, model)
+    if counter is None:
+        return counter_for(model)
+    try:
+        counter.count("")
+    except SetupError:
+        return counter_for(model)
+    return counter
 
 
 def open_tokenizer(path: Path, family: str = "") -> Callable[[str], int]:

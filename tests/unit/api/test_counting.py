@@ -8,7 +8,7 @@ import pytest
 import flowllm
 from flowllm.api import Environment, Flow, RunOptions
 from flowllm.api.counting import acount, count, counter_of
-from flowllm.core.errors import SetupError
+from flowllm.core.errors import PipelineInvalid, SetupError
 from flowllm.text import token_files
 from flowllm.text.tokens import LARGE
 
@@ -58,6 +58,33 @@ def test_a_model_with_a_tokenizer_is_counted_exactly(world):
 @pytest.mark.parametrize("model", ["acme/small", "acme/other", "nobody/big", "gpt-4o"])
 def test_no_tokenizer(world, model):
     assert counter_of(world[0].catalog, model) is None
+
+
+@pytest.mark.parametrize(
+    ("model", "words", "said"),
+    [
+        ("big", 1_000, []),
+        ("big", 1_001, ["context_too_long: the fixed text has 1001 tokens, and `acme/big` reads 1000"]),
+        ("small", 1_500, ["over_window: the fixed text has about "]),
+    ],
+)
+def test_a_check_counts_by_the_tokenizer_of_the_model(world, model, words, said):
+    found = checked(world[0], model, words)
+    assert [one[: len(start)] for one, start in zip(found, said, strict=True)] == said
+
+
+def test_a_check_estimates_where_the_tokenizer_cannot_be_opened(world, tmp_path):
+    (tmp_path / "providers" / "tokenizers" / "big.json").unlink()
+    assert [one.partition(":")[0] for one in checked(world[0], "big", 1_500)] == ["over_window"]
+
+
+def checked(environment, model, words):
+    ask = {"kind": "call", "prompt": "word " * words, "model": f"acme/{model}"}
+    try:
+        found = Flow.of({"nodes": {"ask": ask}, "outputs": {"o": "ask.text"}}, environment=environment).check()
+    except PipelineInvalid as invalid:
+        found = invalid.problems
+    return [f"{one.code}: {one.message}" for one in found]
 
 
 async def test_a_node_counts_by_the_tokenizer_of_its_model_in_a_thread(world):
