@@ -95,7 +95,8 @@ def bill(environment: Environment, name: str, usage: Usage, at: float | None = N
     wall = (lambda: at) if at is not None else None
     cost = pricing_of(environment.catalog, wall)(name, usage)
     near = "" if model.card else near_model(environment.catalog, name)
-    return Bill(model, usage, cost, tuple(_rules(model, cost, f"; did you mean `{near}`?" if near else "")))
+    rules = [*_rules(model, cost, f"; did you mean `{near}`?" if near else ""), *_untold(model, usage, cost)]
+    return Bill(model, usage, cost, tuple(rules))
 
 
 def _model(environment: Environment, name: str) -> Model:
@@ -128,6 +129,18 @@ def _rules(model: Model, cost: Cost, near: str = "") -> Iterator[str]:
     if "corrected" in cost.source:
         yield "classes that are larger than what holds them were cut"
     yield from _other_times(prices)
+
+
+def _untold(model: Model, usage: Usage, cost: Cost) -> Iterator[str]:
+    """What is paid and was not told."""
+    beside = [rate for rate in model.beside() if rate.item != "requests"]
+    if beside and not any(rate.item in usage.units for rate in beside):
+        units = " or ".join(dict.fromkeys(UNITS[rate.item] for rate in beside))
+        variant = f" variant={beside[0].variant}" if beside[0].variant else ""
+        yield f"each {units} is paid and none is told, as in: {beside[0].item}=1{variant}"
+    if cost.total is None and cost.source:
+        sides = ("input", usage.input), ("output", usage.output)
+        yield from (f"`{side}` is not told" for side, count in sides if count is None)
 
 
 def _other_times(prices: Prices) -> Iterator[str]:

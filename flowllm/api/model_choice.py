@@ -13,7 +13,7 @@ from flowllm.compiler.capabilities import SOON
 from flowllm.core.card import Catalog, ModelCard
 from flowllm.core.errors import UsageError
 from flowllm.core.nearest import did_you_mean
-from flowllm.core.prices import EXACT
+from flowllm.core.prices import EXACT, UNITS
 from flowllm.core.record import record
 from flowllm.text.wording import shortened
 
@@ -209,7 +209,7 @@ def answers_of(model: Model, card: ModelCard, wanted: Wanted) -> dict[str, bool 
     """Whether a model is known to meet each of `Wanted.names`; None is unknown."""
     answers: dict[str, bool | None] = {word: model.can(word) for word in wanted.supports}
     answers |= {name: _at_least(_LENGTHS[name](card), least) for name, least in wanted.least}
-    return answers | {f"{item} price": _at_most(model.per_million(item), most) for item, most in wanted.most}
+    return answers | {f"{item} price": _at_most(model.all_per_million(item), most) for item, most in wanted.most}
 
 
 def _at_least(known: int | None, least: int) -> bool | None:
@@ -247,6 +247,9 @@ def _of_days(environment: Environment, model: Model) -> tuple[int, str]:
 
 
 def _of_price(model: Model) -> list[tuple[int, str]]:
+    if beside := model.beside():
+        each = " and ".join(f"${rate.amount:f} for each {UNITS[rate.item]}" for rate in beside)
+        return [(0, f"{each} is paid beside tokens")]
     blend = blended(model)
     if blend is None:
         return [(0, "no price is known")]
@@ -276,7 +279,7 @@ def _of_place(environment: Environment, model: Model) -> list[tuple[int, str]]:
 
 def blended(model: Model) -> Decimal | None:
     """Dollars for a million tokens, of which three in four are read; None is unknown."""
-    read, written = model.per_million("input"), model.per_million("output")
+    read, written = model.all_per_million("input"), model.all_per_million("output")
     if read is None or written is None:
         return read if written is None and model.card and "chat" not in model.card.tasks else None
     return EXACT.multiply(EXACT.add(EXACT.multiply(read, Decimal(3)), written), Decimal("0.25"))

@@ -15,6 +15,7 @@ from flowllm.core.errors import FlowError, UsageError
 from flowllm.core.nearest import did_you_mean, nearest
 from flowllm.core.prices import EXACT, TOKENS, UNITS, Prices, Rate, in_millions
 from flowllm.core.record import record
+from flowllm.pricing.bounds import paid_beside
 from flowllm.pricing.cost import is_free
 
 CAPABILITIES = (
@@ -34,7 +35,8 @@ _SEEN = {"images": "image", "audio_input": "audio", "video_input": "video"}
 _MADE = {"audio_output": "audio"}
 _NOTHING = Decimal(0)
 _TOLD = (
-    "tasks", "context", "context_is_whole", "max_input", "output", "supports", "price", "checked", "deprecated", "free",
+    "tasks", "context", "context_is_whole", "max_input", "output", "supports", "price", "beside", "checked",
+    "deprecated", "free",
 )  # fmt: skip
 
 
@@ -66,6 +68,14 @@ class Model:
         if self.free:
             return _NOTHING
         return in_millions(self.card.prices).get(item) if self.card and self.card.prices else None
+
+    def beside(self) -> tuple[Rate, ...]:
+        """What each request is paid for beside tokens, or instead of them: each unit at its cheapest."""
+        return () if self.free else paid_beside(self.card)
+
+    def all_per_million(self, item: str) -> Decimal | None:
+        """The same; None also where something is paid beside tokens, for it is no price of theirs."""
+        return None if self.beside() else self.per_million(item)
 
     def facts(self) -> dict[str, Any]:
         """All that is known, as JSON; null is unknown, amounts are decimal texts of US dollars."""
@@ -105,6 +115,7 @@ def brief(model: Model) -> dict[str, Any]:
             "output": card.output,
             "supports": None if card.supports is None else sorted(card.supports),
             "price": None if card.prices is None else {name: f"{p:f}" for name, p in in_millions(card.prices).items()},
+            "beside": {rate.item: f"{rate.amount:f}" for rate in model.beside()},
             "checked": card.checked or None,
             "deprecated": card.deprecated or None,
         }

@@ -28,7 +28,7 @@ SHOWN = 50
 class ListModels(Command):
     """List models that provider files name; with a word, a provider or --all all that are known.
 
-    Prices are US dollars for a million tokens; `?` is unknown.
+    Prices are US dollars for a million tokens, or for the unit behind a slash; `?` is unknown.
     """
 
     words: Annotated[

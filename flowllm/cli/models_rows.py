@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from flowllm.cli import completion
+from flowllm.core.prices import UNITS
 
 if TYPE_CHECKING:
     from flowllm.api.model_facts import Model
@@ -40,9 +41,12 @@ _MAIN = ("tools", "json_schema", "images", "reasoning", "audio_input", "pdf")
 
 
 def dollars(model: "Model", item: str) -> str:
-    """Dollars for a million tokens."""
-    amount = model.per_million(item)
-    return UNKNOWN if amount is None else f"{amount:f}"
+    """Dollars for a million tokens, with what is paid beside them, or for that unit where tokens cost nothing."""
+    amount, side = model.per_million(item), item == "output"
+    beside = [
+        f"{rate.amount:f}/{UNITS[rate.item]}" for rate in model.beside() if rate.item.startswith("output") == side
+    ]
+    return " + ".join([*([] if beside and not amount else [UNKNOWN if amount is None else f"{amount:f}"]), *beside])
 
 
 def number(value: int | None) -> str:

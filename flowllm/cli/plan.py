@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from flowllm.cli.options import Command, Overrides, Pipeline
+from flowllm.core.prices import UNITS
 from flowllm.core.record import record
 
 if TYPE_CHECKING:
@@ -74,7 +75,8 @@ class _Rows:
         sides = [model.per_million(item) for item in ("input", "output")]
         if model.free:
             return "free"
-        return "/".join(UNKNOWN if amount is None else f"{amount:f}" for amount in sides)
+        tokens = "/".join(UNKNOWN if amount is None else f"{amount:f}" for amount in sides)
+        return " + ".join([tokens, *(f"{rate.amount:f}/{UNITS[rate.item]}" for rate in model.beside())])
 
 
 def _each(words: Iterator[str]) -> str:

@@ -261,7 +261,7 @@ def _why(step: Step, times: Times, models: tuple[str, ...], facts: _Facts) -> st
     if step.kind in SENDING:
         return "how much is sent depends on the data"
     if all(facts.tokens(model, step) for model in models):
-        return "it searches and reads as much as it likes"
+        return "how much it searches, reads or makes is not known"
     return "the longest prompt or answer is not known; max_output_tokens bounds the answer"
 
 

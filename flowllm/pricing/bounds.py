@@ -8,7 +8,7 @@ from typing import Final
 
 from flowllm.core.card import ModelCard
 from flowllm.core.delta import Usage
-from flowllm.core.prices import EXACT
+from flowllm.core.prices import EXACT, TOKENS, UNITS, Rate
 from flowllm.pricing.cost import ZERO, Pricing, priced
 from flowllm.pricing.rates import Table
 
@@ -31,7 +31,7 @@ def most(pricing: Pricing, model: str, usage: Usage) -> Decimal | None:
     if known.free:
         return ZERO
     table = known.table
-    if table is None or table.has("citations") or _AT_LENGTH in model:
+    if table is None or table.is_untold(usage) or table.has("citations") or _AT_LENGTH in model:
         return None
     beside = _dearest_beside(table, usage, known.region)
     read = _dearest(table, _READ, ("", *usage.written), usage, known.region)
@@ -78,11 +78,32 @@ def asked_beside(model: ModelCard | None, usage: Usage, queries: int = 1) -> Usa
 
     Of searches at several prices it is the cheapest, which is made unless another is asked for.
     """
-    if model is None or model.prices is None:
-        return usage
-    amounts = {rate.item: rate for rate in sorted(model.prices.rates, key=lambda rate: -rate.amount)}
-    if "queries" in amounts and "rerank" in model.tasks:
-        usage = replace(usage, units={**usage.units, "queries": queries})
-    if "searches" in amounts and _SEARCHING.search(model.id):
-        usage = replace(usage, units={**usage.units, "searches": 1}, variant=amounts["searches"].variant)
+    for rate in paid_beside(model):
+        if rate.item not in _each(model):
+            continue
+        if rate.item == "queries":
+            usage = replace(usage, units={**usage.units, "queries": queries})
+        if rate.item == "searches":
+            usage = replace(usage, units={**usage.units, "searches": 1}, variant=rate.variant)
     return usage
+
+
+def paid_beside(model: ModelCard | None) -> tuple[Rate, ...]:
+    """What each request is paid for beside its tokens, or instead of them where they cost nothing.
+
+    Of each unit it is the cheapest price.
+    """
+    rates = model.prices.rates if model and model.prices else ()
+    if model is None or not rates:
+        return ()
+    paid = sorted((rate for rate in rates if rate.item in UNITS and rate.amount), key=lambda rate: -rate.amount)
+    cheapest = {rate.item: rate for rate in paid}
+    by_token = any(rate.amount for rate in rates if rate.item in TOKENS)
+    return tuple(rate for item, rate in cheapest.items() if not by_token or item in _each(model))
+
+
+def _each(model: ModelCard) -> set[str]:
+    """Units of which each request of a model has one or more, if they have a price."""
+    units = {"requests"}
+    units |= {"queries"} if "rerank" in model.tasks else set()
+    return units | ({"searches"} if _SEARCHING.search(model.id) else set())

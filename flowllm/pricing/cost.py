@@ -114,12 +114,10 @@ def _common(table: Table, usage: Usage, region: str) -> Cost | None:
 
 def _counted(table: Table, usage: Usage, classes: Classes, *, answers: bool, billed: bool) -> bool:
     """Whether all was counted that this model is paid for; tokens need not be where other units are paid alone."""
-    if classes.strange:
+    if classes.strange or table.is_untold(usage):
         return False
     if not billed and table.plain("input") is None and not table.has("input_characters"):
         return False
-    if not answers and table.plain("queries") and not table.plain("input") and not any(usage.units.values()):
-        return False  # Tokens are for nothing where each query is paid: none was told.
     if classes.read and (classes.written or not answers):
         return True
     units = any(usage.units.values()) or table.has("requests")

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 
+from flowllm.core.delta import Usage
 from flowllm.core.prices import EXACT, TOKENS, Hours, Multiplier, Prices, Rate, is_plain
 from flowllm.core.record import record
 
@@ -73,8 +74,14 @@ class Table:
         self.regions = frozenset(one.region for one in prices.multipliers) | {""}
         self.source = f"prices of {prices.as_of}" if prices.as_of else "prices without a date"
         self.version = prices.version or prices.as_of
-        self.common = not (prices.hours or self.has("requests"))
+        paid = {rate.item for rate in prices.rates if rate.amount}
+        self._otherwise = paid.isdisjoint(TOKENS) and not paid <= {"requests"}
+        self.common = not (prices.hours or self._otherwise or self.has("requests"))
         """Whether tokens alone are billed, by the same prices at any time."""
+
+    def is_untold(self, usage: Usage) -> bool:
+        """Whether other units than tokens are paid, tokens cost nothing, and none of these units is told."""
+        return self._otherwise and not any(usage.units.values())
 
     def has(self, item: str) -> bool:
         """Whether the item has any price of its own."""

@@ -55,8 +55,8 @@ def test_a_plain_list_is_short_and_says_where_the_others_are(flowllm):
 def test_a_word_or_a_provider_lists_all_that_is_known(flowllm, words, expected):
     rows = flowllm("models", "list", *words, "--json").data["models"]
     assert [row["model"] for row in rows] == expected
-    keys = {"model", "tasks", "context", "context_is_whole", "max_input", "output", "supports", "price", "checked",
-            "deprecated", "free"}  # fmt: skip
+    keys = {"model", "tasks", "context", "context_is_whole", "max_input", "output", "supports", "price", "beside",
+            "checked", "deprecated", "free"}  # fmt: skip
     assert all(set(row) == keys for row in rows)
     assert [line.split()[0] for line in flowllm("models", "list", *words).out.splitlines()[1:]] == expected
 

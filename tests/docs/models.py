@@ -5,6 +5,7 @@ import itertools
 from flowllm.api import Environment
 from flowllm.api.model_facts import CAPABILITIES, TASKS, listed, models_of
 from flowllm.catalog.registry import read_file
+from flowllm.cli.models_rows import UNKNOWN, dollars
 from tests.docs.blocks import ROOT
 
 MAIN = ("chat", "embed", "rerank", "image", "speech", "transcription", "video")
@@ -64,6 +65,6 @@ def _able(name, known):
 
 def _row(model):
     card = model.card
-    prices = ("" if amount is None else f"{amount:f}" for amount in map(model.per_million, ("input", "output")))
+    prices = (dollars(model, item).removesuffix(UNKNOWN) for item in ("input", "output"))
     can = ", ".join(itertools.islice((word for word in CAPABILITIES if model.can(word)), 8))
     return f"`{model.name}`", card.window or "", card.output or "", *prices, can, card.deprecated

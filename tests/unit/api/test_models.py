@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 
@@ -39,6 +40,11 @@ TABLE = {
     "zero": {"context": 200_000, "mode": "chat", "supports": ["images", "tools"],
              "prices": [["input", "0"], ["output", "0"]]},
     "vectors": {"context": 8_000, "mode": "embed", "prices": [["input", "0.00000002"]]},
+    "ranks": {"context": 8_000, "mode": "rerank", "prices": [["input", "0"], ["output", "0"], ["queries", "0.002"]]},
+    "sonar": {"context": 200_000, "mode": "chat", "lacks": ["images"],
+              "prices": [*CHEAP, ["searches", "0.005", {"variant": "low"}], ["searches", "0.01", {"variant": "high"}]]},
+    "sings": {"context": 200_000, "mode": "chat", "lacks": ["images"],
+              "prices": [["input", "0"], ["output", "0"], ["output_images", "0.04"]]},
     "eu/sees": {"mode": "chat", "prices": [["input", "0.000009"], ["output", "0.000009"]]},
     "stepped": {"context": 9_000, "mode": "chat", "prices": STEPS, "source": "https://acme.example/prices",
                 "multipliers": [["1.1", {"region": "eu"}]],
@@ -48,7 +54,7 @@ TABLE = {
 CARD = """\
 name: acme
 base_url: https://acme.example/v1
-wire: {chat: openai_chat, embed: openai_embeddings}
+wire: {chat: openai_chat, embed: openai_embeddings, rerank: rerank}
 auth: {scheme: bearer, env: ACME_KEY}
 models: {own: {context: 10, output: 5, supports: [tools, url_context], price: {input: 1, output: 2}}}
 """
@@ -335,6 +341,45 @@ def test_words_that_tell_no_usage_are_refused(words, hint):
     assert len(caught.value.message) < 200
 
 
+@pytest.mark.parametrize(
+    ("name", "usage", "total", "rule"),
+    [
+        ("acme/ranks", {"input": 10}, None, "each query is paid and none is told, as in: queries=1"),
+        ("acme/ranks", {"input": 10, "queries": 2}, "0.004", ""),
+        ("acme/sings", {"input": 10, "output": 5}, None, "each image is paid and none is told, as in: output_images=1"),
+        ("acme/sings", {"output_images": 2}, "0.08", ""),
+        ("acme/sonar", {"input": 10}, "0.00001", "each search is paid and none is told, as in: searches=1 variant=low"),
+        ("acme/sonar", {"searches": 0}, "0", ""),
+        ("acme/sonar", {"searches": 1, "variant": "low"}, "0.005", ""),
+        ("acme/sees", Usage(10, None), None, "`output` is not told"),
+        ("acme/sees", Usage(None, 10), None, "`input` is not told"),
+    ],
+)
+def test_what_is_paid_and_was_not_told_is_said(world, name, usage, total, rule):
+    bill = models.price(name, usage, environment=world)
+    assert bill.cost.total == (total and Decimal(total))
+    assert bill.rules == ((rule,) if rule else ())
+
+
+@pytest.mark.parametrize(
+    ("wanted", "model", "reason"),
+    [
+        (Need(provider="acme", task="rerank"), "acme/ranks", "$0.002 for each query is paid beside tokens"),
+        (Need(provider="acme"), "acme/sonar", "$0.005 for each search is paid beside tokens"),
+        (Need(provider="acme"), "acme/sings", "$0.04 for each image is paid beside tokens"),
+    ],
+)
+def test_what_is_paid_beside_tokens_is_named_and_never_fits_a_price_of_tokens(world, wanted, model, reason):
+    found = {one.model.name: one for one in models.recommend(wanted, limit=None, environment=world)}
+    assert (0, reason) in found[model].reasons
+    assert found[model].model.facts()["beside"]
+    for bound in ({"max_input_price": 5}, {"max_output_price": 5}):
+        assert model in {one.model.name for one in models.find(wanted, environment=world)}
+        assert model not in {one.model.name for one in models.find(replace(wanted, **bound), environment=world)}
+        unsure = models.find(replace(wanted, unknown=True, **bound), environment=world)
+        assert model in {one.model.name for one in unsure}
+
+
 def test_a_table_s_price_of_nothing_is_no_cheapest_one(world):
     found = names(models.find(Need(context=200_000), environment=world))
     assert found.index("sees") < found.index("dear") < found.index("zero")
@@ -453,7 +498,7 @@ def test_a_day_that_is_none_is_refused(monkeypatch):
         (need(max_input_price="0.0000001", max_output_price="0.0000001", context=5),
          ("a price of input of at most $0.0000001 a million", 1), "each alone is met by: "),
         (need(supports=("computer_use",)), ("computer_use", 0), "is known to have computer_use"),
-        (need(task="rerank", supports=()), ("the task rerank", 0), "the task rerank"),
+        (need(task="speech", supports=()), ("the task speech", 0), "the task speech"),
         (Need(provider="acme", supports=("pdf",), unknown=True, context=10**9),
          ("context of at least 1,000,000,000 tokens", None), ""),
     ],
@@ -461,6 +506,7 @@ def test_a_day_that_is_none_is_refused(monkeypatch):
 def test_the_strictest_condition_is_told_where_no_model_fits(world, wanted, first, said):
     found = models.excluded(wanted, environment=world)
     condition, number = first
+    assert found.among == len(models.list(provider="acme", environment=world))
     assert found.met[0][0] == condition
     assert number is None or found.met[0][1] == number
     assert said in found.sentence
