@@ -78,9 +78,8 @@ def asked_beside(model: ModelCard | None, usage: Usage, queries: int = 1) -> Usa
 
     Of searches at several prices it is the cheapest, which is made unless another is asked for.
     """
-    for rate in paid_beside(model):
-        if rate.item not in _each(model):
-            continue
+    paid = [rate for rate in paid_beside(model) if model and rate.item in _each(model)]
+    for rate in paid:
         if rate.item == "queries":
             usage = replace(usage, units={**usage.units, "queries": queries})
         if rate.item == "searches":

@@ -95,6 +95,12 @@ def test_the_most_is_that_of_a_step_that_only_a_time_of_day_has():
     assert most(pricing(prices), "acme/m", Usage(10, 10)) == 110
 
 
+def test_the_most_of_what_is_paid_by_another_unit_is_not_known_before_that_is_told():
+    sung = Prices((Rate("input", Decimal(0)), Rate("output", Decimal(0)), Rate("output_images", Decimal(4))))
+    told = Usage(10, 10, units={"output_images": 2})
+    assert [most(pricing(sung), "acme/m", usage) for usage in (Usage(10, 10), told)] == [None, 8]
+
+
 def test_the_most_is_that_below_a_step_that_begins_at_its_number():
     prices = Prices((*TEXT, Rate("input", Decimal(1), above=5)), reached=True)
     assert most(pricing(prices), "acme/m", Usage(10, 10)) == 100
