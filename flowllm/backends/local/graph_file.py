@@ -2,12 +2,14 @@
 
 Inputs, outputs, the types of its weights, the operators in use and the files beside it that hold weights
 (external data). A file that is no whole ONNX graph is `SetupError`. The bytes are mapped, not read: weights
-are passed over by their length. What is read is not trusted: lengths are checked, nesting is bounded.
+are passed over by their length. What is read is not trusted: lengths are checked, nesting and sizes are bounded,
+and wherever ONNX Runtime would find the name of a file, it is found here.
 """
 
+import math
 import mmap
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -17,6 +19,10 @@ from flowllm.core.record import record
 
 _DEPTH = 16
 """Graphs inside of nodes, at most."""
+_DIMENSIONS, _LONGEST = 16, 2**40
+"""Dimensions of a tensor, and how long each may be, at most."""
+_KEYS = 2**32
+"""Keys of fields end here: readers of protobuf drop what is above, so that a field could hide from this one."""
 _TYPES = {
     1: "float32", 2: "uint8", 3: "int8", 4: "uint16", 5: "int16", 6: "int32", 7: "int64", 8: "string", 9: "bool",
     10: "float16", 11: "float64", 12: "uint32", 13: "uint64", 16: "bfloat16", 17: "float8", 18: "float8",
@@ -97,11 +103,16 @@ class _Bytes:
     end: int
 
     def fields(self) -> Iterator[tuple[int, "_Bytes | int"]]:
-        """Numbers of fields with a number or the part that holds them; ValueError where they do not end here."""
+        """Numbers of fields with a number or the part that holds them; ValueError where they do not end here.
+
+        Fields of four or eight bytes are passed over: nothing that is read here is one.
+        """
         at = self.start
         while at < self.end:
             key, at = self._varint(at)
             kind = key & 7
+            if key >= _KEYS:
+                raise ValueError("it is no protobuf")
             if kind == _VARINT:
                 value, at = self._varint(at)
                 yield key >> 3, value
@@ -112,7 +123,8 @@ class _Bytes:
             if at + length > self.end:
                 message = f"it ends {at + length - self.end} bytes too early"
                 raise ValueError(message)
-            yield key >> 3, _Bytes(self.data, at, at + length)
+            if kind == _BYTES:
+                yield key >> 3, _Bytes(self.data, at, at + length)
             at += length
 
     def parts(self, number: int) -> "Iterator[_Bytes]":
@@ -122,6 +134,13 @@ class _Bytes:
     def text(self) -> str:
         """The part as text."""
         return self.data[self.start : self.end].decode()
+
+    def last_text(self, number: int) -> str:
+        """The text of a field, the last one where it is there again, as protobuf has it; empty where it is absent."""
+        found = ""
+        for part in self.parts(number):
+            found = part.text()
+        return found
 
     def _varint(self, at: int) -> tuple[int, int]:
         value = 0
@@ -152,6 +171,8 @@ def _model(part: _Bytes) -> _Found:
         elif number == 25 and isinstance(value, _Bytes):  # noqa: PLR2004  ModelProto.functions
             for node in value.parts(7):
                 _node(node, found, 1)
+            for default in value.parts(11):
+                _attribute(default, found, 1)
     if graphs != 1 or not found.outputs:
         raise ValueError("it holds no graph")
     return found
@@ -168,8 +189,7 @@ def _graph(part: _Bytes, found: _Found, depth: int) -> None:
         elif number == 5:  # noqa: PLR2004  initializer
             _tensor(value, found)
         elif number == 15:  # noqa: PLR2004  sparse_initializer
-            for tensor in (*value.parts(1), *value.parts(2)):
-                _tensor(tensor, found)
+            _sparse(value, found)
         elif number in (11, 12) and depth == 0:
             (found.inputs if number == 11 else found.outputs).append(_port(value))  # noqa: PLR2004
 
@@ -195,29 +215,44 @@ def _attribute(part: _Bytes, found: _Found, depth: int) -> None:
             _tensor(value, found)
         elif number in (6, 11):
             _graph(value, found, depth + 1)
+        elif number in (22, 23):
+            _sparse(value, found)
     if name == "bits":
         found.bits = max(found.bits, number_held)
 
 
+def _sparse(part: _Bytes, found: _Found) -> None:
+    """Its values and their places, both of them tensors."""
+    for number in (1, 2):
+        for tensor in part.parts(number):
+            _tensor(tensor, found)
+
+
 def _tensor(part: _Bytes, found: _Found) -> None:
-    size, kind, outside = 1, 0, False
+    dimensions: list[int] = []
+    kind, outside = 0, False
     for number, value in part.fields():
         if number == 1:
-            for dimension in value.numbers() if isinstance(value, _Bytes) else (value,):
-                size *= dimension
+            _add_dimensions(dimensions, value.numbers() if isinstance(value, _Bytes) else (value,))
         elif number == 2 and isinstance(value, int):  # noqa: PLR2004  data_type
             kind = value
         elif number == 8 and isinstance(value, _Bytes):  # noqa: PLR2004  name
             found.named.add(value.text())
         elif number == 13 and isinstance(value, _Bytes):  # noqa: PLR2004  external_data
-            key, said = (next((one.text() for one in value.parts(way)), "") for way in (1, 2))
-            if key == "location":
-                found.external[said] = None
+            if value.last_text(1) == "location":
+                found.external[value.last_text(2)] = None
         elif number == 14 and isinstance(value, int):  # noqa: PLR2004  data_location
             outside = value == 1
-    found.weights[_TYPES.get(kind, "other")] += size
+    found.weights[_TYPES.get(kind, "other")] += math.prod(dimensions)
     if outside and not found.external:
         raise ValueError("it keeps weights elsewhere and does not say where")
+
+
+def _add_dimensions(known: list[int], more: Iterable[int]) -> None:
+    for dimension in more:
+        known.append(dimension)
+        if dimension > _LONGEST or len(known) > _DIMENSIONS:
+            raise ValueError("it holds a tensor of more than any machine has room for")
 
 
 def _port(part: _Bytes) -> Port:

@@ -45,27 +45,137 @@ def test_what_it_finds_is_what_onnx_finds(encoder_file):
     assert read_graph(encoder_file).operators == counted
 
 
-@pytest.mark.parametrize("where", ["initializer", "constant", "branch", "function"])
-def test_external_data_is_found_wherever_it_is_named(tmp_path, where):
+def elsewhere(place="../../secret"):
+    """A tensor whose numbers are in another file."""
     tensor = numpy_helper.from_array(np.ones(4, np.float32), "w")
-    onnx.external_data_helper.set_external_data(tensor, "../../secret")
+    onnx.external_data_helper.set_external_data(tensor, place)
     tensor.ClearField("raw_data")
     tensor.data_location = TensorProto.EXTERNAL
-    held = helper.make_node("Constant", [], ["w"], value=tensor)
-    add = helper.make_node("Add", ["x", "w"], ["y"])
-    plain = helper.make_node("Identity", ["x"], ["y"])
-    if where == "initializer":
-        path = saved(tmp_path / "m.onnx", [add], [tensor])
-    elif where == "constant":
-        path = saved(tmp_path / "m.onnx", [held, add])
-    elif where == "branch":
-        out = helper.make_tensor_value_info("w", TensorProto.FLOAT, [4])
-        branch = helper.make_graph([held], "b", [], [out])
-        path = saved(tmp_path / "m.onnx", [plain, helper.make_node("If", ["c"], ["z"], then_branch=branch)])
-    else:
-        made = helper.make_function("own", "F", ["x"], ["y"], [held, add], [helper.make_opsetid("", 17)])
-        path = saved(tmp_path / "m.onnx", [helper.make_node("F", ["x"], ["y"], domain="own")], functions=[made])
+    return tensor
+
+
+def sparse(tensor):
+    places = helper.make_tensor("places", TensorProto.INT64, [4], range(4))
+    return helper.make_sparse_tensor(tensor, places, [4])
+
+
+ADD = helper.make_node("Add", ["x", "w"], ["y"])
+PLAIN = helper.make_node("Identity", ["x"], ["y"])
+
+
+def held(**value):
+    return helper.make_node("Constant", [], ["w"], **value)
+
+
+def branched(node):
+    out = helper.make_tensor_value_info("w", TensorProto.FLOAT, [4])
+    return helper.make_node("If", ["c"], ["z"], then_branch=helper.make_graph([node], "b", [], [out]))
+
+
+def function(node, default=None):
+    made = helper.make_function("own", "F", ["x"], ["y"], [node, ADD], [helper.make_opsetid("", 17)])
+    if default is not None:
+        made.attribute_proto.append(helper.make_attribute("v", default))
+    return {"nodes": [helper.make_node("F", ["x"], ["y"], domain="own")], "functions": [made]}
+
+
+WHERE = {
+    "initializer": lambda w: {"nodes": [ADD], "constants": [w]},
+    "constant": lambda w: {"nodes": [held(value=w), ADD]},
+    "sparse constant": lambda w: {"nodes": [held(sparse_value=sparse(w)), ADD]},
+    "list": lambda w: {"nodes": [helper.make_node("Own", ["x"], ["y"], tensors=[w])]},
+    "sparse list": lambda w: {"nodes": [helper.make_node("Own", ["x"], ["y"], tensors=[sparse(w)])]},
+    "branch": lambda w: {"nodes": [PLAIN, branched(held(value=w))]},
+    "function": lambda w: function(held(value=w)),
+    "default of a function": lambda w: function(held(), w),
+}
+
+
+@pytest.mark.parametrize("where", WHERE)
+def test_external_data_is_found_wherever_it_is_named(tmp_path, where):
+    path = saved(tmp_path / "m.onnx", **WHERE[where](elsewhere()))
     assert read_graph(path).external == ("../../secret",)
+
+
+def test_external_data_of_sparse_weights(tmp_path):
+    model = onnx.load(saved(tmp_path / "m.onnx", [ADD]))
+    model.graph.sparse_initializer.append(sparse(elsewhere()))
+    (tmp_path / "m.onnx").write_bytes(model.SerializeToString())
+    assert read_graph(tmp_path / "m.onnx").external == ("../../secret",)
+
+
+def field(number, content):
+    """A field of protobuf: a number, or bytes with their length."""
+    if isinstance(content, int):
+        return varint(number << 3) + varint(content)
+    return varint(number << 3 | 2) + varint(len(content)) + content
+
+
+def varint(value):
+    return (bytes([value & 127 | 128]) + varint(value >> 7)) if value > 127 else bytes([value])
+
+
+def with_tensor(path, content):
+    """A file whose graph has a weight of these bytes."""
+    plain = onnx.load(saved(path, [ADD]))
+    graph = plain.graph.SerializeToString() + field(5, content)
+    plain.ClearField("graph")
+    path.write_bytes(plain.SerializeToString() + field(7, graph))
+    return path
+
+
+LOCATION, TRUE, FALSE = field(1, b"location"), field(2, b"true.bin"), field(2, b"false.bin")
+WIDE = bytes([2 << 3 | 1]) + b"fals.bin"
+ENTRIES = {
+    "once": LOCATION + TRUE,
+    "value again": LOCATION + FALSE + TRUE,
+    "key again": field(1, b"length") + LOCATION + TRUE,
+    "value of another type behind": LOCATION + TRUE + WIDE,
+}
+
+
+@pytest.mark.parametrize("entry", ENTRIES)
+def test_places_are_those_that_onnx_reads(tmp_path, entry):
+    tensor = field(1, 4) + field(2, 1) + field(8, b"w") + field(13, ENTRIES[entry]) + field(14, 1)
+    path = with_tensor(tmp_path / "m.onnx", tensor)
+    known = {one.key: one.value for one in onnx.load(path, load_external_data=False).graph.initializer[0].external_data}
+    assert read_graph(path).external == (known["location"],) == ("true.bin",)
+
+
+def nested(depth):
+    """A file with graphs inside of nodes, ``depth`` deep."""
+    graph = field(1, field(4, b"Identity"))
+    for _ in range(depth):
+        graph = field(1, field(4, b"If") + field(5, field(6, graph)))
+    return field(7, graph + field(12, field(1, b"y")))
+
+
+def test_graphs_in_graphs_have_a_limit(tmp_path):
+    (tmp_path / "fine.onnx").write_bytes(nested(16))
+    (tmp_path / "deep.onnx").write_bytes(nested(17))
+    assert read_graph(tmp_path / "fine.onnx").operators == {"If": 16, "Identity": 1}
+    with pytest.raises(SetupError, match="nested too deep"):
+        read_graph(tmp_path / "deep.onnx")
+
+
+HIDDEN = varint(1 << 32 | 13 << 3 | 2) + varint(20) + LOCATION + TRUE
+UNBOUNDED = [
+    (field(1, 2) * 16, None),
+    (field(1, 2) * 17, "more than any machine has room for"),
+    (field(1, varint(2) * 17), "more than any machine has room for"),
+    (field(1, 2**40 + 1), "more than any machine has room for"),
+    (field(1, 4) + HIDDEN, "it is no protobuf"),
+]
+
+
+@pytest.mark.parametrize(("tensor", "words"), UNBOUNDED)
+def test_a_tensor_has_a_size_that_can_be(tmp_path, tensor, words):
+    path = with_tensor(tmp_path / "m.onnx", field(2, 1) + tensor)
+    if words is None:
+        assert read_graph(path).weights == {"float32": 2**16}
+        return
+    with pytest.raises(SetupError, match=words):
+        read_graph(path)
 
 
 def test_weights_that_old_files_list_as_inputs_are_none(tmp_path):
