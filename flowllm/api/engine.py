@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 
 from flowllm.api.environment import Environment
+from flowllm.api.housed import PROVIDER
 from flowllm.backends.router import Backends
 from flowllm.core.durations import seconds
 from flowllm.core.errors import UsageError
@@ -73,5 +74,5 @@ def build_engine(environment: Environment, backends: Backends, options: RunOptio
         from flowllm.api.rehearsed import rehearsed
         from flowllm.backends.rehearsal import Rehearsal
 
-        return Engine(rehearsed(environment.kinds), Rehearsal(environment.catalog, backends), services)
+        return Engine(rehearsed(environment.kinds), Rehearsal(environment.catalog, backends, PROVIDER), services)
     return Engine(environment.kinds, backends, services, check_model=backends.check)

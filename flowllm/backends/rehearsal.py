@@ -1,7 +1,8 @@
 """Answers made up on the spot, so that a pipeline can be walked through before anything is paid.
 
-A chat is answered with the first choice, the smallest value of its schema, or its own last words;
-tokens are estimated, and the answer counts as long as it may become. Nothing leaves this process.
+A chat is answered with the first choice, the smallest value of its schema, or its own last words; tokens are
+counted by the tokenizer of the model's entry or estimated, and the answer counts as long as it may become. Nothing
+leaves this process, and no model of this machine is loaded.
 """
 
 from collections.abc import AsyncGenerator, Iterator, Mapping
@@ -16,7 +17,8 @@ from flowllm.core.delta import Delta, Finish, Logprobs, Meta, Scores, Text, Toke
 from flowllm.core.request import Chat, Embed, Request, Rerank, message_to_data
 from flowllm.core.scope import Call, Scope
 from flowllm.pricing.bounds import asked_beside
-from flowllm.text.tokens import count_tokens, counter_for
+from flowllm.text.token_files import best_counter
+from flowllm.text.tokens import Counter, count_tokens, counter_for
 
 PIECE = 500
 """Tokens of a document that Cohere ranks as one."""
@@ -36,13 +38,15 @@ class Rehearsed:
 
 @dataclass(slots=True)
 class Rehearsal:
-    """A `Call` that asks nobody outside: providers of this process answer by ``local``, others are made up.
+    """A `Call` that asks no model: providers of this process answer by ``local``, others are made up.
 
-    ``requests`` grows with every request that would leave.
+    Made up is too what ``house`` would answer, the provider whose models are files of this machine. ``requests``
+    grows with every request that is made up.
     """
 
     catalog: Catalog
     local: Call
+    house: str = ""
     requests: list[Rehearsed] = field(default_factory=list)
 
     async def __call__(self, request: Request, scope: Scope) -> AsyncGenerator[Delta, None]:
@@ -56,7 +60,7 @@ class Rehearsal:
             yield delta
 
     def _made_up(self, request: Request, scope: Scope) -> Iterator[Delta]:
-        tokens = _sent(request)
+        tokens = _sent(request, best_counter(self._card(request.model), request.model))
         bound = self._bound(request)
         self.requests.append(Rehearsed(scope.address, request.model, tokens, bound))
         usage = Usage(tokens, bound, estimated=True, written=dict.fromkeys(_lifetimes(request), 0))
@@ -66,8 +70,9 @@ class Rehearsal:
         yield Finish("stop")
 
     def _is_local(self, model: str) -> bool:
-        card = self.catalog.providers.get(model.partition("/")[0])
-        return card is not None and card.local
+        provider = model.partition("/")[0]
+        card = self.catalog.providers.get(provider)
+        return card is not None and card.local and provider != self.house
 
     def _bound(self, request: Request) -> int | None:
         if not isinstance(request, Chat):
@@ -79,9 +84,8 @@ class Rehearsal:
         return self.catalog.model(model)
 
 
-def _sent(request: Request) -> int:
-    """The tokens of a request as its model counts them, estimated."""
-    counter = counter_for(request.model)
+def _sent(request: Request, counter: Counter) -> int:
+    """The tokens of a request; what stands around messages and tools is estimated."""
     if isinstance(request, Embed):
         return sum(map(counter.count, request.texts))
     if isinstance(request, Rerank):
@@ -90,7 +94,8 @@ def _sent(request: Request) -> int:
         {"name": tool.name, "description": tool.description, "parameters": tool.parameters} for tool in request.tools
     ]
     shape = counter.count(orjson.dumps(request.schema).decode()) if request.schema else 0
-    return count_tokens([*map(message_to_data, request.messages)], request.model, tools=tools).n + shape
+    turns = [*map(message_to_data, request.messages)]
+    return count_tokens(turns, request.model, tools=tools, counter=counter).n + shape
 
 
 def _lifetimes(request: Request) -> set[str]:

@@ -1,6 +1,8 @@
 import pytest
 
-from flowllm.api import Environment, Flow
+from flowllm.api import Environment, Flow, RunOptions
+from flowllm.api import local as api
+from flowllm.api.counting import count
 from flowllm.core.errors import BadOutput, FlowError
 from tests.unit.backends.local.generation.folders_made import folder
 
@@ -50,6 +52,18 @@ def test_an_answer_cut_short_is_bad_output(environment):
     nodes = {**CALLS["nodes"], "shape": {**CALLS["nodes"]["shape"], "max_output_tokens": 2}}
     with pytest.raises(BadOutput, match="cut at max_output_tokens"):
         Flow.of({**CALLS, "nodes": nodes}, environment=environment).run({"question": "hello"})
+
+
+def test_a_rehearsal_asks_no_model_and_counts_by_the_models_tokenizer(environment):
+    nodes = {**CALLS["nodes"], "shape": {**CALLS["nodes"]["shape"], "max_output_tokens": 2}}
+    flow = Flow.of({**CALLS, "nodes": nodes}, environment=environment)
+    text = "incomprehensibilities " * 3
+    found = flow.run({"question": text}, RunOptions(rehearse=True)).outputs
+    assert (found["text"], found["choice"], found["value"]) == (text, "yes", {"n": 0})
+    tokens, exact = count(text, "local/tiny", environment=environment)
+    assert exact
+    assert tokens <= found["usage"]["input"] <= tokens + 10
+    assert api.loaded_models(environment) == []
 
 
 def test_log_probabilities_are_read_from_the_port(environment):
