@@ -4,6 +4,8 @@ A message is the length of its header (four bytes), the header, and the arrays t
 other. Nothing that is read is run: types are numbers of a fixed size, lengths follow from shapes and are bounded.
 """
 
+import math
+import re
 from collections.abc import Mapping
 from typing import IO, Any
 
@@ -11,7 +13,9 @@ import orjson
 
 _HEADER = 4
 _LIMIT = 2**32
-"""Bytes of an array at most."""
+"""Bytes of all arrays of a message at most."""
+_AXES = 32
+_NUMBERS = re.compile(r"[<>|][iufb][1248]", re.ASCII)
 _MOST = 2**26
 """Bytes of a header at most."""
 
@@ -44,7 +48,10 @@ def read(stream: IO[bytes]) -> tuple[dict[str, Any], dict[str, Any]]:
         raise Ended("a header that is too long")
     try:
         header = orjson.loads(_exactly(stream, length))
-        arrays = {name: _array(stream, kind, shape) for name, kind, shape in header.pop("arrays")}
+        forms = {name: (kind, shape, _size(kind, shape)) for name, kind, shape in header.pop("arrays")}
+        if sum(size for _, _, size in forms.values()) > _LIMIT:
+            raise Ended("arrays that are too large")
+        arrays = {name: _array(_exactly(stream, size), kind, shape) for name, (kind, shape, size) in forms.items()}
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise Ended(str(error)) from None
     return header, arrays
@@ -62,16 +69,18 @@ def _bytes(row: Any) -> Any:
     return row.reshape(-1).view(np.uint8).data
 
 
-def _array(stream: IO[bytes], kind: str, shape: list[int]) -> Any:
+def _size(kind: str, shape: list[int]) -> int:
+    """Bytes of an array."""
+    fits = len(shape) <= _AXES and all(isinstance(count, int) and 0 <= count <= _LIMIT for count in shape)
+    if not fits or not _NUMBERS.fullmatch(kind):
+        raise Ended("an array that cannot be")
+    return int(kind[-1]) * math.prod(shape)
+
+
+def _array(content: bytes, kind: str, shape: list[int]) -> Any:
     import numpy as np
 
-    dtype = np.dtype(kind)
-    size = dtype.itemsize
-    for count in shape:
-        size *= int(count)
-    if dtype.kind not in "iufb" or min(shape, default=0) < 0 or size > _LIMIT:
-        raise Ended("an array that cannot be")
-    return np.frombuffer(_exactly(stream, size), dtype=dtype).reshape(shape)
+    return np.frombuffer(content, dtype=kind).reshape(shape)
 
 
 def _exactly(stream: IO[bytes], length: int) -> bytes:

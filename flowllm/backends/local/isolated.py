@@ -12,6 +12,9 @@ from flowllm.backends.local.devices import Device
 from flowllm.backends.local.process import Died, Process
 from flowllm.core.errors import CODES, ProviderFacts, ProviderFailure, SetupError
 
+NO_ANSWER = "sent what is no answer and was ended"
+"""Last words of a process."""
+
 
 class Isolated:
     """A session in another process; the same to its users as `sessions.Opened`.
@@ -66,13 +69,16 @@ class Isolated:
     def _started(self) -> tuple[Process, dict[str, Any]]:
         process = Process()
         header = {"task": "session", "file": str(self._file), "device": self._device.model_dump()}
-        return process, opened(process, header, self._file, self._patience)
+        return process, opened(process, header, self._file, self._patience, ("inputs", "outputs"))
 
 
-def opened(process: Process, header: dict[str, Any], file: Path, patience: float) -> dict[str, Any]:
+def opened(
+    process: Process, header: dict[str, Any], file: Path, patience: float, ports: tuple[str, ...] = ()
+) -> dict[str, Any]:
     """Have a process open the model that ``header`` names; what it says of it. `SetupError` as it says.
 
-    `ProviderFailure` ``worker_died`` where it ends meanwhile: for want of memory, or as it was killed.
+    That is a ``provider``, and objects of the names ``ports``. `ProviderFailure` ``worker_died`` where it says
+    neither, or ends meanwhile: for want of memory, or as it was killed.
     """
     process.send(header)
     try:
@@ -80,10 +86,13 @@ def opened(process: Process, header: dict[str, Any], file: Path, patience: float
     except Died as death:
         process.end()
         raise died(file.parent.name, death, "opened it") from None
-    if "error" in said or not isinstance(said.get("provider"), str):
+    if "error" in said:
         process.end()
         code, message, hint = (str(said.get(word, "")) for word in ("code", "error", "hint"))
         raise SetupError(code if code in CODES else "bad_model_file", message, hint=hint)
+    if not isinstance(said.get("provider"), str) or not all(isinstance(said.get(port), dict) for port in ports):
+        process.stop(NO_ANSWER)
+        raise died(file.parent.name, NO_ANSWER, "opened it")
     return said
 
 

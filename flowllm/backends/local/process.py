@@ -110,21 +110,31 @@ class Process:
             stream.close()
 
     def _hear_on(self) -> None:
-        with _piped(self._child.stdout) as stream, contextlib.suppress(OSError, frames.Ended):
-            self._inbox.put(frames.read(stream))
-            self._untaken.popleft()
-            while True:
-                message = frames.read(stream)
-                if self._hear is None:
-                    self._inbox.put(message)
-                elif "taken" not in message[0]:
-                    self._hear(self, message[0])
-                elif self._untaken:
-                    self._untaken.popleft()
+        try:
+            with contextlib.suppress(OSError, frames.Ended):
+                self._listen()
+        except Exception as error:  # noqa: BLE001  whatever it sent: nobody may wait for more of it
+            self.stop(f"sent what cannot be taken ({type(error).__name__}) and was ended")
         self.end()
         self._inbox.put(None)
         if self._hear is not None:
             self._hear(self, None)
+
+    def _listen(self) -> None:
+        with _piped(self._child.stdout) as stream:
+            self._answered(frames.read(stream))
+            while self._hear is None:
+                self._answered(frames.read(stream))
+            while True:
+                header, _ = frames.read(stream)
+                if "taken" in header:
+                    self._untaken.popleft()
+                else:
+                    self._hear(self, header)
+
+    def _answered(self, message: Message) -> None:
+        self._untaken.popleft()
+        self._inbox.put(message)
 
 
 def _started() -> "subprocess.Popen[bytes]":

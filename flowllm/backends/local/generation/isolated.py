@@ -15,7 +15,7 @@ from typing import Any
 
 from flowllm.backends.local.devices import Device
 from flowllm.backends.local.generation.told import delta_of, failure_of, told_request
-from flowllm.backends.local.isolated import died, opened
+from flowllm.backends.local.isolated import NO_ANSWER, died, opened
 from flowllm.backends.local.layout import Description
 from flowllm.backends.local.process import Process
 from flowllm.core.delta import Delta
@@ -92,10 +92,9 @@ class IsolatedWriter:
         try:
             delta: Delta = delta_of(told)
         except ValueError as error:
-            why = "sent what is no answer and was ended"
             if call.process is not None:
-                call.process.stop(why)
-            raise died(self.description.folder.name, why) from error
+                call.process.stop(NO_ANSWER)
+            raise died(self.description.folder.name, NO_ANSWER) from error
         return delta
 
     async def _news(self, call: _Call) -> News:

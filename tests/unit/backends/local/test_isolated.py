@@ -211,6 +211,34 @@ def test_a_run_goes_on_where_a_process_ended_while_it_opened(tmp_path, monkeypat
     assert api.unload(environment) == ["m"]
 
 
+@pytest.mark.parametrize("told", [{}, {"provider": 1}, {"provider": "x"}, {"provider": "x", "inputs": {}}])
+def test_a_process_that_does_not_say_what_it_opened_is_ended(folder, monkeypatch, told):
+    asked = []
+
+    def answer(process, patience):
+        asked.append(process)
+        return told, {}
+
+    monkeypatch.setattr(Process, "answer", answer)
+    with pytest.raises(ProviderFailure, match="sent what is no answer and was ended while it opened it"):
+        Isolated(folder / "model.onnx", CPU, 60.0)
+    asked[0]._child.wait(30)
+    assert not asked[0].alive
+
+
+def test_all_arrays_of_a_message_share_one_limit(monkeypatch):
+    stream = io.BytesIO()
+    frames.write(stream, {}, {"a": np.zeros(8, np.uint8), "b": np.zeros(8, np.uint8)})
+    for limit, fits in ((16, True), (15, False)):
+        monkeypatch.setattr(frames, "_LIMIT", limit)
+        stream.seek(0)
+        if fits:
+            assert frames.read(stream)[1].keys() == {"a", "b"}
+        else:
+            with pytest.raises(frames.Ended, match="too large"):
+                frames.read(stream)
+
+
 def stopped_at_opening(monkeypatch, sign):
     """The first process to come is stopped before it is told what to open, and gets a signal."""
     send = Process.send
@@ -283,6 +311,11 @@ def framed(header):
         framed(b'{"arrays": [["a", "<f4", [2]]]}') + bytes(7),
         framed(b'{"arrays": [["a", "what", [2]]]}'),
         framed(b'{"arrays": [["a", "|S4", [1]]]}') + bytes(4),
+        framed(b'{"arrays": [["a", "%s", [1]]]}' % (b"(" * 3000)) + bytes(4),
+        framed(b'{"arrays": [["a", "<f4", [1e308, 1e308]]]}') + bytes(64),
+        framed(b'{"arrays": [["a", "<f4", [%s]]]}' % b",".join([b"1"] * 65)) + bytes(64),
+        framed(b'{"arrays": [["a", "<f4", [0, 9223372036854775807]]]}'),
+        framed(b'{"arrays": [["a", "<f4", [0, %s]]]}' % b",".join([b"4294967296"] * 31)),
     ],
 )
 def test_what_is_no_message_ends_it(content):
