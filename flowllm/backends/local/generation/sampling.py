@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 _SURELY = 0.999
 """What a bound in single precision may be off by."""
 
-_MODELS_OWN = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty")
+MODELS_OWN = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty")
+"""What a model's generation_config.json says of drawing."""
 
 
 @record
@@ -100,25 +101,31 @@ def refused(model: str, message: str, hint: str = "") -> ProviderFailure:
 
 def _by_model(own: Mapping[str, Any]) -> dict[str, Any]:
     """What the model's files say; without ``do_sample`` it is greedy and only penalties count."""
-    found = {name: own[name] for name in _MODELS_OWN if isinstance(own.get(name), (int, float))}
-    found = {name: value for name, value in found.items() if _fits(name, value)}
+    found = {name: own[name] for name in MODELS_OWN if isinstance(own.get(name), (int, float))}
+    found = {name: value for name, value in found.items() if fits(name, value)}
     if own.get("do_sample") is True:
         return {"temperature": 1.0} | found
     return {name: value for name, value in found.items() if name == "repetition_penalty"}
 
 
-def _fits(name: str, value: Any) -> bool:
+def fits(name: str, value: Any) -> bool:
+    """Whether a number of a `Drawing` can be this one."""
     least, most = _LEAST_AND_MOST[name]
     whole = isinstance(value, int) or name not in _WHOLE
     return isinstance(value, (int, float)) and not isinstance(value, bool) and whole and least <= value <= most
 
 
 def _number(model: str, name: str, value: Any) -> Any:
-    if _fits(name, value):
+    if fits(name, value):
         return value
+    hint = f"{name}: {max(_LEAST_AND_MOST[name][0], 0):g}"
+    raise refused(model, f"`{name}` is {range_of(name)}, not {value!r}", hint)
+
+
+def range_of(name: str) -> str:
+    """What a number of a `Drawing` can be, in words: ``a whole number from 0 to 1073741824``."""
     least, most = _LEAST_AND_MOST[name]
-    kind = "a whole number" if name in _WHOLE else "a number"
-    raise refused(model, f"`{name}` is {kind} from {least:g} to {most:g}, not {value!r}", f"{name}: {max(least, 0):g}")
+    return f"a whole number from {least} to {most}" if name in _WHOLE else f"a number from {least:g} to {most:g}"
 
 
 @record

@@ -198,7 +198,8 @@ def test_whose_word_counts(request_, own, how):
     [
         ({"top_kk": 3}, "knows no `top_kk`", "did you mean `top_k`?"),
         ({"mirostat": 1}, "knows no `mirostat`", "known are temperature"),
-        ({"top_k": 1.5}, "`top_k` is a whole number from 0", "top_k: 0"),
+        ({"top_k": 1.5}, "`top_k` is a whole number from 0 to 1073741824, not 1.5", "top_k: 0"),
+        ({"seed": 2**64}, "`seed` is a whole number from -9223372036854775808 to 18446744073709551615, not", "seed: 0"),
         ({"min_p": True}, "not True", "min_p: 0"),
         ({"top_p": 1.1}, "`top_p` is a number from 0 to 1, not 1.1", "top_p: 0"),
     ],
