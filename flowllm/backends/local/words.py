@@ -17,6 +17,8 @@ _UNSET = 10**6
 """Windows from here on are what tokenizers write where they have none."""
 _OFFSET = frozenset({"roberta", "xlm-roberta", "camembert", "mpnet", "xlm-roberta-xl", "longformer"})
 """Kinds of models whose first positions are not for tokens: two of them, as their padding is number 1."""
+_BY_LENGTH = ("longrope", "su")
+"""Kinds of rotary positions whose table depends on how long the whole text is."""
 _POOLINGS = {
     "pooling_mode_cls_token": "cls",
     "pooling_mode_mean_tokens": "mean",
@@ -92,11 +94,27 @@ def sentence_prompt(folder: Path) -> str:
 
 
 def window(folder: Path, config: Mapping[str, Any], genai: Mapping[str, Any]) -> int | None:
-    """The tokens that the model reads at most: what was said for its task, else the least that its files say."""
+    """The tokens that the model reads at most: what was said for its task, else the least that its files say.
+
+    Never more than `turned_alike`: beyond, what a text gets would depend on its neighbours and on how it is read.
+    """
     sentences = read_object(folder / "sentence_bert_config.json").get("max_seq_length")
-    first = _count(sentences) or _count(at(genai, "model", "context_length"))
-    if first is not None:
-        return first
+    first = _count(sentences) or _count(at(genai, "model", "context_length")) or _said(folder, config)
+    alike = turned_alike(config)
+    return min((count for count in (first, alike) if count is not None), default=None)
+
+
+def turned_alike(config: Mapping[str, Any]) -> int | None:
+    """The tokens up to which one table turns all positions, where longer texts have another one (LongRoPE)."""
+    for one in (config, at(config, "text_config")):
+        rope = at(one, "rope_scaling") or at(one, "rope_parameters")
+        if (at(rope, "rope_type") or at(rope, "type")) in _BY_LENGTH:
+            word = "original_max_position_embeddings"
+            return _count(at(rope, word)) or _count(at(one, word))
+    return None
+
+
+def _said(folder: Path, config: Mapping[str, Any]) -> int | None:
     positions = config.get("max_position_embeddings") or at(config, "text_config", "max_position_embeddings")
     offset = 2 if config.get("model_type") in _OFFSET else 0
     said = _count(read_object(folder / "tokenizer_config.json").get("model_max_length"))

@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from flowllm.backends.local import words
 from flowllm.backends.local.devices import Device, settled
 from flowllm.backends.local.generation import genai
 from flowllm.backends.local.generation.constraining import Constraints
@@ -16,7 +17,7 @@ from flowllm.backends.local.generation.detokenizing import Detokenizer, TokenTex
 from flowllm.backends.local.generation.engine import Engine, Grammar, Piece, Writing
 from flowllm.backends.local.generation.families import Reader, family_of
 from flowllm.backends.local.generation.fencing import Fence, tokens_of
-from flowllm.backends.local.generation.graph import read_decoder, unfit
+from flowllm.backends.local.generation.graph import SHARING, read_decoder, unfit
 from flowllm.backends.local.generation.kv import Cache
 from flowllm.backends.local.generation.sampling import Drawing, Drawn, Sampler, drawing, refused
 from flowllm.backends.local.generation.shared_kv import cache_of
@@ -66,6 +67,9 @@ def open_runner(description: Description, device: Device) -> Runner:
         return Runner(provider, genai.vocabulary(description), lambda: genai.GenaiCache(model))
     opened = open_session(description.file, device)
     operators = read_graph(description.file).operators
+    if {"If", SHARING} <= operators.keys() and words.turned_alike(description.config) is None:
+        why = "its graph chooses by the length of the text, and no file says at which"
+        raise unfit(why, "original_max_position_embeddings in the rope_scaling of config.json")
     decoder = read_decoder(opened.session, operators, _DEVICES.get(opened.provider, "cpu"), opened.device.index)
     return Runner(opened.provider, decoder.vocabulary, lambda: cache_of(decoder))
 

@@ -102,6 +102,7 @@ def test_pooling_in_the_graph(tmp_path):
     assert (found.pooled, found.pooling) == ("sentence_embedding", None)
 
 
+LONG = {"max_position_embeddings": 131072}
 WINDOWS = [
     ({"max_position_embeddings": 512}, {}, {}, 512),
     ({"max_position_embeddings": 514, "model_type": "xlm-roberta"}, {}, {}, 512),
@@ -109,6 +110,18 @@ WINDOWS = [
     ({"max_position_embeddings": 512}, {"model_max_length": 10**30}, {}, 512),
     ({"max_position_embeddings": 512}, {"model_max_length": 128}, {"max_seq_length": 256}, 256),
     ({"max_position_embeddings": None}, {}, {}, None),
+    ({**LONG, "rope_scaling": {"type": "longrope"}, "original_max_position_embeddings": 4096}, {}, {}, 4096),
+    ({**LONG, "rope_scaling": {"type": "su", "original_max_position_embeddings": 4096}}, {}, {}, 4096),
+    ({**LONG, "rope_parameters": {"rope_type": "longrope", "original_max_position_embeddings": 64}}, {}, {}, 64),
+    (
+        {**LONG, "rope_scaling": {"type": "longrope"}, "original_max_position_embeddings": 4096},
+        {"model_max_length": 9},
+        {},
+        9,
+    ),
+    ({**LONG, "rope_scaling": {"rope_type": "yarn", "original_max_position_embeddings": 4096}}, {}, {}, 131072),
+    ({**LONG, "rope_scaling": {"type": "longrope"}}, {}, {}, 131072),
+    ({"text_config": {**LONG, "rope_scaling": {"type": "su", "original_max_position_embeddings": 8}}}, {}, {}, 8),
 ]
 
 

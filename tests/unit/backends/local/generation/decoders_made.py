@@ -274,3 +274,32 @@ def shared(
 
 
 LAYOUTS = {"concat": concat, "shared": shared}
+
+
+def with_long_rope(path: Path, short: int) -> Path:
+    """A shared graph that turns all positions by other tables where the mask is longer than ``short``."""
+    model = onnx.load(path)
+    graph, names = model.graph, ("cosine", "sine")
+    for table in [one for one in graph.initializer if one.name in names]:
+        values = numpy_helper.to_array(table)
+        graph.initializer.append(numpy_helper.from_array(values[np.arange(len(values)) // 4], f"{table.name}_long"))
+        table.name += "_short"
+    for name, value in (("one", 1), ("short", short)):
+        graph.initializer.append(numpy_helper.from_array(np.array(value), name))
+
+    def branch(which: str) -> onnx.GraphProto:
+        nodes = [helper.make_node("Identity", [f"{name}_{which}"], [f"{name}_of_{which}"]) for name in names]
+        outputs = [helper.make_tensor_value_info(node.output[0], FLOAT, None) for node in nodes]
+        return helper.make_graph(nodes, which, [], outputs)
+
+    chosen = [
+        helper.make_node("Shape", ["attention_mask"], ["mask_shape"]),
+        helper.make_node("Gather", ["mask_shape", "one"], ["mask_total"], axis=0),
+        helper.make_node("Greater", ["mask_total", "short"], ["is_long"]),
+        helper.make_node("If", ["is_long"], names, then_branch=branch("long"), else_branch=branch("short")),
+    ]
+    rest = list(graph.node)
+    del graph.node[:]
+    graph.node.extend([*chosen, *rest])
+    path.write_bytes(model.SerializeToString())
+    return path

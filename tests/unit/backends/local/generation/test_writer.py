@@ -14,7 +14,7 @@ from flowllm.core.delta import Finish, Meta, Reasoning, Usage, fold
 from flowllm.core.errors import FlowError, NodeFailure, ProviderFailure, SetupError
 from flowllm.core.request import Chat, Message, Sampling, Text, Tool
 from flowllm.core.scope import Scope
-from tests.unit.backends.local.generation.decoders_made import greedy, reference
+from tests.unit.backends.local.generation.decoders_made import greedy, reference, with_long_rope
 from tests.unit.backends.local.generation.folders_made import END, SHAPE, folder
 from tests.unit.backends.local.generation.tokenizers_made import byte_level
 
@@ -166,6 +166,33 @@ async def test_a_prompt_as_long_as_the_window_does_not_fit_and_one_shorter_does(
     assert fits.usage == Usage(input=SHAPE.window - 1, output=1)
     with pytest.raises(ProviderFailure, match=f"has {SHAPE.window} tokens"):
         await reply_of(writer, asked(None, messages=(Message("user", (Text("a" * room),)),)))
+
+
+SHORT = 32
+LONG_ROPE = {"rope_scaling": {"type": "longrope"}, "original_max_position_embeddings": SHORT}
+
+
+def long_rope(path, config):
+    written = {"max_position_embeddings": SHAPE.window, "eos_token_id": END, **config}
+    with_long_rope(folder(path, layout="genai", config=written) / "model.onnx", SHORT)
+    return path
+
+
+async def test_where_positions_turn_by_the_length_of_a_text_none_is_longer_than_one_table(tmp_path):
+    made = opened(long_rope(tmp_path / "m", LONG_ROPE))
+    assert made.description.window == SHORT
+    reply, beside = await asyncio.gather(reply_of(made, asked(None)), reply_of(made, asked(60)))
+    tokens = greedy(SHAPE, PROMPT, SHORT - len(PROMPT))
+    assert bare(reply.text) == bare(beside.text) == bare(text_of(tokens))
+    with pytest.raises(ProviderFailure, match=f"reads and writes {SHORT}"):
+        await reply_of(made, asked(messages=(Message("user", (Text("a" * SHORT),)),)))
+    made.close()
+
+
+def test_where_no_file_says_when_tables_change_a_graph_that_does_it_is_refused(tmp_path):
+    with pytest.raises(SetupError, match="chooses by the length of the text") as caught:
+        opened(long_rope(tmp_path / "m", {}))
+    assert "original_max_position_embeddings" in caught.value.hint
 
 
 @pytest.mark.parametrize(
