@@ -14,7 +14,7 @@ from typing import Annotated, Any, ClassVar, Literal, NotRequired, Self, TypedDi
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from flowllm.core.delta import Fold, Reply
+from flowllm.core.delta import Fold, Reply, Usage
 from flowllm.core.errors import BadOutput, NodeFailure
 from flowllm.core.event import DeltaReceived, Warned
 from flowllm.core.kinds import MODEL
@@ -71,7 +71,7 @@ class CallPorts(TypedDict):
     logprobs: NotRequired[list[Data] | None]
 
 
-CUT = "the answer was cut at its longest length (finish: length); max_output_tokens: 8192 lets it be longer"
+CUT = "the answer was cut at its longest length (finish: length); {} lets it be longer"
 
 
 class ToolDefinition(BaseModel):
@@ -177,11 +177,11 @@ class Call(Node):
         if self.shape is not None and not (self.tools and reply.tool_calls):
             ports["value"] = await self._value(reply, scope)
         if self.choices and not (self.tools and reply.tool_calls):
-            ports["choice"] = self._choice(reply.text)
+            ports["choice"] = self._choice(reply)
         if self.logprobs is not None:
             ports["logprobs"] = _likelihoods(reply)
         if reply.finish == "length":
-            scope.emit(Warned(scope.address, scope.clock.now(), "answer_cut", CUT))
+            scope.emit(Warned(scope.address, scope.clock.now(), "answer_cut", CUT.format(_cut(reply)[1])))
         return ports
 
     def _request(self, model: str, messages: Sequence[Message], images: tuple[Image, ...]) -> Chat:
@@ -206,21 +206,21 @@ class Call(Node):
 
     async def _value(self, reply: Reply, scope: Scope) -> Any:
         if reply.finish == "length":
-            raise BadOutput(
-                "the answer was cut at max_output_tokens before its JSON ended",
-                value=reply.text,
-                hint="max_output_tokens: 8192",
-            )
+            place, hint = _cut(reply)
+            raise BadOutput(f"the answer was cut at {place} before its JSON ended", value=reply.text, hint=hint)
         work = partial(_checked_value, reply.text, self.shape)
         return await scope.run_in_thread(work) if len(reply.text) > LARGE else work()
 
-    def _choice(self, text: str) -> str:
-        said = _plain(text)
+    def _choice(self, reply: Reply) -> str:
+        said = _plain(reply.text)
         for choice in self.choices:
             if _plain(choice) == said:
                 return choice
+        if reply.finish == "length":
+            place, hint = _cut(reply)
+            raise BadOutput(f"the answer was cut at {place} before a choice ended", value=reply.text, hint=hint)
         message = f"the answer is none of the choices {', '.join(self.choices)}"
-        raise BadOutput(message, value=text)
+        raise BadOutput(message, value=reply.text)
 
 
 def _tool(tool: ToolDefinition) -> Tool:
@@ -249,6 +249,15 @@ def _ports(request: Chat, reply: Reply) -> CallPorts:
         "finish": reply.finish,
         "model": reply.answered_by or request.model,
     }
+
+
+def _cut(reply: Reply) -> tuple[str, str]:
+    """Where an answer was cut that ended by its length, and what lets it be longer."""
+    if "window" not in (reply.finish_raw or ""):
+        return "max_output_tokens", "max_output_tokens: 8192"
+    used = reply.usage or Usage()
+    size = f" of {used.input + used.output:,} tokens" if used.input is not None and used.output is not None else ""
+    return f"the end of the model's window{size}", "a shorter prompt or a model with a larger window"
 
 
 def _likelihoods(reply: Reply) -> list[Data] | None:

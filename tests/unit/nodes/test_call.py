@@ -219,7 +219,7 @@ async def test_value(said):
         ("no", "stop", "invalid_json", "no", "the answer is not JSON: the text holds no list or object"),
         ('{"n": 1, "n": 2}', "stop", "invalid_json", '{"n": 1, "n": 2}', "twice"),
         ('{"n": "x"}', "stop", "bad_output", {"n": "x"}, "$.n: expected integer, got string"),
-        ('{"n": 1', "length", "bad_output", '{"n": 1', "cut at max_output_tokens"),
+        ('{"n": 1', "length", "bad_output", '{"n": 1', "cut at max_output_tokens before its JSON ended"),
     ],
 )
 async def test_bad_values(said, finish, code, value, words):
@@ -227,6 +227,35 @@ async def test_bad_values(said, finish, code, value, words):
         await ask([Text(said), Finish(finish)], {"schema": SCHEMA})
     assert words in caught.value.message
     assert (caught.value.code, caught.value.value) == (code, value)
+
+
+FILLED = "the end of the model's window of 1,096 tokens"
+LARGER = "a shorter prompt or a model with a larger window"
+
+
+@pytest.mark.parametrize(
+    ("deltas", "place", "hint"),
+    [
+        ([Finish("length")], "max_output_tokens", "max_output_tokens: 8192"),
+        ([Usage(1_000, 96), Finish("length", "max_tokens")], "max_output_tokens", "max_output_tokens: 8192"),
+        ([Usage(1_000, 96), Finish("length", "window")], FILLED, LARGER),
+        ([Finish("length", "model_context_window_exceeded")], "the end of the model's window", LARGER),
+    ],
+)
+@pytest.mark.parametrize(
+    ("params", "what"),
+    [({"schema": SCHEMA}, "its JSON ended"), ({"choices": ["invoice", "complaint"]}, "a choice ended")],
+)
+async def test_what_a_cut_answer_lacked(deltas, place, hint, params, what):
+    with pytest.raises(BadOutput) as caught:
+        await ask([Text("comp"), *deltas], params)
+    assert caught.value.message == f"the answer was cut at {place} before {what}"
+    assert (caught.value.hint, caught.value.value) == (hint, "comp")
+
+
+async def test_a_choice_that_came_whole_is_one_though_the_answer_was_cut():
+    ports, _ = await ask([Text("complaint"), Finish("length")], {"choices": ["invoice", "complaint"]})
+    assert ports["choice"] == "complaint"
 
 
 async def test_tool_calls_stand_in_place_of_a_value():
@@ -293,10 +322,19 @@ def test_bad_parameters(params):
         Call.model_validate(params)
 
 
-@pytest.mark.parametrize(("finish", "codes"), [("length", ["answer_cut"]), ("stop", []), (None, [])])
-async def test_an_answer_that_was_cut_is_told_of(finish, codes):
+@pytest.mark.parametrize(
+    ("finish", "remedies"),
+    [
+        (Finish("length"), ["max_output_tokens: 8192"]),
+        (Finish("length", "window"), [LARGER]),
+        (Finish("stop"), []),
+        (None, []),
+    ],
+)
+async def test_an_answer_that_was_cut_is_told_of(finish, remedies):
     told = []
-    model = Model(Text("a"), *([Finish(finish)] if finish else []))
+    model = Model(Text("a"), *([finish] if finish else []))
     scope = Scope(address="ask", call=model, emit=told.append, streamed=False)
     await Call().run(scope=scope, model="acme/m", prompt=HI)
-    assert [(one.address, one.code) for one in told] == [("ask", code) for code in codes]
+    assert [(one.address, one.code) for one in told] == [("ask", "answer_cut")] * len(remedies)
+    assert all(one.message.endswith(f"; {words} lets it be longer") for one, words in zip(told, remedies, strict=True))
