@@ -71,6 +71,8 @@ _LEAST_AND_MOST: Mapping[str, tuple[float, float]] = {
     "seed": (-(1 << 63), (1 << 64) - 1),
 }
 _WHOLE = ("top_k", "seed")
+EXTRA = tuple(name for name in _LEAST_AND_MOST if name not in ("temperature", "top_p", "seed"))
+"""What a call has no field for, so that its ``extra`` says it."""
 
 
 def drawing(request: Chat, own: Mapping[str, Any]) -> Drawing:
@@ -87,7 +89,7 @@ def drawing(request: Chat, own: Mapping[str, Any]) -> Drawing:
             message = "log probabilities are asked for by the call itself, not in `extra`"
             raise refused(request.model, message, "logprobs: 5")
         if name not in _LEAST_AND_MOST:
-            hint = did_you_mean(name, _LEAST_AND_MOST, f"known are {', '.join(_LEAST_AND_MOST)}")
+            hint = did_you_mean(name, _LEAST_AND_MOST, f"known are {', '.join(EXTRA)}")
             raise refused(request.model, f"a local model knows no `{name}`", hint)
         said[name] = value
     numbers = {name: _number(request.model, name, value) for name, value in said.items()}

@@ -1,4 +1,5 @@
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -6,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from flowllm.backends.local.generation.sampling import Drawing, Sampler, drawing, nucleus
+from flowllm.backends.local.generation.sampling import EXTRA, Drawing, Sampler, drawing, nucleus
 from flowllm.core.errors import ProviderFailure
 from flowllm.core.request import Chat, Sampling
 
@@ -197,7 +198,7 @@ def test_whose_word_counts(request_, own, how):
     ("extra", "said", "hint"),
     [
         ({"top_kk": 3}, "knows no `top_kk`", "did you mean `top_k`?"),
-        ({"mirostat": 1}, "knows no `mirostat`", "known are temperature"),
+        ({"mirostat": 1}, "knows no `mirostat`", f"known are {', '.join(EXTRA)}"),
         ({"top_k": 1.5}, "`top_k` is a whole number from 0 to 1073741824, not 1.5", "top_k: 0"),
         ({"seed": 2**64}, "`seed` is a whole number from -9223372036854775808 to 18446744073709551615, not", "seed: 0"),
         ({"min_p": True}, "not True", "min_p: 0"),
@@ -209,6 +210,12 @@ def test_what_cannot_be_is_refused(extra, said, hint):
         drawing(chat(**extra), {})
     assert caught.value.code == "bad_request"
     assert hint in caught.value.hint
+
+
+def test_the_page_names_the_words_of_extra():
+    page = (Path(__file__).parents[5] / "docs/how-to/local-models.md").read_text()
+    *most, last = (f"`{name}`" for name in EXTRA)
+    assert f"`extra` takes {', '.join(most)} and {last};" in page
 
 
 def test_log_probabilities_are_asked_for_by_the_call():
