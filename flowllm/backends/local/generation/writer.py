@@ -122,7 +122,8 @@ class Writer:
             writing.cancelled = True
         yield Usage(input=len(prepared.prompt), output=writing.count, cached_input=writing.reused or None)
         called = reader.called and piece.ended == "stop"
-        yield Finish("tool_calls" if called else piece.ended, piece.ended)
+        filled = piece.ended == "length" and len(prepared.prompt) + writing.count >= self._window
+        yield Finish("tool_calls" if called else piece.ended, "window" if filled else piece.ended)
 
     def _read(self, reader: Reader, piece: Piece) -> list[Delta]:
         if piece.failure is not None:

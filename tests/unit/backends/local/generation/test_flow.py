@@ -54,6 +54,14 @@ def test_an_answer_cut_short_is_bad_output(environment):
         Flow.of({**CALLS, "nodes": nodes}, environment=environment).run({"question": "hello"})
 
 
+def test_an_answer_that_fills_the_window_says_so(environment):
+    schema = {"type": "array", "items": {"const": 1}, "minItems": 200}
+    nodes = {"ask": {"kind": "call", "prompt": "{{ inputs.question }}", "schema": schema}}
+    flow = Flow.of({**CALLS, "nodes": nodes, "outputs": {"value": "ask.value"}}, environment=environment)
+    with pytest.raises(BadOutput, match="cut at the end of the model's window of 96 tokens before its JSON ended"):
+        flow.run({"question": "hello"})
+
+
 def test_a_rehearsal_asks_no_model_and_counts_by_the_models_tokenizer(environment):
     nodes = {**CALLS["nodes"], "shape": {**CALLS["nodes"]["shape"], "max_output_tokens": 2}}
     flow = Flow.of({**CALLS, "nodes": nodes}, environment=environment)
