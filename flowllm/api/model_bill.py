@@ -8,11 +8,12 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 
 import orjson
 
+from flowllm.api.amounts import number_of, shown
 from flowllm.api.environment import Environment
 from flowllm.api.model_facts import Model, model_of, near_model, show
 from flowllm.core.card import ProviderCard
@@ -24,7 +25,6 @@ from flowllm.core.prices import TOKENS, UNITS, Prices
 from flowllm.core.record import record
 from flowllm.core.request import Chat, Embed, Message, Request, Rerank, Text
 from flowllm.pricing.cost import pricing_of
-from flowllm.text.wording import shortened
 
 _COUNTS = ("input", "output", "cached_input", "cache_write", "reasoning")
 _TERMS = ("service", "region", "speed", "variant")
@@ -38,7 +38,6 @@ _MONDAY = date(2026, 11, 23)
 """A Monday, from which days are told by example."""
 MOST = 10**15
 """No count of anything is larger."""
-_PLACES = 30
 
 _SHELLS: Mapping[str, Mapping[str, Any]] = {
     "usage": {},
@@ -216,21 +215,13 @@ def _term(word: str) -> str:
 
 
 def _amount(name: str, value: Any) -> int | Decimal:
-    amount = Decimal("NaN") if isinstance(value, bool) else _decimal(value)
-    # The exponent is looked at before anything is compared or written out: a short text can name any number.
-    if not amount.is_finite() or (amount and not -_PLACES <= amount.adjusted() <= _PLACES) or not 0 <= amount <= MOST:
-        message = f"`{name}` is a number from 0 to {MOST:,}, not `{shortened(str(value))}`"
+    amount = number_of(value)
+    if amount is None or amount > MOST:
+        message = f"`{name}` is a number from 0 to {MOST:,}, not `{shown(value)}`"
         raise UsageError("bad_usage", message, hint=f"{name}=1000")
     if not amount:
         return 0
     return int(amount) if amount == amount.to_integral_value() else amount
-
-
-def _decimal(value: Any) -> Decimal:
-    try:
-        return Decimal(value if isinstance(value, int) else str(value).replace("_", ""))
-    except InvalidOperation:
-        return Decimal("NaN")
 
 
 def _count(name: str, value: Any) -> int:

@@ -1,46 +1,27 @@
 """Which model suits a need: those that fit, and the best of them with reasons. Unknown is never taken for yes."""
 
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import date
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any, TypeVar
 
 from flowllm.api.environment import Environment
-from flowllm.api.model_facts import CAPABILITIES, TASKS, Model, brief, known_models, listed
-from flowllm.api.providers import SAME_AS, is_local, key_state
+from flowllm.api.model_facts import Model, brief, known_models, listed
+from flowllm.api.model_need import Need, Wanted, read_need
+from flowllm.api.providers import is_local, key_state
+from flowllm.catalog.registry import undated
 from flowllm.compiler.capabilities import SOON
 from flowllm.core.card import Catalog, ModelCard
 from flowllm.core.errors import UsageError
-from flowllm.core.nearest import did_you_mean
 from flowllm.core.prices import EXACT, UNITS
 from flowllm.core.record import record
-from flowllm.text.wording import shortened
 
-_SAME_AS = {
-    **SAME_AS,
-    "image": "images", "image_input": "images", "structured_output": "json_schema", "schema": "json_schema",
-    "tool_use": "tools", "functions": "tools", "audio": "audio_input", "video": "video_input", "cache": "caching",
-    "web": "web_search", "documents": "pdf",
-}  # fmt: skip
-"""Other words for capabilities."""
-
-_SAME_TASK = {
-    "embeddings": "embed", "embedding": "embed", "ranking": "rerank", "completion": "chat", "responses": "chat",
-    "image_generation": "image", "tts": "speech", "stt": "transcription", "video_generation": "video",
-}  # fmt: skip
-_DATED = re.compile(r"([-@](latest|default|\d{8})|-20\d\d-\d\d-\d\d)$", re.ASCII)
-_TOKENS = re.compile(r"(\d{1,3}(?:,\d{3}){1,3}|\d[\d_]{0,14}(?:\.\d{1,6})?(?:e\+?\d)?)([km]?)", re.ASCII)
-_THOUSANDS = {"": 0, "k": 3, "m": 6}
 _MADE_UP = "mock"
 _LENGTHS: Mapping[str, Callable[[ModelCard], int | None]] = {
     "context": lambda card: card.longest_prompt,
     "output": lambda card: card.output,
 }
 """What a need of so many tokens is held against: the whole of ``context`` is to be read."""
-WEIGHED = ("needs", "price", "context", "place", "file", "end")
-"""What points are for; ``place`` is a key that is there, or this machine."""
-_WEIGHT = re.compile(r"\d{1,2}", re.ASCII)
 _CARRIED = ("chat", "embed", "rerank")
 """Tasks that pipelines can ask for."""
 
@@ -49,30 +30,6 @@ _CHEAP = (("0.25", 10), ("0.5", 8), ("1", 7), ("2", 5), ("5", 3), ("10", 1))
 """Points for at most so many dollars for a million tokens, of which three in four are read."""
 _LONG = ((1_000_000, 4), (200_000, 3), (128_000, 2), (32_000, 1))
 """Points for reading at least so many tokens."""
-
-
-@record(kw_only=True)
-class Need:
-    """What a model must have. ``supports`` are capabilities, in their own words or others (vision, thinking).
-
-    ``context`` and ``output`` are tokens that it reads and writes at least (200_000, "200k"); the two prices are
-    dollars for a million tokens at most, without conditions. ``unknown`` keeps models of which not all of this is
-    known, ``deprecated`` those whose day is past, ``every`` those of providers that have no file, which no pipeline
-    can ask; `find` then also has the dated forms of models, and other ways to their providers. ``weigh`` says how many
-    times the points of a word of `WEIGHED` count where models are recommended (``price=3,context=0``).
-    """
-
-    supports: Sequence[str] = ()
-    context: int | str = 0
-    output: int | str = 0
-    max_input_price: Decimal | int | str | None = None
-    max_output_price: Decimal | int | str | None = None
-    task: str = "chat"
-    provider: str = ""
-    unknown: bool = False
-    deprecated: bool = False
-    every: bool = False
-    weigh: str = ""
 
 
 @record
@@ -105,21 +62,6 @@ class Recommended:
 Found = TypeVar("Found", Match, Recommended)
 
 
-@record
-class Wanted:
-    """A need in the house's own words."""
-
-    supports: tuple[str, ...]
-    task: str
-    least: tuple[tuple[str, int], ...]
-    most: tuple[tuple[str, Decimal], ...]
-    weights: Mapping[str, int]
-
-    def names(self) -> list[str]:
-        """What is wanted beside the task."""
-        return [*self.supports, *(name for name, _ in self.least), *(f"{item} price" for item, _ in self.most)]
-
-
 def find(environment: Environment, need: Need) -> tuple[Match, ...]:
     """The models that fit, the cheapest first; at the end those that a table has for nothing, and without a price.
 
@@ -150,7 +92,7 @@ def _is_form(catalog: Catalog, model: Model) -> bool:
 
 def _meant(catalog: Catalog, model: Model) -> str:
     """The name that a model has without its date, at the provider whose entries hold for it."""
-    return _DATED.sub("", _other_way(catalog, model) or model.name)
+    return undated(_other_way(catalog, model) or model.name)
 
 
 def _each_once(catalog: Catalog, found: Iterable[Found]) -> tuple[Found, ...]:
@@ -292,88 +234,8 @@ def _by_price(model: Model) -> tuple[int, Decimal, str]:
     return doubt, blend or Decimal(0), model.name
 
 
-def read_need(environment: Environment, need: Need) -> Wanted:
-    """The need in the house's own words; `UsageError` for what is none."""
-    said = [need.supports] if isinstance(need.supports, str) else need.supports
-    lengths = {name: _tokens(name, least) for name, least in (("context", need.context), ("output", need.output))}
-    prices = {"input": need.max_input_price, "output": need.max_output_price}
-    return Wanted(
-        capabilities(environment, said),
-        _task(need.task),
-        tuple((name, least) for name, least in lengths.items() if least),
-        tuple((item, _dollars(item, most)) for item, most in prices.items() if most is not None),
-        _weights(need.weigh),
-    )
-
-
-def _weights(said: str) -> dict[str, int]:
-    """How many times the points of each word of `WEIGHED` count."""
-    found = {}
-    for part in filter(None, map(str.strip, said.split(","))):
-        word, _, times = part.partition("=")
-        if word not in WEIGHED:
-            hint = did_you_mean(word, WEIGHED, f"known: {', '.join(WEIGHED)}")
-            raise UsageError("bad_value", f"nothing is weighed as `{shortened(word)}`", hint=hint)
-        if not _WEIGHT.fullmatch(times):
-            message = f"the weight of `{word}` is a whole number from 0 to 99, not `{shortened(times)}`"
-            raise UsageError("bad_value", message, hint=f"--weigh {word}=2")
-        found[word] = int(times)
-    return found
-
-
-def capabilities(environment: Environment, said: Sequence[str]) -> tuple[str, ...]:
-    """Capabilities in the house's words, also several in one with commas between; `UsageError` for unknown ones."""
-    words = [part.strip().lower().replace("-", "_") for word in said for part in word.split(",") if part.strip()]
-    found = tuple(dict.fromkeys(_SAME_AS.get(word, word) for word in words))
-    if said and not found:
-        raise UsageError("bad_value", "no capability is named", hint=f"known: {', '.join(CAPABILITIES)}")
-    strange = [word for word in found if word not in CAPABILITIES]
-    own = {word for model in listed(environment.catalog) for word in _told(model)} if strange else set()
-    for word in strange:
-        if word not in own:
-            known = (*CAPABILITIES, *sorted(own - {*CAPABILITIES}))
-            hint = did_you_mean(word, (*known, *_SAME_AS), f"known: {', '.join(known)}")
-            raise UsageError("bad_value", f"`{word}` is no capability", hint=hint)
-    return found
-
-
-def _told(model: Model) -> frozenset[str]:
-    return (model.card.supports or frozenset()) if model.card else frozenset()
-
-
-def _task(said: str) -> str:
-    word = said.strip().lower().replace("-", "_")
-    word = _SAME_TASK.get(word, word)
-    if word not in TASKS:
-        hint = did_you_mean(word, (*TASKS, *_SAME_TASK), f"known: {', '.join(TASKS)}")
-        raise UsageError("bad_value", f"`{said}` is no task", hint=hint)
-    return word
-
-
-def _tokens(name: str, least: int | str) -> int:
-    """Tokens as they are written: 200000, 200_000, 200,000, 200k, 1m, 1e6."""
-    text = str(least).strip().lower()
-    found = _TOKENS.fullmatch(text)
-    amount = Decimal(re.sub("[_,]", "", found[1])).scaleb(_THOUSANDS[found[2]]) if found else Decimal("NaN")
-    if isinstance(least, bool) or not amount.is_finite() or amount != amount.to_integral_value():
-        message = f"the least {name} is a number of tokens, not `{shortened(str(least))}`"
-        raise UsageError("bad_value", message, hint=f"--{name} 200000")
-    return int(amount)
-
-
 def first_of(found: tuple[Found, ...], limit: int | None) -> tuple[Found, ...]:
     """The first ones; None is all."""
     if limit is not None and (not isinstance(limit, int) or limit < 0):
         raise UsageError("bad_value", f"`limit` is a number of models from 0 on, not `{limit}`", hint="limit=20")
     return found[:limit]
-
-
-def _dollars(item: str, most: Decimal | int | str) -> Decimal:
-    try:
-        amount = Decimal(str(most))
-    except InvalidOperation:
-        amount = Decimal("NaN")
-    if not amount.is_finite() or amount < 0:
-        message = f"the {item} price is a number of dollars for a million tokens, not `{most}`"
-        raise UsageError("bad_value", message, hint=f"--max-{item}-price 1.50")
-    return amount

@@ -4,8 +4,9 @@ from collections import Counter
 from typing import Any
 
 from flowllm.api.environment import Environment
-from flowllm.api.model_choice import Need, answers_of, is_meant, is_past, read_need
+from flowllm.api.model_choice import answers_of, is_meant, is_past
 from flowllm.api.model_facts import known_models
+from flowllm.api.model_need import Need, read_need
 from flowllm.core.record import record
 
 PRESENT = "a day of its end that is not past"

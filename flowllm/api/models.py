@@ -17,7 +17,7 @@ from typing import Any
 
 from flowllm.api.environment import Environment
 from flowllm.api.model_bill import Bill, bill, usage_of_mapping
-from flowllm.api.model_choice import Match, Need, Recommended, first_of
+from flowllm.api.model_choice import Match, Recommended, first_of
 from flowllm.api.model_choice import find as _find
 from flowllm.api.model_choice import recommend as _recommend
 from flowllm.api.model_excluded import Excluded
@@ -25,6 +25,7 @@ from flowllm.api.model_excluded import excluded as _excluded
 from flowllm.api.model_facts import Model, known_models
 from flowllm.api.model_facts import listed as _listed
 from flowllm.api.model_facts import show as _show
+from flowllm.api.model_need import Need
 from flowllm.core.delta import Usage
 from flowllm.core.errors import UsageError
 from flowllm.core.record import record

@@ -24,7 +24,7 @@ LARGEST = 8 * 1024 * 1024
 _PROFILE = r"(us|us-gov|eu|apac|au|jp|in|ca|sa|global)\.(?=.+\.)"
 _ORDINARY = frozenset({"us-east-1", "us-east-2", "us-west-2"})
 """Regions of Amazon for which the prices of an entry without a region hold, where they have none of their own."""
-_DATED = r"(?a)([-@](latest|default|\d{8})|-20\d\d-\d\d-\d\d)$"
+_DATED = re.compile(r"([-@](latest|default|\d{8})|-20\d\d-\d\d-\d\d)$", re.ASCII)
 
 
 class Registry:
@@ -90,9 +90,13 @@ def _marked(found: ModelCard, models: Mapping[str, ModelCard], region: str) -> M
 
 def _forms(model: str) -> Iterator[str]:
     """The names that a model has without its region, without its date, and without both."""
-    here, undated = re.sub(_PROFILE, "", model, count=1), re.sub(_DATED, "", model)
-    both = re.sub(_DATED, "", here)
-    yield from (form for form in dict.fromkeys((here, undated, both)) if form != model)
+    here = re.sub(_PROFILE, "", model, count=1)
+    yield from (form for form in dict.fromkeys((here, undated(model), undated(here))) if form != model)
+
+
+def undated(model: str) -> str:
+    """The name that a model has without its date."""
+    return _DATED.sub("", model)
 
 
 class _File:

@@ -1,5 +1,6 @@
 """`flowllm models find`, `compare`, `recommend`: which model suits."""
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,13 +11,16 @@ from flowllm.cli.models_rows import HEAD, UNKNOWN, Names, cells, dollars, number
 from flowllm.cli.options import Command
 from flowllm.cli.scores import score_rows
 from flowllm.core.record import record
+from flowllm.text.wording import shortened
 
 if TYPE_CHECKING:
-    from flowllm.api.model_choice import Match, Need
+    from flowllm.api.model_choice import Match
+    from flowllm.api.model_need import Need
     from flowllm.api.models import Compared
     from flowllm.cli.render import Screen
 
 DIFFERS = "*"
+_WEIGHT = re.compile(r"\d{1,2}", re.ASCII)
 UNMEASURED = "scores tell what was asked for, prices, windows and keys; none tells how good the answers are"
 
 
@@ -49,7 +53,7 @@ class Choosing(Command):
 
     def need(self) -> "Need":
         """The options as a need."""
-        from flowllm.api.model_choice import Need
+        from flowllm.api.model_need import Need
 
         return Need(
             supports=self.supports or (),
@@ -65,9 +69,9 @@ class Choosing(Command):
             weigh=self.weights(),
         )
 
-    def weights(self) -> str:
+    def weights(self) -> dict[str, int]:
         """How much each reason counts; all the same."""
-        return ""
+        return {}
 
     def why_none(self, found: "Sequence[object]") -> dict[str, Any]:
         """For JSON: what each condition alone leaves, where all of them leave none."""
@@ -127,9 +131,9 @@ class RecommendModels(Choosing):
         typer.Option(metavar="WORDS", help="Times points count: price=3,context=0; also needs, place, file, end."),
     ] = None
 
-    def weights(self) -> str:
+    def weights(self) -> dict[str, int]:
         """What `--weigh` says."""
-        return self.weigh or ""
+        return {} if self.weigh is None else dict(_weights(self.weigh))
 
     def carry_out(self, screen: "Screen") -> int:
         """Print one row a model, the best first."""
@@ -145,6 +149,22 @@ class RecommendModels(Choosing):
         else:
             self.say_why(screen)
         return 0
+
+
+def _weights(said: str) -> Iterator[tuple[str, int]]:
+    """Words and how many times they count, each once."""
+    from flowllm.core.errors import UsageError
+
+    told = set()
+    for part in said.split(","):
+        word, _, times = map(str.strip, part.lower().partition("="))
+        if not _WEIGHT.fullmatch(times):
+            message = f"a weight is a word and a whole number from 0 to 99, not `{shortened(part)}`"
+            raise UsageError("bad_value", message, hint=f"--weigh {word or 'price'}=2")
+        if word in told:
+            raise UsageError("bad_value", f"`{shortened(word)}` is weighed twice", hint=f"--weigh {word}={times}")
+        told.add(word)
+        yield word, int(times)
 
 
 @record(kw_only=True)

@@ -149,6 +149,13 @@ def test_models_are_compared_and_differences_are_marked(flowllm):
     assert "images" not in told["differ"]
 
 
+@pytest.mark.parametrize("weigh", ["context=5,price=0", " Context = 5 , price=0", "PRICE=0,context=5"])
+def test_weights_are_read_in_any_case_and_with_blanks(flowllm, weigh):
+    words = ("models", "recommend", "--provider", "openai", "--supports", "tools", "--json", "--weigh")
+    found = [flowllm(*words, one).data["models"] for one in (weigh, "price=0,context=5", "price=1")]
+    assert found[0] == found[1] != found[2]
+
+
 def test_a_recommendation_gives_its_reasons(flowllm):
     done = flowllm("models", "recommend", "--supports", "images", "--provider", "acme", "--json").data["models"]
     assert [one["model"] for one in done] == ["acme/sees", "acme/unpriced"]
@@ -214,6 +221,13 @@ def test_the_price_of_a_model_of_which_nothing_is_known_is_unknown(flowllm):
         (("find", "--output", "-5"), "--output 200000"),
         (("find", "--supports", "visoin"), "did you mean `vision`?"),
         (("find", "--max-input-price", "cheap"), "--max-input-price 1.50"),
+        (("find", "--max-input-price", "1e-400000000"), "--max-input-price 1.50"),
+        (("recommend", "--weigh", ""), "--weigh price=2"),
+        (("recommend", "--weigh", ",,"), "--weigh price=2"),
+        (("recommend", "--weigh", "price"), "--weigh price=2"),
+        (("recommend", "--weigh", "end=100"), "--weigh end=2"),
+        (("recommend", "--weigh", "price=3,price=0"), "--weigh price=0"),
+        (("recommend", "--weigh", "prize=3"), "did you mean `price`?"),
         (("recommend", "--task", "chatt"), "did you mean `chat`?"),
         (("list", "--provider", "acmee"), "did you mean `acme`?"),
     ],

@@ -218,6 +218,20 @@ def test_what_is_unknown_of_a_match_is_named(world):
         (need(max_input_price="cheap"), "--max-input-price"),
         (need(max_output_price="-1"), "--max-output-price"),
         (need(max_output_price="nan"), "--max-output-price"),
+        (need(max_output_price=True), "--max-output-price"),
+        (need(max_input_price="1e-400000000"), "--max-input-price"),
+        (need(max_input_price="1e-300"), "--max-input-price"),
+        (need(max_input_price="1e99999999999999999"), "--max-input-price"),
+        (need(max_input_price=10**5_000), "--max-input-price"),
+        (need(supports=None), "supports=tools"),
+        (need(supports=[None]), "supports=tools"),
+        (need(supports={"tools": True}), "supports=tools"),
+        (need(supports=3), "supports=tools"),
+        (need(task=None), "task=chat"),
+        (need(provider=None), "provider=openai"),
+        (need(provider=3), "provider=openai"),
+        (need(context=None), "--context 200000"),
+        (need(context=10**5_000), "--context 200000"),
     ],
 )
 def test_a_need_that_cannot_be_read_is_refused(world, wanted, hint):
@@ -412,6 +426,7 @@ def test_a_length_is_taken_as_it_is_written(world, said):
         lambda world: models.find(Need(), limit=-1, environment=world),
         lambda world: models.recommend(Need(), limit=-1, environment=world),
         lambda world: models.price("acme/sees", {"input": None}, environment=world),
+        lambda world: models.price("acme/sees", {"input": 10**5_000}, environment=world),
         lambda world: models.price("acme/sees", {}, environment=world),
     ],
 )
@@ -580,10 +595,9 @@ def test_a_time_outside_of_the_calendar_is_no_time(world, at):
 @pytest.mark.parametrize(
     ("weigh", "first"),
     [
-        ("", "acme/reads"),
-        ("price=1", "acme/reads"),
-        ("price=0,context=9", "acme/dear"),
-        (" context=9, price=0,", "acme/dear"),
+        ({}, "acme/reads"),
+        ({"price": 1}, "acme/reads"),
+        ({"price": 0, "context": 9}, "acme/dear"),
     ],
 )
 def test_points_count_as_often_as_is_said(world, weigh, first):
@@ -594,8 +608,10 @@ def test_points_count_as_often_as_is_said(world, weigh, first):
 
 @pytest.mark.parametrize(
     ("weigh", "hint"),
-    [("prize=2", "did you mean `price`?"), ("price", "--weigh price=2"), ("price=-1", "--weigh price=2"),
-     ("price=1.5", "--weigh price=2"), ("end=100", "--weigh end=2"), ("=2", "known: needs")],
+    [({"prize": 2}, "did you mean `price`?"), ({"price": None}, "--weigh price=2"), ({"price": -1}, "--weigh price=2"),
+     ({"price": 1.5}, "--weigh price=2"), ({"price": True}, "--weigh price=2"), ({"end": 100}, "--weigh end=2"),
+     ({"": 2}, "known: needs"), ({3: 2}, "known: needs"), ("price=2", 'weigh={"price": 2}'),
+     ({"price": 10**5_000}, "--weigh price=2"), (None, 'weigh={"price": 2}')],
 )  # fmt: skip
 def test_a_weight_that_is_none_is_refused(world, weigh, hint):
     with pytest.raises(UsageError) as refused:
