@@ -3,8 +3,8 @@
 `count_tokens` counts a text or messages for a model, `count_request` what is about to be sent to one. A `Counter`
 counts texts alone: that of a tokenizer (`token_files`) where one is given, else the estimate of the model's family
 (`token_estimate`, `token_families`); messages are counted from it with what the family adds to them, and images by
-their maker's rule (`image_tokens`). `count` and `ESTIMATE` are the estimate for no model in particular: linear, it
-grows with the text, and ``count(a + b)`` is ``count(a) + count(b)``, or one or two less.
+their maker's rule (`image_tokens`). `count` and `ESTIMATE` are the estimate for no model in particular: linear, and
+``count(a + b)`` is ``count(a) + count(b)`` but for the word that is cut where they meet.
 """
 
 import json

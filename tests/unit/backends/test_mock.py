@@ -95,11 +95,11 @@ async def test_replies_follow_each_other_and_the_last_stays():
     ("reply", "text", "calls", "usage"),
     [
         ("plain words", "plain words", 0, (2, 2)),
-        ({"score": 1}, '{"score":1}', 0, (2, 5)),
-        ([1, 2], "[1,2]", 0, (2, 4)),
+        ({"score": 1}, '{"score":1}', 0, (2, 4)),
+        ([1, 2], "[1,2]", 0, (2, 5)),
         ({"text": "t", "usage": {"input": 7, "output": 9}}, "t", 0, (7, 9)),
         ({"tool_calls": [{"name": "f", "arguments": {"a": 1}}]}, "", 1, (2, 0)),
-        ({"text": "x", "extra": 1}, '{"text":"x","extra":1}', 0, (2, 12)),
+        ({"text": "x", "extra": 1}, '{"text":"x","extra":1}', 0, (2, 8)),
     ],
 )
 async def test_a_reply_is_text_json_or_a_whole_answer(stream, reply, text, calls, usage):

@@ -10,6 +10,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[3]
 INSIDE = [
     "flowllm/py.typed",
+    "flowllm/text/frequent_words.zlib",
     "flowllm/_data/conf/",
     "flowllm/_data/pipelines/summarize.yaml",
     "flowllm/_data/providers/openai.yaml",

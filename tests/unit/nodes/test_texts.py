@@ -66,7 +66,7 @@ def test_bad_parameters_of_split(params):
 
 async def test_truncate_text():
     ports = await Truncate(max_tokens=3, keep="head").run(scope=Scope(), text="one two three four five")
-    assert ports == {"text": "one two three fo…", "tokens": 3, "dropped": 2}
+    assert ports == {"text": "one two …", "tokens": 3, "dropped": 2}
 
 
 async def test_truncate_messages():

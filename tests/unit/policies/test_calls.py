@@ -301,13 +301,13 @@ async def test_an_answer_that_came_whole_instead_of_as_a_stream(world):
     [
         ([failing()], [], None),
         ([Meta("m"), failing()], [Decimal(8)], Usage(8, 0, estimated=True)),
-        ([Text("word " * 40), failing()], [Decimal(49)], Usage(8, 41, estimated=True)),
+        ([Text("word " * 40), failing()], [Decimal(47)], Usage(8, 39, estimated=True)),
         (
             [Reasoning("word " * 40), ToolCall(0, arguments="word " * 40), failing()],
-            [Decimal(90)],
-            Usage(8, 82, estimated=True),
+            [Decimal(85)],
+            Usage(8, 77, estimated=True),
         ),
-        ([Usage(7, 1), Text("word " * 40), failing()], [Decimal(48)], Usage(7, 41, estimated=True)),
+        ([Usage(7, 1), Text("word " * 40), failing()], [Decimal(46)], Usage(7, 39, estimated=True)),
         ([Text("word " * 40), Usage(7, 70, 3), failing()], [Decimal(77)], Usage(7, 70, 3)),
     ],
 )
