@@ -69,6 +69,24 @@ def test_a_folder_becomes_a_model_of_the_shelf(flowllm, shelf, source, exporter)
     assert flowllm("models", "show", "local/tiny", "--json").data["pooling"] == "mean"
 
 
+@pytest.mark.usefixtures("shelf", "source")
+def test_the_exporter_knows_no_key(flowllm, exporter, monkeypatch):
+    for name in ("HF_TOKEN", "OPENAI_API_KEY", "ACME_KEY", "LC_ALL"):
+        monkeypatch.setenv(name, "C")
+    here = exporter()
+    assert flowllm("export", "tiny").status == 0
+    known = set(json.loads((here / "job.json").read_text())["environment"])
+    assert {"PATH", "LC_ALL", "HF_HUB_OFFLINE"} <= known
+    assert not known & {"HF_TOKEN", "OPENAI_API_KEY", "ACME_KEY", "FLOWLLM_EXPORTER"}
+
+
+@pytest.mark.usefixtures("shelf", "source")
+def test_nobody_waits_for_an_exporter_that_has_answered(flowllm, exporter):
+    here = exporter("linger")
+    assert flowllm("export", "tiny").status == 0
+    assert not (here / "ended").exists()
+
+
 def test_small_files_are_the_source_s_own(flowllm, shelf, source, exporter):
     exporter(write=write_embedder, config={"hidden_act": "of the exporter"})
     (source / "sentence_bert_config.json").write_text('{"max_seq_length": 7}')

@@ -15,7 +15,8 @@ job = json.loads(sys.stdin.readline())
 target, does = pathlib.Path(job["target"]), {does!r}
 here = pathlib.Path({here!r})
 seen = sorted(path.name for path in pathlib.Path(job["source"]).iterdir() if path.read_bytes())
-(here / "job.json").write_text(json.dumps(job | {{"seen": seen, "offline": os.environ["HF_HUB_OFFLINE"]}}))
+told = {{"seen": seen, "offline": os.environ["HF_HUB_OFFLINE"], "environment": sorted(os.environ)}}
+(here / "job.json").write_text(json.dumps(job | told))
 if does == "die":
     sys.stderr.write("some words\\nRuntimeError: out of memory\\n")
     os._exit(9)
@@ -36,6 +37,11 @@ answers = {{
 print(answers.get(does) or json.dumps({{"by": {{"optimum-onnx": "0.1"}}, "doubts": []}}))
 sys.stdout.flush()
 sys.stdin.read()
+if does == "linger":
+    import time
+
+    time.sleep(10)
+    (here / "ended").write_text("")
 """
 
 

@@ -8,7 +8,6 @@ hidden, and thrown away by the next export to the same place.
 
 import importlib.util
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -24,6 +23,7 @@ from flowllm.backends.local.hub_files import is_small
 from flowllm.backends.local.json_files import read_object
 from flowllm.backends.local.layout import Description, Task, describe
 from flowllm.backends.local.parts import alone
+from flowllm.backends.local.surroundings import known_variables
 from flowllm.core.errors import SetupError
 from flowllm.core.record import record
 
@@ -174,7 +174,7 @@ def _converted(python: str, job: dict[str, str], said: IO[bytes], held: int | No
             stdout=subprocess.PIPE,
             stderr=said,
             cwd=tempfile.gettempdir(),
-            env={**os.environ, **_OFFLINE},
+            env={**known_variables(), **_OFFLINE},
             pass_fds=() if held is None else (held,),
         )
     except OSError as error:

@@ -1,8 +1,8 @@
 """A process of this interpreter that runs one model, as seen from here: messages go there, messages come back.
 
 It is started afresh, never forked. Sending and hearing have a thread each, so that a process that hangs blocks
-nobody. It ends when this one does: its input ends with us. What it sends is read by the rules of `frames`; what is
-no message ends it.
+nobody. It ends when this one does: its input ends with us. It knows no key (`surroundings`). What it sends is read by
+the rules of `frames`; what is no message ends it.
 """
 
 import contextlib
@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping
 from typing import IO, Any
 
 from flowllm.backends.local import frames
+from flowllm.backends.local.surroundings import known_variables
 
 _GRACE = 2.0
 """Seconds until a process that should end is made to."""
@@ -144,7 +145,7 @@ def _started() -> "subprocess.Popen[bytes]":
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
-        env={**os.environ, "PYTHONPATH": path},
+        env={**known_variables(), "PYTHONPATH": path},
     )
 
 

@@ -1,5 +1,6 @@
 """A process as seen from here: nobody waits for one that says what cannot be taken, and what was taken is forgotten."""
 
+import os
 import subprocess
 import sys
 import threading
@@ -9,6 +10,7 @@ import pytest
 
 from flowllm.backends.local import frames, process
 from flowllm.backends.local.process import Died, Process
+from flowllm.backends.local.surroundings import known_variables
 
 SAYS = """
 import sys
@@ -98,3 +100,17 @@ def test_each_answer_tells_that_a_message_was_taken(started):
         header, arrays = running.answer(30.0)
         assert (header, arrays["rows"].tolist()) == ({"n": number}, list(range(number)))
         assert running.silence == 0
+
+
+def test_it_knows_no_key(monkeypatch):
+    given, popen = [], subprocess.Popen
+    monkeypatch.setattr(subprocess, "Popen", lambda *words, env, **more: given.append(env) or popen(*words, **more))
+    for name in ("OPENAI_API_KEY", "HF_TOKEN", "AWS_SECRET_ACCESS_KEY", "FLOWLLM_X", "CUDA_VISIBLE_DEVICES"):
+        monkeypatch.setenv(name, "secret")
+    running = Process()
+    running.stop("the test is over")
+    running.end()
+    assert given[0].keys() <= {*known_variables(), "PYTHONPATH"}
+    assert {"PATH", "CUDA_VISIBLE_DEVICES", "PYTHONPATH"} <= given[0].keys()
+    assert not given[0].keys() & {"OPENAI_API_KEY", "HF_TOKEN", "AWS_SECRET_ACCESS_KEY", "FLOWLLM_X"}
+    assert "OPENAI_API_KEY" in os.environ
