@@ -165,9 +165,17 @@ class Writer:
         prompt = tokens_of(text, seam, self._tokenizer.ids)
         self._fit(request, len(prompt))
         inside = self._family.thinks_after(text)
-        thinking = self._family.thinking
-        after = self._tokenizer.id_of(thinking.close) if inside and thinking else None
+        after = self._closing(request) if inside and held else None
         return Prepared(prompt, how, self._constraints.grammar(request, after), inside)
+
+    def _closing(self, request: Chat) -> int:
+        """The token that ends a thought, from which on an answer is held."""
+        close = self._family.thinking.close if self._family.thinking else ""
+        token = self._tokenizer.id_of(close)
+        if token is None:
+            message = f"this local model thinks first, and `{close}` is no token, so that what follows cannot be held"
+            raise refused(request.model, message, "leave `schema` and `choices` out")
+        return token
 
     def _check(self, request: Chat, *, held: bool) -> None:
         """`ProviderFailure` for what this model cannot be asked."""

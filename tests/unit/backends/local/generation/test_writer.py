@@ -9,6 +9,7 @@ import pytest
 
 from flowllm.backends.local.devices import Device
 from flowllm.backends.local.generation import open_writer, prefixes
+from flowllm.backends.local.generation.engine import Piece
 from flowllm.backends.local.layout import describe
 from flowllm.core.delta import Finish, Meta, Reasoning, Usage, fold
 from flowllm.core.errors import FlowError, NodeFailure, ProviderFailure, SetupError
@@ -320,6 +321,27 @@ async def test_a_thought_is_free_and_what_follows_is_held(writer):
     allowed = prepared.grammar.allowed()
     assert {TOKENS.id_to_token(token) for token in allowed.nonzero()[0].tolist()} == {"y", "n"}
     assert [prepared.grammar.take(token) for token in TOKENS.encode("no").ids] == [False, True]
+
+
+async def test_a_thought_that_no_token_ends_holds_no_answer(tmp_path):
+    template = "{{ bos_token }}{{ messages[0].content }}<thinking>\n{# </thinking> #}"
+    made = opened(folder(tmp_path / "m", tokenizer_config={"bos_token": "<|start|>", "chat_template": template}))
+    for held in ({"choices": ("yes", "no")}, {"schema": SCHEMA}):
+        with pytest.raises(ProviderFailure, match="`</thinking>` is no token") as caught:
+            await reply_of(made, asked(**held))
+        assert caught.value.code == "bad_request"
+    assert (await reply_of(made, asked(3))).reasoning
+    made.close()
+
+
+@pytest.mark.parametrize(("ended", "finish"), [("stop", "tool_calls"), ("length", "length")])
+async def test_only_an_answer_that_ended_by_itself_calls(tmp_path, monkeypatch, ended, finish):
+    made = opened(folder(tmp_path / "m", replace(SHAPE, window=512)))
+    call = '<tool_call>{"name": "f", "arguments": {"a": 1}}</tool_call>'
+    monkeypatch.setattr(made._engine, "submit", lambda one: one.pieces.put_nowait(Piece(call, ended=ended)))
+    reply = await reply_of(made, asked(tools=(Tool("f"),)))
+    assert [(one.name, one.arguments) for one in reply.tool_calls] == [("f", '{"a": 1}')]
+    assert reply.finish == finish
 
 
 async def test_without_the_library_a_typed_error_names_the_extra(writer, monkeypatch):
