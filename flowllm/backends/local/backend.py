@@ -96,7 +96,7 @@ def _chat(request: Request, found: Description) -> Chat:
 async def _vectors(model: Encoder, request: Embed, scope: Scope) -> tuple[Delta, int]:
     rows, used = await model.embed(request.texts, model.wanted(request.extra), scope)
     size, width = request.dimensions, rows.shape[1]
-    if size is None or size == width:
+    if size is None or size == width or not request.texts:
         return Vectors(rows), used
     if size > width:
         message = f"`{request.model}` makes vectors of {width} numbers, and {size} were asked for"

@@ -79,6 +79,11 @@ class Encoder:
         """The execution provider that really runs it."""
         return self.opened.provider
 
+    @property
+    def _folder(self) -> str:
+        """The name of its folder, for messages."""
+        return self.description.folder.name
+
     def close(self) -> None:
         """End the process of an isolated model, with what it still works on, and the worker thread."""
         self.opened.close()
@@ -98,6 +103,8 @@ class Encoder:
         """Vectors (texts, dimensions), and the tokens that were read."""
         import numpy as np
 
+        if not texts:
+            return np.zeros((0, 0), dtype=np.float32), 0
         prefixed = [wanted.prompt + text for text in texts] if wanted.prompt else texts
         found, used = await self._asked(lambda: self.tokenizer.encode(prefixed), wanted.pooling, scope)
         rows = np.stack(found)
@@ -112,6 +119,8 @@ class Encoder:
         """How well each document answers, by the model's own activation, and the tokens that were read."""
         import numpy as np
 
+        if not documents:
+            return [], 0
         found, used = await self._asked(lambda: self.tokenizer.encode_pairs(query, documents), _LABELS, scope)
         numbers = np.stack(found)[:, 0].astype(np.float64)
         scores = 1 / (1 + np.exp(-numbers)) if self.description.activation == "sigmoid" else numbers
@@ -130,34 +139,55 @@ class Encoder:
         """One result a text; tokenising and running are off the loop."""
         with self._batcher.coming():
             tokens: Any = await scope.run_in_thread(encode)
+            self._require_tokens(tokens)
             future = self._batcher.submit([_Input(one, pooling) for one in tokens])
         return await asyncio.wrap_future(future), sum(len(one.ids) for one in tokens)
 
+    def _require_tokens(self, tokens: Sequence[Tokens]) -> None:
+        """A text of no tokens would be pooled from padding, and its vector would depend on its neighbours."""
+        empty = next((i for i, one in enumerate(tokens) if not one.ids), None)
+        if empty is not None:
+            message = f"text {empty} of {len(tokens)} has no token that the model in {self._folder} could read"
+            raise NodeFailure("node_failed", message, hint="leave empty texts out")
+
     def _run(self, batch: Sequence[_Input]) -> list[Any]:
-        """One batch, on the worker thread."""
+        """One batch, on the worker thread: a row a text, an error where that is no number."""
         import numpy as np
 
-        feeds = self._feeds(batch)
+        mask = self._mask(batch)
+        feeds = self._feeds(batch, mask)
         name = "logits" if self.description.labels else self.description.pooled or self.description.tokens
         try:
             rows = np.asarray(self.opened.run(feeds, (name,))[0], dtype=np.float32)
         except FlowError:
             raise
         except Exception as error:  # noqa: BLE001  the classes of ONNX Runtime have no common one
-            message = f"the model in {self.description.folder.name} failed: {str(error)[:300]}"
+            message = f"the model in {self._folder} failed: {str(error)[:300]}"
             raise NodeFailure("node_failed", message) from None
-        rows = rows[: len(batch)]
-        found = rows if rows.ndim == 2 else self._pooled(rows, batch)  # noqa: PLR2004
-        if not np.isfinite(found).all():
-            message = f"the model in {self.description.folder.name} gave what is no number"
-            raise NodeFailure("node_failed", message, hint="precision: fp32 in the device's file")
-        return list(found)
+        self._require_rows(rows, mask)
+        found = rows[: len(batch)] if rows.ndim == 2 else self._pooled(rows, mask, batch)  # noqa: PLR2004
+        fine = np.isfinite(found).all(axis=1)
+        return [row if fine[i] else self._no_number() for i, row in enumerate(found)]
 
-    def _pooled(self, hidden: Floats, batch: Sequence[_Input]) -> Floats:
+    def _require_rows(self, rows: Floats, mask: Any) -> None:
+        """A row for each text, of a number for each label where it has some, or a row for each token."""
+        labels = len(self.description.labels)
+        some = rows.shape[:-1] in (mask.shape[:1], mask.shape)
+        if not (rows.shape == (len(mask), labels) if labels else some):
+            shape = " x ".join(map(str, rows.shape))
+            named = f", and its files name {labels} labels" if labels else ""
+            message = f"the model in {self._folder} gave {shape} numbers for a batch of {len(mask)}{named}"
+            raise NodeFailure("node_failed", message)
+
+    def _no_number(self) -> NodeFailure:
+        message = f"the model in {self._folder} gave what is no number"
+        return NodeFailure("node_failed", message, hint="precision: fp32 in the device's file")
+
+    def _pooled(self, hidden: Floats, mask: Any, batch: Sequence[_Input]) -> Floats:
         import numpy as np
 
-        mask = self._mask(batch)[: len(batch)].astype(np.float32)
-        made = {pooling: POOLS[pooling](hidden, mask) for pooling in {one.pooling for one in batch}}
+        hidden, real = hidden[: len(batch)], mask[: len(batch)].astype(np.float32)
+        made = {pooling: POOLS[pooling](hidden, real) for pooling in {one.pooling for one in batch}}
         return np.stack([made[one.pooling][row] for row, one in enumerate(batch)])
 
     def _length(self, one: _Input) -> int:
@@ -173,11 +203,10 @@ class Encoder:
         columns = max(self._length(one) for one in batch)
         return (np.arange(columns)[None, :] < lengths[:, None]).astype(np.int64)
 
-    def _feeds(self, batch: Sequence[_Input]) -> dict[str, Any]:
+    def _feeds(self, batch: Sequence[_Input], mask: Any) -> dict[str, Any]:
         """Arrays for the inputs that the graph has, padded on the right, and below where shapes are few."""
         import numpy as np
 
-        mask = self._mask(batch)
         places = np.cumsum(mask, axis=1) - 1
         known = {
             "input_ids": _padded([one.tokens.ids for one in batch], mask, self._pad),

@@ -60,6 +60,11 @@ async def test_shorter_vectors_are_cut_and_of_length_one(call):
     assert np.allclose(vectors.vectors[0], cut / np.linalg.norm(cut), atol=1e-5)
 
 
+async def test_no_texts_have_no_vectors_of_any_length(call):
+    _, vectors, usage, _ = await answered(call, Embed("local/tiny", (), dimensions=4))
+    assert (len(vectors.vectors), usage) == (0, Usage(input=0, output=0))
+
+
 async def test_ranks_are_those_of_the_reference(call):
     _, scores, usage, _ = await answered(call, Rerank("local/cross", "birds", tuple(DOCS), k=2))
     logits = [CROSS.logits(*ids_of("birds", text))[0] for text in DOCS]

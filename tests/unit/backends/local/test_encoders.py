@@ -1,4 +1,5 @@
 import asyncio
+import json
 
 import numpy as np
 import onnx
@@ -269,6 +270,107 @@ async def test_numbers_that_are_none_fail_the_call_and_not_the_next_one(tmp_path
         with pytest.raises(NodeFailure) as caught:
             await rows_of(model, ["cat"])
         assert "gave what is no number" in caught.value.message
+    model.close()
+
+
+def without_a_word(model, word):
+    """A graph that makes no numbers of texts with the word."""
+    weight = next(one for one in model.graph.initializer if one.name == "words")
+    rows = onnx.numpy_helper.to_array(weight).copy()
+    rows[ids_of(word)[0][1]] = np.nan
+    weight.CopyFrom(onnx.numpy_helper.from_array(rows, "words"))
+    return model
+
+
+async def test_a_text_that_gives_no_number_fails_its_caller_alone(tmp_path):
+    folder = write_embedder(tmp_path, ENCODER)
+    onnx.save(without_a_word(onnx.load(folder / "model.onnx"), "fox"), folder / "model.onnx")
+    shapes = Shapes(open_session(folder / "model.onnx", CPU))
+    model = Loaded(describe(folder), shapes, Limits(4096, wait=30))
+    asked = (rows_of(model, texts) for texts in (["the cat", "red fox"], ["blue sky"]))
+    bad, good = await asyncio.gather(*asked, return_exceptions=True)
+    model.close()
+    assert shapes.seen == [{(3, 4)}]
+    assert "gave what is no number" in bad.message
+    assert np.allclose(good[0], embedding(ENCODER, "blue sky"), atol=1e-5)
+
+
+def averaged(model, name):
+    """A graph that gives one row whatever it is asked."""
+    node = next(node for node in model.graph.node if name in node.output)
+    node.output[0] = "rows"
+    model.graph.node.append(onnx.helper.make_node("ReduceMean", ["rows"], [name], axes=[0], keepdims=1))
+    return model
+
+
+def flat(model, name):
+    """A graph whose output is one long row."""
+    node = next(node for node in model.graph.node if name in node.output)
+    node.output[0] = "rows"
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.array([-1]), "all_of_it"))
+    model.graph.node.append(onnx.helper.make_node("Reshape", ["rows", "all_of_it"], [name]))
+    return model
+
+
+MISSHAPEN = [
+    (averaged, True, "gave 1 x 16 numbers for a batch of 2"),
+    (averaged, False, "gave 1 x 4 x 16 numbers for a batch of 2"),
+    (flat, True, "gave 32 numbers for a batch of 2"),
+]
+
+
+@pytest.mark.parametrize(("bend", "pooled", "words"), MISSHAPEN)
+async def test_a_graph_that_gives_no_row_for_each_text_is_told(tmp_path, bend, pooled, words):
+    folder = write_embedder(tmp_path, ENCODER, pooled=pooled)
+    name = "sentence_embedding" if pooled else "last_hidden_state"
+    onnx.save(bend(onnx.load(folder / "model.onnx"), name), folder / "model.onnx")
+    model = loaded(folder)
+    for _ in range(2):
+        with pytest.raises(NodeFailure) as caught:
+            await rows_of(model, ["the cat", "red fox"])
+        assert caught.value.message.endswith(words)
+    model.close()
+
+
+@pytest.mark.parametrize("labels", [["no", "yes"], ["score"]])
+async def test_another_number_of_labels_than_the_files_name_is_told(tmp_path, labels):
+    folder = write_classifier(tmp_path, Encoder(labels=3), labels)
+    graph = onnx.load(folder / "model.onnx")
+    graph.graph.output[0].type.tensor_type.shape.dim[1].dim_param = "labels"
+    onnx.save(graph, folder / "model.onnx")
+    model = loaded(folder)
+    with pytest.raises(NodeFailure, match=rf"1 x 3 numbers for a batch of 1, and its files name {len(labels)} labels"):
+        await (model.classify("cat", Scope()) if len(labels) > 1 else model.score("cat", ["dog"], Scope()))
+    model.close()
+
+
+@pytest.fixture
+def bare(tmp_path):
+    """A model whose tokenizer puts nothing around texts."""
+    folder = write_embedder(tmp_path / "bare", ENCODER)
+    tokenizer = json.loads((folder / "tokenizer.json").read_text())
+    (folder / "tokenizer.json").write_text(json.dumps({**tokenizer, "post_processor": None}))
+    model = loaded(folder)
+    yield model
+    model.close()
+
+
+@pytest.mark.parametrize("pooling", POOLS)
+@pytest.mark.parametrize("texts", [["", "cat"], ["cat", ""], [""]])
+async def test_a_text_of_no_tokens_is_told_with_its_place(bare, pooling, texts):
+    with pytest.raises(NodeFailure) as caught:
+        await rows_of(bare, texts, pooling=pooling)
+    assert caught.value.message.startswith(
+        f"text {texts.index('')} of {len(texts)} has no token that the model in bare"
+    )
+    assert caught.value.hint == "leave empty texts out"
+
+
+async def test_nothing_is_asked_about_no_texts(tiny, tmp_path):
+    rows, used = await tiny.embed([], tiny.wanted({}), Scope())
+    assert (rows.shape, rows.dtype, used) == ((0, 0), np.float32, 0)
+    model = loaded(write_classifier(tmp_path, Encoder(labels=1), ["score"]))
+    assert await model.score("the bird", [], Scope()) == ([], 0)
     model.close()
 
 
