@@ -7,6 +7,7 @@ from typing import Any
 
 import orjson
 
+from flowllm.backends.local.fields import misfit
 from flowllm.core.errors import SetupError
 
 LIMIT = 64 * 2**20
@@ -46,12 +47,14 @@ def read_json(path: Path) -> Any:
 
 
 def read_object(path: Path) -> dict[str, Any]:
-    """The object in a file, empty where there is none."""
+    """The object in a file, empty where there is none; what is read of it is of its type (`fields`)."""
     value = read_json(path)
     if value is None:
         return {}
     if not isinstance(value, dict):
         raise bad(path, "holds no JSON object")
+    if why := misfit(path.name, value):
+        raise bad(path, f"is wrong: {why}")
     return value
 
 

@@ -218,7 +218,12 @@ def _embedding(plain: Description) -> Description:
 def _chat(plain: Description) -> Description:
     template = words.chat_template(plain.folder, read_object(plain.folder / "tokenizer_config.json"))
     generation = read_object(plain.folder / "generation_config.json")
-    return _with_special(replace(plain, chat_template=template, generation=generation))
+    found = _with_special(replace(plain, chat_template=template, generation=generation))
+    known = plain.config.get("vocab_size")
+    if known is not None and (over := [token for token in found.special.eos_ids if token >= known]):
+        message = f"the model in {plain.folder} ends with the token {over[0]}, and its vocabulary has {known}"
+        raise SetupError("bad_model_file", message)
+    return found
 
 
 def _with_special(plain: Description) -> Description:
