@@ -166,7 +166,7 @@ class Encoder:
             raise NodeFailure("node_failed", message) from None
         self._require_rows(rows, mask)
         found = rows[: len(batch)] if rows.ndim == 2 else self._pooled(rows, mask, batch)  # noqa: PLR2004
-        fine = np.isfinite(found).all(axis=1)
+        fine: Any = np.isfinite(found).all(axis=1)
         return [row if fine[i] else self._no_number() for i, row in enumerate(found)]
 
     def _require_rows(self, rows: Floats, mask: Any) -> None:
