@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import os
+import shutil
 import socket
 from pathlib import Path
 
@@ -160,7 +161,11 @@ def test_a_place_that_is_taken(flowllm, hub, there):
 def test_a_model_that_was_changed_is_not_called_whole(flowllm, hub, there):
     assert flowllm("pull", "acme/tiny").status == 0
     (there / "config.json").write_text("{}")
-    assert "bad_model_file" in flowllm("pull", "acme/tiny").err
+    refused = flowllm("pull", "acme/tiny").err
+    assert "bad_model_file" in refused
+    assert f"hint: remove the folder {there}, then get the model again" in " ".join(refused.split())
+    shutil.rmtree(there)
+    assert flowllm("pull", "acme/tiny").status == 0
 
 
 def with_weights(hub, tmp_path, place):

@@ -90,7 +90,8 @@ def _is_entry(entry: Any) -> bool:
 
 def _changed(folder: Path, name: str, why: str) -> SetupError:
     message = f"the file {name} of the model in {folder} {why}"
-    return SetupError("bad_model_file", message, hint="get the files of the model again")
+    hint = f"remove the folder {folder}, then get the model again"
+    return SetupError("bad_model_file", message, hint=hint)
 
 
 def _sha256(path: Path) -> str:
