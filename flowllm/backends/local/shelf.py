@@ -106,13 +106,13 @@ class Shelf:
         try:
             yield model
         finally:
-            self._give_back(name)
+            _close_aside(self._given_back(name))
 
     def preload(self, *names: str) -> None:
         """Load models now."""
         for name in names:
             self._take(name)
-            self._give_back(name)
+            _close(self._given_back(name))
 
     def unload(self, name: str | None = None) -> list[str]:
         """Give back the memory of a model, or of all; those in use stay. Returns the names of what went."""
@@ -140,7 +140,7 @@ class Shelf:
 
     def _forget(self, name: str, taking: "asyncio.Future[Any]") -> None:
         if not taking.cancelled() and taking.exception() is None:
-            self._give_back(name)
+            _close_aside(self._given_back(name))
 
     def _ready(self, name: str) -> Loaded | None:
         with self._lock:
@@ -162,7 +162,7 @@ class Shelf:
                     entry.model = self._opened(name, entry)
                 return entry.model
         except BaseException:
-            self._give_back(name)
+            _close(self._given_back(name))
             raise
 
     def _opened(self, name: str, entry: _Entry) -> Loaded:
@@ -172,19 +172,20 @@ class Shelf:
             raise SetupError("device_unavailable", message, hint=f"FLOWLLM_MODEL_MEMORY={found.size}")
         manifest.check_manifest(found.folder, files_of(found))
         entry.size = found.size
-        self._make_room()
+        _close(self._too_many())
         return self._load(found)
 
-    def _give_back(self, name: str) -> None:
+    def _given_back(self, name: str) -> list[Loaded | None]:
+        """Use a model no more; what is to be closed now."""
         with self._lock:
             entry = self._entries[name]
             entry.users -= 1
             if not entry.users and entry.model is None:
                 del self._entries[name]
-        self._make_room()
+        return self._too_many()
 
-    def _make_room(self) -> None:
-        """Unload what nobody uses, longest ago first, until the rest is under the limit."""
+    def _too_many(self) -> list[Loaded | None]:
+        """Take away what nobody uses, longest ago first, until the rest is under the limit."""
         gone = []
         with self._lock:
             idle = sorted((e.used, n) for n, e in self._entries.items() if self._is_idle(e))
@@ -193,10 +194,16 @@ class Shelf:
                 entry = self._entries.pop(idle.pop(0)[1])
                 total -= entry.size
                 gone.append(entry.model)
-        _close(gone)
+        return gone
 
     def _is_idle(self, entry: _Entry) -> bool:
         return entry.model is not None and not entry.users
+
+
+def _close_aside(models: list[Loaded | None]) -> None:
+    """As `_close`, without a wait: an event loop has other work than to wait for the end of a model's process."""
+    if models:
+        threading.Thread(target=_close, args=(models,), name="flowllm unloading").start()
 
 
 def _close(models: list[Loaded | None]) -> None:

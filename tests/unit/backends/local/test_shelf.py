@@ -22,11 +22,13 @@ ROOT = Path(__file__).resolve().parents[4]
 class Model:
     provider = "CPUExecutionProvider"
 
-    def __init__(self, description):
+    def __init__(self, description, ending):
         self.description = description
         self.closed = False
+        self.ending = ending
 
     def close(self):
+        assert self.ending.wait(10)
         self.closed = True
 
 
@@ -35,12 +37,13 @@ class Opened:
 
     def __init__(self):
         self.models = []
-        self.gate = threading.Event()
+        self.gate, self.ending = threading.Event(), threading.Event()
         self.gate.set()
+        self.ending.set()
 
     def __call__(self, description):
         assert self.gate.wait(10)
-        self.models.append(Model(description))
+        self.models.append(Model(description, self.ending))
         return self.models[-1]
 
     def check(self):
@@ -98,6 +101,21 @@ async def test_what_is_in_use_stays_whatever_the_limit(folder, opened):
         assert opened.names(closed=True) == []
         assert [held.users for held in shelf.loaded()] == [1, 1]
     assert len(shelf.loaded()) == 1
+
+
+async def test_who_leaves_a_model_does_not_wait_for_its_end(folder, opened):
+    shelf = Shelf(Places(folder.parent, (folder,)), opened, size(folder) + 10)
+    opened.ending.clear()
+    async with shelf.held("a", Scope()):
+        async with shelf.held("b", Scope()):
+            pass
+        assert [held.name for held in shelf.loaded()] == ["a"]
+        assert opened.names(closed=True) == []
+        opened.ending.set()
+        for thread in threading.enumerate():
+            if thread.name == "flowllm unloading":
+                await asyncio.to_thread(thread.join, 30)
+        assert opened.names(closed=True) == ["b"]
 
 
 async def test_a_model_larger_than_the_limit_is_told(folder, opened):
