@@ -15,7 +15,7 @@ import orjson
 
 from flowllm.api.amounts import number_of, shown
 from flowllm.api.environment import Environment
-from flowllm.api.model_facts import Model, model_of, near_model, show
+from flowllm.api.model_facts import Model, model_named, near_model
 from flowllm.core.card import ProviderCard
 from flowllm.core.delta import Delta, Usage
 from flowllm.core.errors import FlowError, UsageError
@@ -90,22 +90,12 @@ def _line(line: Line) -> dict[str, Any]:
 
 def bill(environment: Environment, name: str, usage: Usage, at: float | None = None) -> Bill:
     """What ``usage`` of ``provider/model`` costs; ``at`` (seconds since 1970) for prices of a time of day."""
-    model = _model(environment, name)
+    model = model_named(environment, name)
     wall = (lambda: at) if at is not None else None
     cost = pricing_of(environment.catalog, wall)(name, usage)
     near = "" if model.card else near_model(environment.catalog, name)
     rules = [*_rules(model, cost, f"; did you mean `{near}`?" if near else ""), *_untold(model, usage, cost)]
     return Bill(model, usage, cost, tuple(rules))
-
-
-def _model(environment: Environment, name: str) -> Model:
-    """The model; of a provider that has a file also one of which nothing is known, for its price is unknown."""
-    provider, _, id_ = str(name).partition("/")
-    return (
-        model_of(environment.catalog, name)
-        if id_ and provider in environment.catalog.providers
-        else show(environment, name)
-    )
 
 
 def _rules(model: Model, cost: Cost, near: str = "") -> Iterator[str]:

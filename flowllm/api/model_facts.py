@@ -164,6 +164,13 @@ def show(environment: Environment, name: str) -> Model:
     return found
 
 
+def model_named(environment: Environment, name: str) -> Model:
+    """The model, also one of which nothing is known where its provider has a file; `UsageError` for other names."""
+    provider, _, id_ = str(name).partition("/")
+    known = id_ and provider in environment.catalog.providers
+    return model_of(environment.catalog, name) if known else show(environment, name)
+
+
 def near_model(catalog: Catalog, name: str) -> str:
     """The model of the same provider whose name is nearest to one that is not known; empty where none is near."""
     provider, _, id_ = name.partition("/")

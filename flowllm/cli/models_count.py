@@ -27,22 +27,23 @@ class CountTokens(Command):
     def carry_out(self, screen: "Screen") -> int:
         """Print the number; with --json also whether it is exact."""
         from flowllm.api.counting import count
+        from flowllm.api.model_facts import model_named
         from flowllm.cli.opening import here
+        from flowllm.config import read_source_text
         from flowllm.core.errors import UsageError
 
         if (self.text is None) == (self.file is None):
             hint = f"flowllm models count {self.model} --file prompt.txt"
             raise UsageError("bad_usage", "a text is given as a word or by --file FILE", hint=hint)
-        found = count(_read(self.file) if self.file else self.text or "", self.model, environment=here())
+        environment = here()
+        model = model_named(environment, self.model).name
+        text = (
+            read_source_text(str(self.file), sys.stdin.buffer if sys.stdin else None) if self.file else self.text or ""
+        )
+        found = count(text, model, environment=environment)
         if self.as_json:
-            screen.json({"model": self.model, "tokens": found.n, "exact": found.exact})
+            screen.json({"model": model, "tokens": found.n, "exact": found.exact})
         else:
             said = "exact" if found.exact else "estimate: no tokenizer of the model is named in its provider file"
             screen.table([(str(found.n), said)])
         return 0
-
-
-def _read(path: Path) -> str:
-    from flowllm.config import read_text_file
-
-    return sys.stdin.buffer.read().decode("utf-8", "replace") if str(path) == "-" else read_text_file(str(path))

@@ -68,9 +68,9 @@ class PriceModel(Command):
 
 
 def _read(path: Path) -> bytes:
-    from flowllm.config import read_text_file
+    from flowllm.config import read_source_text
 
-    return sys.stdin.buffer.read() if str(path) == "-" else read_text_file(str(path)).encode()
+    return read_source_text(str(path), sys.stdin.buffer if sys.stdin else None).encode()
 
 
 def _show(found: "Bill", screen: "Screen") -> None:

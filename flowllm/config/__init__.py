@@ -1,6 +1,6 @@
 """Pipelines as written to `PipelineSpec`; the only place that knows Hydra, OmegaConf and YAML."""
 
-from flowllm.config.files import read_text_file
+from flowllm.config.files import read_source_text, read_text_file
 from flowllm.config.from_mapping import parse_mapping
 from flowllm.config.inputs import parse_inputs
 from flowllm.config.load import load, project_of
@@ -20,6 +20,7 @@ __all__ = [
     "parse_mapping",
     "project_of",
     "provider_settings",
+    "read_source_text",
     "read_text_file",
     "split_overrides",
 ]

@@ -9,6 +9,7 @@ import errno
 import os
 import stat
 from pathlib import Path
+from typing import BinaryIO
 
 from flowllm.core.errors import UsageError
 from flowllm.text.strict_json import InvalidJson, decode
@@ -16,6 +17,7 @@ from flowllm.text.strict_json import InvalidJson, decode
 LIMIT = 10 * 1024 * 1024
 """The most bytes that a file may have."""
 
+STDIN = "standard input"
 TOO_LARGE = f"it is larger than {LIMIT // 1024 // 1024} MiB"
 SMALLER = "give it in several smaller ones"
 
@@ -37,11 +39,31 @@ def read_text_file(path: str | Path, *, under: str | Path | None = None, base: s
     With ``under`` the file must stand in that folder; a relative path starts at ``base`` (default:
     ``under``, else the working folder).
     """
-    shown = str(path)
+    return _decoded(read_bytes(path, under=under, base=base), str(path))
+
+
+def read_source_text(path: str, stdin: BinaryIO | None) -> str:
+    """The text of a file that a command names, or of standard input for ``-``, under the same rules."""
+    return _decoded(read_source(path, stdin), STDIN if path == "-" else path)
+
+
+def _decoded(data: bytes, shown: str) -> str:
     try:
-        return decode(read_bytes(path, under=under, base=base))
+        return decode(data)
     except InvalidJson as error:
         raise UsageError("file_refused", f"{shown}: {error}", hint="save it as UTF-8") from None
+
+
+def read_source(path: str, stdin: BinaryIO | None) -> bytes:
+    """The bytes of a file that a command names, or of standard input for ``-``; both have the same limit."""
+    if path != "-":
+        return read_bytes(path)
+    if stdin is None:
+        raise UsageError("bad_usage", "there is no standard input to read", hint="name a file in place of -")
+    data = stdin.read(LIMIT + 1)
+    if len(data) > LIMIT:
+        raise _refused(STDIN, TOO_LARGE, SMALLER)
+    return data
 
 
 def read_bytes(path: str | Path, *, under: str | Path | None = None, base: str | Path | None = None) -> bytes:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, BinaryIO
 
-from flowllm.config.files import LIMIT, SMALLER, TOO_LARGE, read_bytes
+from flowllm.config.files import STDIN, read_source
 from flowllm.config.words import closest
 from flowllm.core.errors import FlowError, PipelineInvalid, UsageError, found_by, joined
 from flowllm.core.json_values import fault_of
@@ -162,17 +162,14 @@ def _source(path: str, stdin: BinaryIO | None) -> str:
         raise UsageError("bad_usage", "`@` names no file", hint="-i name=@file, or -i name=@- for standard input")
     if path == "-" and stdin is None:
         raise UsageError("bad_usage", "there is no standard input to read", hint="-i name=@file")
-    data = read_bytes(path) if path != "-" or stdin is None else stdin.read(LIMIT + 1)
-    if len(data) > LIMIT:
-        raise UsageError("file_refused", f"{_shown(path)} was not read: {TOO_LARGE}", hint=SMALLER)
     try:
-        return decode(data)
+        return decode(read_source(path, stdin))
     except InvalidJson as error:
         raise UsageError("bad_value", f"{_shown(path)}: {error}", hint="save it as UTF-8 text") from None
 
 
 def _shown(path: str) -> str:
-    return "standard input" if path == "-" else f"`{path}`"
+    return STDIN if path == "-" else f"`{path}`"
 
 
 def _clean(text: str, name: str) -> str:
