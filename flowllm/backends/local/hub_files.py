@@ -17,7 +17,8 @@ from flowllm.core.record import record
 _STEMS = ("model", "decoder_model_merged")
 _INDEX = re.compile(r".*(safetensors|\.bin|\.h5|\.msgpack)\.index\.json")
 _MODULE = re.compile(r"\d+_[^/]*/config\.json")
-_DATA = re.compile(r"[._]data(_\d+)?")
+_DATA = re.compile(r"(.+)[._]data(_\d+)?")
+"""The name that exporters give to the weights of a graph: after the graph's own, with or without `.onnx`."""
 
 
 @record
@@ -45,7 +46,8 @@ def by_name(files: Iterable[HubFile], repository: str) -> dict[str, HubFile]:
 def wanted(files: Mapping[str, HubFile], precision: str, repository: str) -> list[HubFile]:
     """What the model needs, graphs last; `SetupError` where there is no graph of that precision."""
     graphs = _graphs(files, precision, repository)
-    data = [name for graph in graphs for name in files if _is_data(name, graph)]
+    heads = {head for graph in graphs for head in (graph, graph.removesuffix(".onnx"))}
+    data = [name for name in files if (found := _DATA.fullmatch(name)) and found[1] in heads]
     small = [name for name in files if is_small(name)]
     return [files[name] for name in dict.fromkeys((*sorted(small), *sorted(data), *graphs))]
 
@@ -80,12 +82,6 @@ def _by_suffix(files: Mapping[str, HubFile]) -> dict[str, str]:
                 return known
     others = [path for found in places for path in found]
     return {"": str(others[0])} if len(others) == 1 else {}
-
-
-def _is_data(name: str, graph: str) -> bool:
-    """Whether a file has the name that exporters give to the weights of a graph."""
-    heads = (graph, graph.removesuffix(".onnx"))
-    return any(name.startswith(head) and _DATA.fullmatch(name.removeprefix(head)) for head in heads)
 
 
 def is_small(name: str) -> bool:

@@ -45,12 +45,37 @@ def chosen(names, precision=""):
             "",
             {"genai_config.json", "model.onnx", "model.onnx.data"},
         ),
+        (
+            ["model.onnx", "model_data_1_data_2", "model.onnx_data_x", "model.onnx-data", "amodel.onnx_data", "data"],
+            "",
+            {"model.onnx"},
+        ),
     ],
 )
 def test_the_graph_of_a_precision_with_its_weights(names, precision, graphs):
     others = ["run.py", "pytorch_model.bin", "model.safetensors", "README.md", "manifest.json", "deep/er/config.json"]
     others += ["model.safetensors.index.json", "pytorch_model.bin.index.json", "training_args.pkl", "tf_model.h5"]
     assert chosen([*names, *SMALL, *others], precision) == graphs | set(SMALL)
+
+
+class Read(dict):
+    """Counts how often all of it is gone through."""
+
+    times = 0
+
+    def __iter__(self):
+        self.times += 1
+        return super().__iter__()
+
+
+def test_a_list_of_many_graphs_is_gone_through_no_more_often_than_one_of_few():
+    times = []
+    for count in (2, 200):
+        names = [f"part_{number}.onnx{end}" for number in range(count) for end in ("", ".data")]
+        files = Read({name: HubFile(name, 1) for name in ["genai_config.json", *names]})
+        assert len(wanted(files, "", "acme/tiny@main")) == 2 * count + 1
+        times.append(files.times)
+    assert times[0] == times[1]
 
 
 @pytest.mark.parametrize(
