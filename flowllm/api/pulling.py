@@ -16,11 +16,11 @@ TOKEN = Auth(scheme="bearer", env=("HF_TOKEN",), required=False)
 
 
 def wish_of(
-    environment: Environment, words: str, *, name: str = "", precision: str = "", max_size: int = MAX_SIZE
+    environment: Environment, words: str, *, name: str | None = None, precision: str = "", max_size: int = MAX_SIZE
 ) -> Wish:
     """What ``OWNER/NAME@REVISION`` asks for; `UsageError` for words that name no repository or model."""
     source = parse_source(words)
-    if name and not named_well(name):
+    if name is not None and not named_well(name):
         raise UsageError("bad_usage", f"`{name}` is no name of a local model", hint="--name acme/tiny")
     return Wish(source, name or source.repository, shelf_folder(environment), precision, max_size)
 

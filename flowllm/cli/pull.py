@@ -42,7 +42,7 @@ class Pull(Command):
         from flowllm.cli.opening import here
 
         most = _bytes(self.max_size)
-        wish = wish_of(here(), self.repository, name=self.name or "", precision=self.precision or "", max_size=most)
+        wish = wish_of(here(), self.repository, name=self.name, precision=self.precision or "", max_size=most)
         done = run_sync(pull_model(here(), wish, Lines(screen.note)))
         if self.as_json:
             facts = {"commit": done.commit, "size": done.size, "fetched": done.fetched}

@@ -97,6 +97,7 @@ def test_what_broke_off_for_good_is_kept_for_the_next_pull(flowllm, hub, there):
         ({"status": 403, "code": "GatedRepo"}, [], 4, "which is gated"),
         ({"status": 429}, [], 4, "rate_limited"),
         ({"status": 503}, [], 4, "server_error"),
+        ({"status": 500}, [], 4, "provider: 127.0.0.1 (status 500)"),
         ({"files": {"config.json": b"{}"}}, [], 3, "holds no ONNX graph"),
         ({"files": {"model.onnx": b"1", "../x.json": b"{}"}}, [], 3, "a file outside of its folder: '../x.json'"),
         ({"files": {"model.onnx": b"1", "/x.json": b"{}"}}, [], 3, "a file outside of its folder: '/x.json'"),
@@ -104,6 +105,7 @@ def test_what_broke_off_for_good_is_kept_for_the_next_pull(flowllm, hub, there):
         ({}, ["--precision", "fp16"], 3, "no graph of precision fp16"),
         ({}, ["--max-size", "1KB"], 2, "--max-size"),
         ({}, ["--name", "../x"], 2, "is no name of a local model"),
+        ({}, ["--name", ""], 2, "is no name of a local model"),
     ],
 )
 def test_what_cannot_be_pulled_says_why_and_leaves_nothing(flowllm, hub, folder, fault, words, status, said):
@@ -215,6 +217,7 @@ def test_a_full_disk(flowllm, hub, there, monkeypatch):
     monkeypatch.setattr(Path, "rename", full)
     refused = flowllm("pull", "acme/tiny")
     assert (refused.status, "the disk is full" in refused.err, there.exists()) == (3, True, False)
+    assert "is kept" not in refused.err
 
 
 def test_a_disk_with_too_little_room_is_told_before(flowllm, hub, folder, monkeypatch):

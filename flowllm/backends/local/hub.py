@@ -77,7 +77,7 @@ class Hub:
                 self._refuse(status, headers, source, name)
             if status == _UNMET or headers.get("content-encoding", "identity") != "identity":
                 message = f"the hub does not send {name} as it is"
-                raise ProviderFailure("invalid_response", message, facts=ProviderFacts(status=status))
+                raise ProviderFailure("invalid_response", message, facts=self._facts(status))
             going_on = status == _PARTIAL and headers.get("content-range", "").startswith(f"bytes {start}-")
             if status == _PARTIAL and not going_on:
                 raise ProviderFailure("invalid_response", f"the hub sends another part of {name} than was asked for")
@@ -125,7 +125,10 @@ class Hub:
             raise SetupError("missing_model_file", f"the hub has {what}", hint="flowllm pull OWNER/NAME@REVISION")
         kind = "rate_limited" if status == 429 else "server_error" if status >= 500 else "bad_request"  # noqa: PLR2004
         message = f"the hub answered {status} when it was asked for {name or source}"
-        raise ProviderFailure(kind, message, facts=ProviderFacts(status=status))
+        raise ProviderFailure(kind, message, facts=self._facts(status))
+
+    def _facts(self, status: int) -> ProviderFacts:
+        return ProviderFacts(origin_of(self._address)[1], status=status)
 
     def _no_access(self, status: int, code: str, source: Source) -> NoReturn:
         if not self._token:
@@ -135,7 +138,7 @@ class Hub:
         message = f"the token in HF_TOKEN may not read {source.repository}" + (", which is gated" if gated else "")
         hint = "ask for access on the model's page" if gated else "flowllm keys set HF_TOKEN"
         kind = "auth" if status == 401 else "permission"  # noqa: PLR2004
-        raise ProviderFailure(kind, message, facts=ProviderFacts(status=status), hint=hint)
+        raise ProviderFailure(kind, message, facts=self._facts(status), hint=hint)
 
 
 def _checked(address: str, token: str | None) -> str:

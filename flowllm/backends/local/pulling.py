@@ -90,7 +90,7 @@ async def pull(hub: Hub, wish: Wish, watch: Watch) -> Pulled:
     except OSError as error:
         full = error.errno in _FULL
         said = "the disk is full" if full else f"{type(error).__name__}: {error.strerror}"
-        message = f"the model cannot be kept in {wish.shelf}: {said}; what came is kept"
+        message = f"the model cannot be kept in {wish.shelf}: {said}"
         raise SetupError("missing_model_file", message, hint="FLOWLLM_MODELS=FOLDER names another place") from None
 
 
