@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 _SURELY = 0.999
 """What a bound in single precision may be off by."""
 
+_COLD = 1e-6
+"""A temperature below which the best is as good as sure, and dividing by it in single precision gives no number."""
+
 MODELS_OWN = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty")
 """What a model's generation_config.json says of drawing."""
 
@@ -52,7 +55,12 @@ class Drawing:
     @property
     def plain(self) -> bool:
         """Whether the best token is taken as the model gives it, so that nothing need be worked out."""
-        return not (self.temperature or self.penalised or self.logprobs is not None)
+        return self.greedy and not self.penalised and self.logprobs is None
+
+    @property
+    def greedy(self) -> bool:
+        """Whether the best token is taken: at temperature 0, or next to it."""
+        return self.temperature < _COLD
 
     @property
     def penalised(self) -> bool:
@@ -165,7 +173,7 @@ class Sampler:
         if not np.isfinite(logits[token]):
             message = "the model gave no numbers to choose the next token by"
             raise ProviderFailure("invalid_response", message, facts=ProviderFacts("local"))
-        token = self._pick(logits) if self.how.temperature else token
+        token = token if self.how.greedy else self._pick(logits)
         self.written[token] += 1
         return Drawn(token) if self.how.logprobs is None else _with_logprobs(model, token, self.how.logprobs)
 

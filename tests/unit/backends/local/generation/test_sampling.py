@@ -104,7 +104,7 @@ def drawn(seed: int | None, count: int = 30) -> list[int]:
 def test_a_seed_repeats_and_another_does_not():
     assert drawn(7) == drawn(7)
     assert drawn(7) != drawn(8)
-    assert drawn(-1) == drawn(-1)
+    assert drawn(-1) == drawn(-1) != drawn(1)
     assert drawn(None) != drawn(None)
 
 
@@ -128,6 +128,14 @@ def test_what_is_drawn_is_among_what_may_be(logits, temperature, top_k, top_p, m
 @given(ROWS)
 def test_greedy_takes_the_best(logits):
     assert Sampler(Drawing()).draw(logits).token == int(logits.argmax())
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("temperature", [0.0, 1e-320, 1e-46, 1e-40, 1e-7, 1e-6, 1e-3])
+def test_next_to_no_temperature_takes_the_best(temperature):
+    logits = np.array([1.0, 5.0, -np.inf, 3.0, 4.9, -1e30], np.float32)
+    assert Sampler(Drawing(temperature, seed=1)).draw(logits).token == 1
+    assert Drawing(temperature).plain is (temperature < 1e-6)
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
