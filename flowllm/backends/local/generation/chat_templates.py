@@ -19,7 +19,7 @@ from jinja2.runtime import Context, Macro
 from jinja2.utils import Namespace
 
 from flowllm.core.errors import NodeFailure
-from flowllm.core.request import Chat, Message, Text, Tool, ToolUse
+from flowllm.core.request import Chat, Message, Text, Tool
 from flowllm.text.filters import ABSENT, FILTERS, TESTS
 from flowllm.text.limits import Limits
 from flowllm.text.metering import generate
@@ -355,11 +355,6 @@ def tool_data(tool: Tool) -> dict[str, Any]:
     """A tool in the shape that chat templates read."""
     told = {"name": tool.name, "description": tool.description, "parameters": dict(tool.parameters)}
     return {"type": "function", "function": told}
-
-
-def _call_data(call: ToolUse) -> dict[str, Any]:
-    called = {"name": call.name, "arguments": _arguments(call.arguments)}
-    return {"type": "function", "id": call.id, "function": called}
 
 
 def _arguments(text: str) -> Any:

@@ -2,9 +2,9 @@
 
 One worker thread a model, alive while there is work. A request waits until a row is free; its prompt is read in
 chunks, between the steps of those who write already, and it joins them at once; what a cache still has of its first
-tokens is not read again. What is written does not depend on
-who else writes. A request that is cancelled gives its row back before the next run; one that fails takes no other
-with it, a run of the model that fails takes all that are in work.
+tokens is not read again. What is written does not depend on who else writes. A request that is cancelled gives its row
+back before the next run; one that fails takes no other with it, a run of the model that fails takes all that are in
+work.
 """
 
 import asyncio
@@ -140,11 +140,6 @@ class Engine:
         if thread is not None and thread is not threading.current_thread():
             thread.join()
         self._cache = None
-
-    @property
-    def busy(self) -> int:
-        """Answers in work or waiting."""
-        return len(self._rows) + len(self._waiting)
 
     def _work(self) -> None:
         going = True

@@ -143,11 +143,14 @@ async def test_short_prompts_are_read_together_as_far_as_a_chunk_goes(shared):
     running, watched = engine(shared, chunk=8)
     every = [writing([number] * 3, 2) for number in range(4)]
     watched.before.append(lambda cache: len(cache.runs) == 1 and [running.submit(made) for made in every[1:]])
+    steps: list[int] = []
+    watched.before.append(lambda cache: cache.runs[-1][0] == "step" and steps.append(cache.read_tokens))
     running.submit(every[0])
     for made in every:
         assert [piece.drawn.token async for piece in pieces_of(made)] == greedy(LLAMA, made.prompt, 2)
     kinds = [(kind, rows) for kind, rows in watched.runs if kind != "drop"]
     assert kinds[:5] == [("read", (0,)), ("read", (1,)), ("read", (2,)), ("read", (3,)), ("step", (0,))]
+    assert steps[:2] == [3 + 8, 3 + 8 + 1]  # the last of them waits for the rest of its prompt
 
 
 async def test_a_buffer_that_grows_forgets_nothing(start, monkeypatch):
@@ -341,7 +344,7 @@ async def test_one_worker_while_there_is_work_and_none_after(shared):
         worker.join(10)
     assert running._thread is None
     assert len(seen) == 1
-    assert running.busy == 0
+    assert not running._rows
 
 
 async def test_a_closed_engine_ends_what_is_in_work(shared):
@@ -374,5 +377,5 @@ def test_a_reader_whose_loop_is_gone_gives_its_row_back(shared):
     worker = running._thread
     if worker is not None:
         worker.join(10)
-    assert running.busy == 0
+    assert not running._rows
     assert len(watched.runs) < 10

@@ -376,7 +376,7 @@ async def test_closing_the_generator_gives_the_place_back(writer):
     await generator.aclose()
     reply = await reply_of(writer, asked(5))
     assert reply.usage.output == 5
-    assert writer._engine.busy == 0
+    assert not writer._engine._rows
 
 
 async def test_a_cancelled_task_gives_the_place_back(writer):
