@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from flowllm.api.environment import Environment
@@ -13,7 +14,13 @@ from flowllm.core.errors import UsageError
 
 
 def order_of(
-    environment: Environment, source: str, *, to: str = "", name: str = "", task: str = "", precision: str = "fp32"
+    environment: Environment,
+    source: str,
+    *,
+    to: str = "",
+    name: str | None = None,
+    task: str = "",
+    precision: str = "fp32",
 ) -> Order:
     """What to export, and where to; `UsageError` for words that say no such thing.
 
@@ -25,7 +32,7 @@ def order_of(
     _one_of("--task", task, ("", *TASKS))
     _one_of("--precision", precision, PRECISIONS)
     folder = Path(source).expanduser()
-    called = name or folder.resolve().name
+    called = folder.resolve().name if name is None else name
     if not to and not named_well(called):
         raise UsageError("bad_usage", f"`{called}` is no name of a local model", hint="--name acme/tiny")
     target = Path(to).expanduser().resolve() if to else shelf_folder(environment) / called
@@ -33,9 +40,9 @@ def order_of(
     return Order(folder, target, task, precision, python)
 
 
-def export_model(order: Order) -> Exported:
-    """Make the model; blocks for seconds to minutes. Raises `SetupError`."""
-    return export(order)
+def export_model(order: Order, begin: Callable[[], None] = lambda: None) -> Exported:
+    """Make the model; blocks for seconds to minutes once ``begin`` was called. Raises `SetupError`."""
+    return export(order, begin)
 
 
 def reference_to(environment: Environment, folder: Path) -> str:

@@ -42,12 +42,12 @@ class Export(Command):
             here(),
             self.source,
             to=self.to or "",
-            name=self.name or "",
+            name=self.name,
             task=self.task or "",
             precision=self.precision,
         )
-        screen.note(f"exporting {order.source} in {order.precision}: seconds to minutes, in a process of its own")
-        done = export_model(order)
+        said = f"exporting {order.source} in {order.precision}: seconds to minutes, in a process of its own"
+        done = export_model(order, lambda: screen.note(said))
         model = reference_to(here(), done.folder)
         if self.as_json:
             facts = {"task": done.task, "precision": done.precision, "size": done.size, "doubts": list(done.doubts)}

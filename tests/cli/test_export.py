@@ -56,6 +56,7 @@ def test_a_folder_becomes_a_model_of_the_shelf(flowllm, shelf, source, exporter)
     here = exporter()
     done = flowllm("export", "tiny")
     assert (done.status, done.out) == (0, "local/tiny\n"), done.err
+    assert "exporting tiny in fp32: seconds to minutes" in " ".join(done.err.split())
     made = names(shelf / "tiny")
     assert made == {"model.onnx", "config.json", "tokenizer.json", "tokenizer_config.json", "manifest.json", *SENTENCES}
     assert [path.name for path in shelf.iterdir()] == ["tiny"]
@@ -202,6 +203,7 @@ def test_a_source_that_cannot_be_exported_is_told_at_once(flowllm, shelf, source
         (["nowhere"], 3, "there is no folder nowhere"),
         (["acme/tiny"], 3, "hf download acme/tiny --local-dir tiny; flowllm export tiny"),
         (["tiny", "--name", "../x"], 2, "is no name of a local model"),
+        (["tiny", "--name", ""], 2, "is no name of a local model"),
         (["tiny", "--name", "x", "--to", "y"], 2, "both say where"),
         (["tiny", "--task", "translate"], 2, "--task is one of embed, rerank, classify, chat"),
         (["tiny", "--precision", "int4"], 2, "--precision is one of fp32, fp16, int8"),
@@ -211,6 +213,7 @@ def test_words_that_cannot_be(flowllm, shelf, source, exporter, words, status, s
     exporter()
     refused = flowllm("export", *words)
     assert (refused.status, said in " ".join(refused.err.split())) == (status, True), refused.err
+    assert "exporting" not in refused.err
     assert not shelf.exists()
 
 

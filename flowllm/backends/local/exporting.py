@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -68,14 +68,18 @@ class Exported:
     doubts: tuple[str, ...] = ()
 
 
-def export(order: Order) -> Exported:
-    """Make the model; it takes seconds to minutes. `SetupError` where that cannot be, and nothing is left then."""
+def export(order: Order, begin: Callable[[], None] = lambda: None) -> Exported:
+    """Make the model; it takes seconds to minutes from ``begin`` on, which is called when nothing stands against it.
+
+    `SetupError` where that cannot be, and nothing is left then.
+    """
     job = _job(order)
     if order.target.exists():
         message = f"{order.target} is there already"
         raise SetupError("bad_model_file", message, hint=f"flowllm export {order.source} --name OTHER")
     if order.python == sys.executable and importlib.util.find_spec("optimum") is None:
         raise _absent("it is not installed")
+    begin()
     try:
         with _part(order.target) as (part, held):
             return _made(order, job, part, held)
