@@ -13,7 +13,7 @@ from flowllm.backends.local.pooling import POOLS, Floats, unit
 from flowllm.backends.local.sessions import Session
 from flowllm.backends.local.shapes import length_of, rows_of
 from flowllm.backends.local.tokenizing import Tokenizer, Tokens
-from flowllm.core.errors import FlowError, NodeFailure
+from flowllm.core.errors import FlowError, NodeFailure, SetupError
 from flowllm.core.record import record
 from flowllm.core.scope import Scope
 from flowllm.text.misfits import misfits
@@ -162,12 +162,24 @@ class Encoder:
         except FlowError:
             raise
         except Exception as error:  # noqa: BLE001  the classes of ONNX Runtime have no common one
-            message = f"the model in {self._folder} failed: {str(error)[:300]}"
-            raise NodeFailure("node_failed", message) from None
+            raise self._failed(batch, str(error)) from None
         self._require_rows(rows, mask)
         found = rows[: len(batch)] if rows.ndim == 2 else self._pooled(rows, mask, batch)  # noqa: PLR2004
         fine: Any = np.isfinite(found).all(axis=1)
         return [row if fine[i] else self._no_number() for i, row in enumerate(found)]
+
+    def _failed(self, batch: Sequence[_Input], told: str) -> FlowError:
+        """The error of a run; where a small file is of another model it is called by its name."""
+        known = self.description.config.get
+        rows, places = known("vocab_size"), known("max_position_embeddings")
+        number, length = max(max(one.tokens.ids) for one in batch), max(len(one.tokens.ids) for one in batch)
+        if rows is not None and number >= rows:
+            why = f"its tokenizer.json gives the number {number}, and its config.json has a vocab_size of {rows}"
+        elif places is not None and length > places:
+            why = f"it was given {length} tokens, and its config.json has {places} max_position_embeddings"
+        else:
+            return NodeFailure("node_failed", f"the model in {self._folder} failed: {told[:300]}")
+        return SetupError("bad_model_file", f"the files of the model in {self._folder} do not fit each other: {why}")
 
     def _require_rows(self, rows: Floats, mask: Any) -> None:
         """A row for each text, of a number for each label where it has some, or a row for each token."""

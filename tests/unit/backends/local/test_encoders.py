@@ -13,7 +13,7 @@ from flowllm.backends.local.encoders import Encoder as Loaded
 from flowllm.backends.local.layout import describe
 from flowllm.backends.local.pooling import POOLS
 from flowllm.backends.local.sessions import open_session
-from flowllm.core.errors import NodeFailure
+from flowllm.core.errors import NodeFailure, SetupError
 from flowllm.core.scope import Scope
 from tests.local_models.encoders import (
     SENTENCES,
@@ -21,6 +21,7 @@ from tests.local_models.encoders import (
     Encoder,
     embedding,
     ids_of,
+    tokenizer,
     write_classifier,
     write_embedder,
     write_folder,
@@ -273,6 +274,28 @@ async def test_numbers_that_are_none_fail_the_call_and_not_the_next_one(tmp_path
     model.close()
 
 
+ROWS = len(WORDS) + 5
+MISFITS = [
+    ("unheard", f"its tokenizer.json gives the number {ROWS}, and its config.json has a vocab_size of {ROWS}"),
+    ("cat " * 100, "it was given 102 tokens, and its config.json has 64 max_position_embeddings"),
+]
+
+
+@pytest.mark.parametrize(("text", "why"), MISFITS)
+async def test_small_files_of_another_model_are_called_by_their_names(tmp_path, text, why):
+    files = {**SENTENCES, "sentence_bert_config.json": {"max_seq_length": 200}}
+    folder = write_embedder(tmp_path / "m", ENCODER, config={"vocab_size": ROWS}, files=files)
+    tokens = tokenizer()
+    tokens.add_tokens(["unheard"])
+    tokens.save(str(folder / "tokenizer.json"))
+    model = loaded(folder)
+    with pytest.raises(SetupError) as caught:
+        await rows_of(model, [text])
+    model.close()
+    assert caught.value.code == "bad_model_file"
+    assert caught.value.message == f"the files of the model in m do not fit each other: {why}"
+
+
 def without_a_word(model, word):
     """A graph that makes no numbers of texts with the word."""
     weight = next(one for one in model.graph.initializer if one.name == "words")
@@ -375,8 +398,9 @@ async def test_nothing_is_asked_about_no_texts(tiny, tmp_path):
 
 
 async def test_a_failing_graph_fails_the_batch_alone(tmp_path):
-    # The positions end at 64; the window says more than the graph can.
-    folder = write_embedder(tmp_path, ENCODER, files={**SENTENCES, "sentence_bert_config.json": {"max_seq_length": 99}})
+    # The positions end at 64, which no file says; the window is more than the graph can.
+    files = {**SENTENCES, "sentence_bert_config.json": {"max_seq_length": 99}}
+    folder = write_embedder(tmp_path, ENCODER, config={"max_position_embeddings": None}, files=files)
     model = loaded(folder, Limits(budget=8))
     long = asyncio.ensure_future(rows_of(model, ["bird " * 98]))
     short = await rows_of(model, ["cat"])
