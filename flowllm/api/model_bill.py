@@ -1,35 +1,30 @@
 """What a usage of a model costs, line by line, with the rules that were applied.
 
-A usage is told in the house's words, as a mapping or as words of a command line (``input=300000``), or it is what a
-provider sent: its usage object, a whole answer, or the text of a stream. Unknown prices stay unknown.
+A usage is told in the house's words, as a mapping or as words of a command line (``input=300000``); what a provider sent
+is read by `model_sent`. Unknown prices stay unknown.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-import orjson
-
 from flowllm.api.amounts import number_of, shown
 from flowllm.api.environment import Environment
 from flowllm.api.model_facts import Model, model_named, near_model
-from flowllm.core.card import ProviderCard
-from flowllm.core.delta import Delta, Usage
-from flowllm.core.errors import FlowError, UsageError
+from flowllm.core.delta import Usage
+from flowllm.core.errors import UsageError
 from flowllm.core.event import Cost, Line
 from flowllm.core.nearest import did_you_mean
 from flowllm.core.prices import TOKENS, UNITS, Prices
 from flowllm.core.record import record
-from flowllm.core.request import Chat, Embed, Message, Request, Rerank, Text
 from flowllm.pricing.cost import pricing_of
 
 _COUNTS = ("input", "output", "cached_input", "cache_write", "reasoning")
 _TERMS = ("service", "region", "speed", "variant")
 _CLASSES = tuple(word for word in TOKENS if word not in _COUNTS)
-_WRITTEN = re.compile(r"cache_write[._](\d+[mh])")
+WRITTEN = re.compile(r"cache_write[._](\d+[mh])")
 WORDS = (*_COUNTS, "cache_write.5m", "cache_write.1h", *_CLASSES, *UNITS, *_TERMS, "at")
 """What a usage is told with. ``input`` is the whole prompt, ``output`` the whole answer."""
 
@@ -38,19 +33,6 @@ _MONDAY = date(2026, 11, 23)
 """A Monday, from which days are told by example."""
 MOST = 10**15
 """No count of anything is larger."""
-
-_SHELLS: Mapping[str, Mapping[str, Any]] = {
-    "usage": {},
-    "usageMetadata": {},
-    "usage ": {"type": "message", "role": "assistant", "content": []},
-    "usage  ": {"object": "response", "status": "completed", "output": []},
-    "usage   ": {"output": {"message": {"role": "assistant", "content": []}}, "stopReason": "end_turn"},
-    "usage    ": {"message": {"role": "assistant", "content": []}, "finish_reason": "COMPLETE"},
-}
-"""Answers around a usage object, by the key that holds it; blanks tell keys of the same name apart."""
-
-_OTHERS = ("openai_chat", "anthropic_messages", "gemini_generate", "ollama_native")
-"""Formats that servers answer in beside their own."""
 
 
 @record
@@ -155,7 +137,7 @@ def usage_of_words(words: Iterable[str]) -> tuple[Usage, float | None]:
 
 
 def _spelt(name: str) -> str:
-    lifetime = _WRITTEN.fullmatch(name)
+    lifetime = WRITTEN.fullmatch(name)
     return f"cache_write.{lifetime[1]}" if lifetime else name
 
 
@@ -167,7 +149,7 @@ def usage_of_mapping(told: Mapping[str, Any]) -> tuple[Usage, float | None]:
     units: dict[str, int | Decimal] = {}
     at = None
     for name, value in _flat(told):
-        lifetime = _WRITTEN.fullmatch(name)
+        lifetime = WRITTEN.fullmatch(name)
         if name in _COUNTS:
             counts[name] = _count(name, value)
         elif lifetime:
@@ -227,79 +209,3 @@ def _moment(text: str) -> float:
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC).timestamp()
     except (ValueError, OverflowError):
         raise UsageError("bad_usage", f"`{text}` is no time", hint="at=2026-11-22T16:30") from None
-
-
-def usage_of_bytes(environment: Environment, name: str, data: bytes) -> Usage:
-    """A usage from what a file holds: the house's words as JSON, a provider's usage object, an answer or a stream.
-
-    `UsageError` where the provider's formats tell no usage.
-    """
-    with suppress(orjson.JSONDecodeError):
-        value = orjson.loads(data)
-        if isinstance(value, Mapping) and value and all(_is_ours(key) for key in value):
-            return usage_of_mapping(value)[0]
-    card = _card(environment, name.partition("/")[0])
-    for piece, task, wire in _readings(card, data):
-        usage = _decoded(card, wire, _asked(task, name), piece)
-        if usage is not None:
-            return usage
-    message = f"no usage is told there in a format of `{card.name}`"
-    raise UsageError("bad_usage", message, hint='{"input": 300000, "output": 1000} says it in flowllm\'s own words')
-
-
-def _is_ours(key: str) -> bool:
-    return key in WORDS or key in ("classes", "written", "units") or bool(_WRITTEN.fullmatch(key))
-
-
-def _card(environment: Environment, provider: str) -> ProviderCard:
-    """The provider's card; one that only the registry knows is taken to speak as most do."""
-    known = environment.catalog.providers
-    return known[provider] if provider in known else ProviderCard(provider, wire={"chat": "openai_chat"})
-
-
-def _readings(card: ProviderCard, data: bytes) -> Iterator[tuple[bytes, str, str]]:
-    """What may be an answer, to which task and in which format: the provider's own ones, then others of whole answers.
-
-    Who speaks chat completions may speak responses as well.
-    """
-    own = list(card.wire.items())
-    own += [("chat", "openai_responses")] if card.wire.get("chat") == "openai_chat" else []
-    for piece in (data, *_shells(data)):
-        yield from ((piece, task, wire) for task, wire in own)
-    yield from ((data, "chat", wire) for wire in _OTHERS)
-
-
-def _shells(data: bytes) -> list[bytes]:
-    """A usage object as an answer with nothing but a usage, in every shape that answers have."""
-    try:
-        value = orjson.loads(data)
-    except orjson.JSONDecodeError:
-        return []
-    if not isinstance(value, Mapping):
-        return []
-    inner = value["usage"] if len(value) == 1 and isinstance(value.get("usage"), Mapping) else value
-    return [orjson.dumps({**shell, key.strip(): inner}) for key, shell in _SHELLS.items()]
-
-
-def _asked(task: str, name: str) -> Request:
-    if task == "embed":
-        return Embed(name, ("x",))
-    if task == "rerank":
-        return Rerank(name, "x", ("x",))
-    return Chat(name, (Message("user", (Text("x"),)),))
-
-
-def _decoded(card: ProviderCard, wire_name: str, request: Request, data: bytes) -> Usage | None:
-    """The last usage that a wire reads there; None where it reads none."""
-    from flowllm.backends.framing import Sniffed
-    from flowllm.backends.wire import find_wire
-
-    found: list[Delta] = []
-    with suppress(FlowError, ValueError, KeyError):  # whatever is no answer of this wire
-        wire = find_wire(wire_name, card)
-        framing, decoder = Sniffed(json=wire.encode(request).json), wire.decoder(request)
-        for frames in (framing.feed(data), framing.finish()):
-            found += [delta for frame in frames for delta in decoder.feed(frame)]
-        found += decoder.finish()
-    usages: Sequence[Usage] = [delta for delta in found if isinstance(delta, Usage)]
-    return next((one for one in reversed(usages) if one.input is not None or one.output is not None or one.units), None)

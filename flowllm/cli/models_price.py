@@ -1,6 +1,7 @@
 """`flowllm models price`: what a usage costs, line by line."""
 
 import sys
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -50,21 +51,25 @@ class PriceModel(Command):
         if bool(self.words) == (self.usage is not None):
             hint = f"flowllm models price {self.model} input=300000 output=1000"
             raise UsageError("bad_usage", "a usage is told in words or by --usage FILE", hint=hint)
-        usage, at = self._usage()
+        usage, at, rules = self._usage()
         found = bill(environment, self.model, usage, at)
+        found = replace(found, rules=(*rules, *found.rules))
         if self.as_json:
             screen.json(found.to_data())
         else:
             _show(found, screen)
         return UsageError.exit if self.strict and found.cost.total is None else 0
 
-    def _usage(self) -> "tuple[Usage, float | None]":
-        from flowllm.api.model_bill import usage_of_bytes, usage_of_words
+    def _usage(self) -> "tuple[Usage, float | None, tuple[str, ...]]":
+        """The usage, when it was, and what is to be said of it."""
+        from flowllm.api.model_bill import usage_of_words
+        from flowllm.api.model_sent import usage_of_bytes
         from flowllm.cli.opening import here
 
         if self.usage is None:
-            return usage_of_words(self.words or ())
-        return usage_of_bytes(here(), self.model, _read(self.usage)), None
+            return *usage_of_words(self.words or ()), ()
+        sent = usage_of_bytes(here(), self.model, _read(self.usage))
+        return sent.usage, None, sent.rules
 
 
 def _read(path: Path) -> bytes:

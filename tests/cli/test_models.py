@@ -191,6 +191,7 @@ def test_a_price_of_what_a_provider_sent(flowllm, acme, monkeypatch):
     done = flowllm("models", "price", "acme/sees", "--usage", "answer.json")
     assert done.out.splitlines()[-1].split() == ["total", "0.00102"]
     assert "the provider itself says $0.5" in done.err
+    assert "it was read as `openai_chat`" in done.err
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b'{"input": 1000, "output": 10}')))
     assert flowllm("models", "price", "acme/sees", "--usage", "-", "--json").data["total"] == "0.001020"
 

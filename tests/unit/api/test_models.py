@@ -10,8 +10,9 @@ import pytest
 
 import flowllm
 from flowllm.api import Environment, models
-from flowllm.api.model_bill import _other_times, usage_of_bytes, usage_of_mapping, usage_of_words
+from flowllm.api.model_bill import _other_times, usage_of_mapping, usage_of_words
 from flowllm.api.model_facts import model_of
+from flowllm.api.model_sent import usage_of_bytes
 from flowllm.api.models import Need
 from flowllm.cli.models_price import _money
 from flowllm.core.delta import Usage
@@ -483,11 +484,43 @@ STREAM = (
 )
 def test_a_usage_is_read_from_what_providers_send(world, name, told, expected):
     data = told if isinstance(told, str) else json.dumps(told)
-    usage = usage_of_bytes(world, name, data.encode())
+    usage = usage_of_bytes(world, name, data.encode()).usage
     assert (usage.input, usage.output, usage.cached_input) == expected
 
 
-@pytest.mark.parametrize("data", [b"", b"[]", b"not json", b'{"usage": {}}', b'{"choices": []}', b"\xff"])
+DEEP = b'{"prompt_tokens": 1, "x": ' + b'{"a": ' * 500 + b"1" + b"}" * 501
+LARGEST = 2**64 - 1
+
+
+@pytest.mark.parametrize(
+    ("name", "told", "wire", "unused"),
+    [
+        ("acme/sees", {"input": 10, "output": 4, "cached_input": 3}, "", ()),
+        ("acme/sees", OPENAI, "openai_chat", ()),
+        ("acme/sees", {**OPENAI, "total_tokens": 14}, "openai_chat", ()),
+        ("acme/sees", CLAUDES, "openai_responses", ("cache_read_input_tokens",)),
+        ("acme/sees", {"usage": CLAUDES}, "openai_responses", ("cache_read_input_tokens",)),
+        (
+            "acme/sees",
+            {**OPENAI, "more": {"odd_tokens": 7, "none": 0, "is": True}},
+            "openai_chat",
+            ("more.odd_tokens",),
+        ),
+        ("acme/sees", {**ANSWER, "created": 123, "usage": {**OPENAI, "odd": 7}}, "openai_chat", ("odd",)),
+        ("acme/sees", {**OPENAI, "odd": LARGEST, "even": 1}, "openai_chat", ("odd", "even")),
+        ("acme/sees", {f"odd_{n}": 1 for n in range(90)} | OPENAI, "openai_chat", tuple(f"odd_{n}" for n in range(50))),
+        ("acme/sees", STREAM, "openai_chat", ()),
+        ("cla/one", CLAUDES, "anthropic_messages", ()),
+    ],
+)
+def test_the_format_that_was_read_and_what_it_did_not_use_are_said(world, name, told, wire, unused):
+    sent = usage_of_bytes(world, name, (told if isinstance(told, str) else json.dumps(told)).encode())
+    assert (sent.wire, sent.unused) == (wire, unused)
+    assert (f"it was read as `{wire}`" in sent.rules) == bool(wire)
+    assert all(any(f"`{count}`" in rule for rule in sent.rules) for count in unused)
+
+
+@pytest.mark.parametrize("data", [b"", b"[]", b"not json", b'{"usage": {}}', b'{"choices": []}', b"\xff", DEEP])
 def test_what_tells_no_usage_is_refused(world, data):
     with pytest.raises(UsageError, match="no usage is told there"):
         usage_of_bytes(world, "acme/sees", data)
