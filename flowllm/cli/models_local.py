@@ -5,11 +5,13 @@ from typing import TYPE_CHECKING, Any
 
 from flowllm.cli.models_rows import word
 from flowllm.cli.tables import size
+from flowllm.core.errors import Problem
 
 if TYPE_CHECKING:
     from flowllm.api import Environment
     from flowllm.api.local import LocalModel
     from flowllm.cli.render import Screen
+    from flowllm.core.errors import FlowError
 
 HEAD = ("model", "task", "precision", "window", "size", "layout")
 
@@ -26,6 +28,7 @@ def list_local(environment: "Environment", words: Sequence[str], screen: "Screen
         screen.note(f"{said}; a model is a folder in ./models, in $FLOWLLM_MODELS or in {_own()}")
     else:
         screen.table([HEAD, *map(_cells, found)], right=frozenset({3, 4}))
+        screen.problems([_problem(one.name, one.error) for one in found if one.error])
     return 0
 
 
@@ -55,11 +58,16 @@ def _own() -> str:
     return str(own_folder())
 
 
+def _problem(name: str, error: "FlowError") -> Problem:
+    return Problem(error.code, error.message, f"local/{name}", error.origin, error.hint)
+
+
 def _data(one: "LocalModel") -> dict[str, Any]:
     from flowllm.api.local import model_facts
 
     facts = {} if one.description is None else model_facts(one.description)
-    error = None if one.error is None else {"code": one.error.code, "message": one.error.message}
+    told = one.error
+    error = None if told is None else {"code": told.code, "message": told.message, "hint": told.hint}
     return {"model": f"local/{one.name}", "folder": str(one.folder), **facts, "error": error}
 
 

@@ -1,5 +1,8 @@
 """The models of this machine, as commands show them."""
 
+import os
+from pathlib import Path
+
 import pytest
 
 from tests.local_models.encoders import Encoder, write_classifier, write_embedder
@@ -19,9 +22,20 @@ def test_a_list_of_local_models(flowllm):
     rows = {line.split()[0]: line.split() for line in shown.out.splitlines()[1:]}
     assert rows["local/tiny"][1:4] == ["embed", "fp32", "32"]
     assert rows["local/acme/broken"][1] == "bad_model_file"
+    assert shown.err.startswith("error[bad_model_file]: ")
+    assert "is no ONNX model that can be read: cannot mmap an empty file\n  --> local/acme/broken\nhint: get the" in shown.err
     assert [row["model"] for row in flowllm("models", "list", "--local", "tiny", "--json").data["models"]] == [
         "local/tiny"
     ]
+
+
+@pytest.mark.usefixtures("tiny")
+@pytest.mark.parametrize("spoil", [Path.unlink, lambda path: path.unlink() or os.mkfifo(path)])
+def test_a_model_whose_config_is_none_is_listed_by_its_own_name(flowllm, folder, spoil):
+    spoil(folder / "models" / "tiny" / "config.json")
+    found = flowllm("models", "list", "--local", "--json").data["models"]
+    assert [row["model"] for row in found] == ["local/acme/broken", "local/tiny"]
+    assert "config.json" in found[1]["error"]["message"]
 
 
 def test_no_local_models(flowllm, folder, monkeypatch):

@@ -5,6 +5,7 @@ setting ``models`` names, and the user's own. ``local/./PATH`` is a folder of th
 steps: ``tiny``, ``acme/tiny``.
 """
 
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -14,7 +15,8 @@ from flowllm.core.nearest import nearest
 from flowllm.core.record import record
 
 _STEPS = 2
-_MARKS = ("config.json", "genai_config.json")
+_MARKS = ("config.json", "genai_config.json", "tokenizer.json", "modules.json")
+"""What tells the folder of a model, also of a broken one, from that of an owner."""
 
 
 def own_folder() -> Path:
@@ -75,7 +77,7 @@ def _models(folder: Path, steps: int) -> Iterator[Path]:
     for path in folder.iterdir():
         if not path.is_dir() or path.name.startswith("."):
             continue
-        if any((path / mark).is_file() for mark in _MARKS):
+        if any(os.path.lexists(path / mark) for mark in _MARKS) or any(path.glob("*.onnx")):
             yield path
         elif steps > 1:
             yield from _models(path, steps - 1)
