@@ -95,11 +95,8 @@ def probe(device: Device) -> str:
 def _opened(source: str | bytes, name: str, device: Device) -> Opened:
     runtime = libraries.onnxruntime()
     device = devices.settled(device)
-    providers: list[Any] = [(device.execution_provider, devices.provider_options(device))]
-    if device.provider != "cpu":
-        providers.append(PROVIDERS["cpu"])
     try:
-        session = runtime.InferenceSession(source, sess_options=_options(runtime, device), providers=providers)
+        session = runtime.InferenceSession(source, sess_options=_options(runtime, device), providers=_providers(device))
     except Exception as error:  # noqa: BLE001  the classes of ONNX Runtime have no common one
         raise _failed(source, error) from None
     inputs, outputs = _types(session.get_inputs()), _types(session.get_outputs())
@@ -110,6 +107,14 @@ def _opened(source: str | bytes, name: str, device: Device) -> Opened:
         word = next((word for word, name in PROVIDERS.items() if name == opened.provider), opened.provider)
         raise devices.unavailable(device.provider, f"onnxruntime runs {name} on {word} instead")
     return opened
+
+
+def _providers(device: Device) -> list[Any]:
+    """The device first, then what takes the operators that it cannot: a GPU of NVIDIA before the processor."""
+    second = device.model_copy(update={"provider": "cuda", "options": {}, "graphs": False})
+    behind = [(PROVIDERS["cuda"], devices.provider_options(second))] if device.provider == "tensorrt" else []
+    last = [] if device.provider == "cpu" else [PROVIDERS["cpu"]]
+    return [(device.execution_provider, devices.provider_options(device)), *behind, *last]
 
 
 def _types(ports: Any) -> dict[str, str]:

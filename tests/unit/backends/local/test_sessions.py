@@ -92,13 +92,26 @@ def test_what_reaches_onnxruntime(quiet, file):
     open_session(file, device)
     path, options, providers = Fake.made
     assert path == str(file)
-    assert [name if isinstance(name, str) else name[0] for name in providers] == [
-        "TensorrtExecutionProvider",
-        "CPUExecutionProvider",
-    ]
+    assert providers[-1] == "CPUExecutionProvider"
+    assert [name for name, _ in providers[:-1]] == ["TensorrtExecutionProvider", "CUDAExecutionProvider"]
     assert (options.intra_op_num_threads, options.enable_cpu_mem_arena, options.log_severity_level) == (3, False, 4)
     assert options.entries["session.intra_op.allow_spinning"] == "0"
     assert options.entries["session.use_env_allocators"] == "1"
+
+
+BEHIND = [
+    (Device(provider="tensorrt", index=1, memory="1kb", graphs=True, options={"trt_int8_enable": True}),
+     {"device_id": "1", "do_copy_in_default_stream": "1", "gpu_mem_limit": "1000"}),
+    (Device(provider="cuda"), None),
+    (Device(provider="cpu"), None),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("device", "options"), BEHIND)
+def test_what_tensorrt_cannot_run_stays_on_the_gpu(quiet, file, device, options):
+    open_session(file, device.model_copy(update={"fallback": "cpu"}))
+    found = [dict(given) for name, given in Fake.made[2][1:-1] if name == "CUDAExecutionProvider"]
+    assert found == ([] if options is None else [options])
 
 
 def test_spinning_only_where_it_is_written(quiet, file):
