@@ -1,14 +1,17 @@
 """onnxruntime-genai behind one file: its generators as the rows of a cache, for the engine that writes by any other.
 
-It is taken where it is worth it: a folder that its builder wrote, on a CUDA device, with the package installed; there
-it brings kernels and recorded graphs that a session alone has not. Rows run one by one. Drawing, stop strings,
-grammars and prompts stay those of this house. Imported at first use.
+It is taken where it is worth it: a folder that its builder wrote, on the first CUDA device, with the package
+installed; there it brings kernels and recorded graphs that a session alone has not. Its own memory is on that device
+whatever the options say, so the others are left to sessions. Rows run one by one. Drawing, stop strings, grammars and
+prompts stay those of this house. Imported at first use.
 """
 
 import importlib.util
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from flowllm.backends.local import devices
+from flowllm.backends.local.devices import Device
 from flowllm.backends.local.generation.graph import unfit
 from flowllm.backends.local.generation.kv import Stepped
 from flowllm.backends.local.layout import Description
@@ -20,27 +23,39 @@ if TYPE_CHECKING:
 MODULE = "onnxruntime_genai"
 _PARTS = frozenset({"encoder", "vision", "speech", "embedding", "pipeline"})
 _NATIVE = "custom_ops"
+_GROWS, _LIMIT = "arena_extend_strategy", "gpu_mem_limit"
+_STRATEGIES = {"kNextPowerOfTwo": "0", "kSameAsRequested": "1"}
+"""How an arena grows: ONNX Runtime has words for it, genai reads their numbers."""
 
 
-def serves(description: Description, provider: str) -> bool:
-    """Whether a model is better written with by genai, and it can be."""
+def serves(description: Description, device: Device) -> bool:
+    """Whether a model is better written with by genai on a device that was settled on, and it can be."""
     installed = importlib.util.find_spec(MODULE) is not None
-    return description.layout == "genai" and provider == "CUDAExecutionProvider" and installed
+    return description.layout == "genai" and (device.provider, device.index) == ("cuda", 0) and installed
 
 
-def open_genai(description: Description, provider: str = "cpu") -> Any:
-    """The model on ``cpu`` or ``cuda``; `SetupError` for what is not installed, or not safe to open."""
+def open_genai(description: Description, device: Device) -> Any:
+    """The model on the processor or CUDA, by the options of the device's file.
+
+    `SetupError` for what is not installed, not safe to open, or does not run on that device.
+    """
     library = _library()
     _check(description.genai)
+    word = device.provider
     try:
         config = library.Config(str(description.folder))
         config.clear_providers()
-        if provider != "cpu":
-            config.append_provider(provider)
-        return library.Model(config)
+        if word != "cpu":
+            config.append_provider(word)
+        for option, value in _options(device).items():
+            config.set_provider_option(word, option, value)
+        model = library.Model(config)
     except Exception as error:  # noqa: BLE001  the library raises RuntimeError and its own alike
         told = str(error).strip()[:300]
         raise SetupError("bad_model_file", f"onnxruntime-genai cannot open {description.folder}: {told}") from None
+    if str(model.device_type).lower() != word:
+        raise devices.unavailable(word, f"onnxruntime-genai runs the model on {model.device_type} instead")
+    return model
 
 
 class GenaiCache:
@@ -89,6 +104,17 @@ def vocabulary(description: Description) -> int:
     if not isinstance(found, int) or found < 1:
         raise unfit("its genai_config.json does not say how large its vocabulary is")
     return found
+
+
+def _options(device: Device) -> dict[str, str]:
+    """Those of its provider. An arena that is told how to grow takes its limit under another name."""
+    options = devices.provider_options(device)
+    grows = options.get(_GROWS)
+    if grows is not None:
+        options[_GROWS] = _STRATEGIES.get(grows, grows)
+        if _LIMIT in options:
+            options["max_mem"] = options.pop(_LIMIT)
+    return options
 
 
 def _check(value: Any) -> None:

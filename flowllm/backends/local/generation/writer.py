@@ -61,10 +61,10 @@ class Runner:
 
 def open_runner(description: Description, device: Device) -> Runner:
     """A session with a cache of this house, or genai where that serves better; `SetupError` for what cannot run."""
-    provider = settled(device).execution_provider
-    if genai.serves(description, provider):
-        model = genai.open_genai(description, "cuda")
-        return Runner(provider, genai.vocabulary(description), lambda: genai.GenaiCache(model))
+    found = settled(device)
+    if genai.serves(description, found):
+        model = genai.open_genai(description, found)
+        return Runner(found.execution_provider, genai.vocabulary(description), lambda: genai.GenaiCache(model))
     opened = open_session(description.file, device)
     operators = read_graph(description.file).operators
     if {"If", SHARING} <= operators.keys() and words.turned_alike(description.config) is None:
