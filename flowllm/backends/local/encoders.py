@@ -187,7 +187,7 @@ class Encoder:
         some = rows.shape[:-1] in (mask.shape[:1], mask.shape)
         if not (rows.shape == (len(mask), labels) if labels else some):
             shape = " x ".join(map(str, rows.shape))
-            named = f", and its files name {labels} labels" if labels else ""
+            named = f", and its files name labels for {labels}" if labels else ""
             message = f"the model in {self._folder} gave {shape} numbers for a batch of {len(mask)}{named}"
             raise NodeFailure("node_failed", message)
 

@@ -120,8 +120,17 @@ def _for_its_task(plain: Description) -> Description:
         return _embedding(plain)
     if plain.task == "chat":
         return _chat(plain)
-    config = plain.config
-    return _with_special(replace(plain, labels=words.labels(config), activation=words.activation(config)))
+    return _with_special(replace(plain, labels=_labels(plain), activation=words.activation(plain.config)))
+
+
+def _labels(plain: Description) -> tuple[str, ...]:
+    """The labels that the files name: as many as the graph gives numbers, where it says how many it gives."""
+    found = words.labels(plain.config)
+    width = next((size for port in plain.outputs if port.name == "logits" for size in port.shape[-1:]), None)
+    if found and width in (None, len(found)):
+        return found
+    message = f"the head of {plain.file} is {width or 'any number'} wide, and config.json names labels for {len(found)}"
+    raise SetupError("bad_model_file", message, hint='"id2label": {"0": "no", "1": "yes"}')
 
 
 def _genai_file(folder: Path, genai: Mapping[str, Any]) -> tuple[Path, Layout]:

@@ -362,7 +362,9 @@ async def test_another_number_of_labels_than_the_files_name_is_told(tmp_path, la
     graph.graph.output[0].type.tensor_type.shape.dim[1].dim_param = "labels"
     onnx.save(graph, folder / "model.onnx")
     model = loaded(folder)
-    with pytest.raises(NodeFailure, match=rf"1 x 3 numbers for a batch of 1, and its files name {len(labels)} labels"):
+    with pytest.raises(
+        NodeFailure, match=rf"1 x 3 numbers for a batch of 1, and its files name labels for {len(labels)}"
+    ):
         await (model.classify("cat", Scope()) if len(labels) > 1 else model.score("cat", ["dog"], Scope()))
     model.close()
 

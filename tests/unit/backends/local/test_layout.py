@@ -37,7 +37,8 @@ def test_the_task_is_what_the_graph_gives(tmp_path, encoder, config, task):
 
 def test_labels_are_in_the_order_of_their_numbers(tmp_path):
     labels = {str(number): f"l{number}" for number in (10, 2, 1)}
-    assert describe(write_folder(tmp_path / "m", TWO, config={"id2label": labels})).labels == ("l1", "l2", "l10")
+    folder = write_folder(tmp_path / "m", Encoder(labels=3), config={"id2label": labels})
+    assert describe(folder).labels == ("l1", "l2", "l10")
 
 
 def test_onnx_community_keeps_its_files_apart(tmp_path):
@@ -254,3 +255,27 @@ def test_a_graph_without_a_known_task(tmp_path):
 
 def test_a_classifier(tmp_path):
     assert describe(write_classifier(tmp_path / "m", TWO, ["no", "yes"])).labels == ("no", "yes")
+
+
+MISNAMED = [
+    (TWO, ["score"], "is 2 wide, and config.json names labels for 1"),
+    (Encoder(labels=1), ["no", "yes"], "is 1 wide, and config.json names labels for 2"),
+    (Encoder(labels=3), [], "is 3 wide, and config.json names labels for 2"),
+]
+
+
+@pytest.mark.parametrize(("encoder", "labels", "words"), MISNAMED)
+def test_as_many_labels_as_the_graph_gives_numbers(tmp_path, encoder, labels, words):
+    with pytest.raises(SetupError) as caught:
+        describe(write_classifier(tmp_path / "m", encoder, labels))
+    assert (caught.value.code, caught.value.hint) == ("bad_model_file", '"id2label": {"0": "no", "1": "yes"}')
+    assert caught.value.message.endswith(words)
+
+
+def test_labels_are_named_where_the_graph_does_not_say_how_many(tmp_path):
+    folder = write_folder(tmp_path / "m", TWO, config={"num_labels": 10**6})
+    model = onnx.load(folder / "model.onnx")
+    model.graph.output[0].type.tensor_type.shape.dim[1].dim_param = "labels"
+    onnx.save(model, folder / "model.onnx")
+    with pytest.raises(SetupError, match=r"is any number wide, and config\.json names labels for 0"):
+        describe(folder)
