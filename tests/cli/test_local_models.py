@@ -23,7 +23,7 @@ def test_a_list_of_local_models(flowllm):
     assert rows["local/tiny"][1:4] == ["embed", "fp32", "32"]
     assert rows["local/acme/broken"][1] == "bad_model_file"
     assert shown.err.startswith("error[bad_model_file]: ")
-    assert "is no ONNX model that can be read: cannot mmap an empty file\n  --> local/acme/broken\nhint: get the" in shown.err
+    assert "is no ONNX model that can be read: cannot mmap an empty file\n  --> local/acme/broken\nhint: " in shown.err
     assert [row["model"] for row in flowllm("models", "list", "--local", "tiny", "--json").data["models"]] == [
         "local/tiny"
     ]
@@ -36,6 +36,20 @@ def test_a_model_whose_config_is_none_is_listed_by_its_own_name(flowllm, folder,
     found = flowllm("models", "list", "--local", "--json").data["models"]
     assert [row["model"] for row in found] == ["local/acme/broken", "local/tiny"]
     assert "config.json" in found[1]["error"]["message"]
+
+
+ROWS = "flowllm: 1\nnodes: {rows: {kind: embed, in: {text: {const: a}}, model: local/%s}}\noutputs: {o: rows.vector}\n"
+
+
+@pytest.mark.usefixtures("tiny")
+@pytest.mark.parametrize(
+    ("name", "note"),
+    [("tiny", None), ("tini", "note[missing_model_file]"), ("acme/broken", "note[bad_model_file]")],
+)
+def test_a_check_tells_of_models_that_are_not_there_or_broken(flowllm, folder, name, note):
+    (folder / "rows.yaml").write_text(ROWS % name)
+    done = flowllm("check", "rows.yaml", "--strict")
+    assert (done.status, "note[" in done.err, (note or "rows.yaml: ok") in done.err) == (0, note is not None, True)
 
 
 def test_no_local_models(flowllm, folder, monkeypatch):
