@@ -187,6 +187,16 @@ def test_weights_beside_the_graph_come_too(flowllm, hub, there, tmp_path, place)
     assert "local/acme/tiny  embed" in flowllm("models", "list", "--local").out
 
 
+@pytest.mark.parametrize("place", ["model.onnx_data", "weights.bin"])
+def test_weights_beside_the_graph_count_for_the_limit(flowllm, hub, there, tmp_path, place):
+    with_weights(hub, tmp_path, place)
+    others = sum(len(data) for name, data in hub.files.items() if name.endswith((".json", ".jinja", "model.onnx")))
+    refused = flowllm("pull", "acme/tiny", "--max-size", str(others + len(hub.files[place]) - 1))
+    assert (refused.status, "--max-size" in refused.err, there.exists()) == (2, True, False), refused.err
+    assert f"/{place}" not in [path for path, _ in (*hub.asked, *hub.asked_beside)]
+    assert flowllm("pull", "acme/tiny", "--max-size", str(others + len(hub.files[place]))).status == 0
+
+
 @pytest.mark.parametrize(("place", "kept", "said"), [("w.bin", False, "lacks"), ("w.py", True, "the program 'w.py'")])
 def test_weights_that_cannot_be_had(flowllm, hub, there, tmp_path, place, kept, said):
     with_weights(hub, tmp_path, place)

@@ -2,9 +2,10 @@
 
 Files come into a hidden folder beside the model's place, which no list of models shows. There they are compared
 with the sha256 that the hub told, get a manifest, and are moved to their place in one step. What broke off stays
-hidden, and the next pull goes on behind its last byte.
+hidden, and the next pull goes on behind its last byte. What is here is read on threads: other work goes on meanwhile.
 """
 
+import asyncio
 import errno
 import hashlib
 import re
@@ -49,7 +50,7 @@ class Wish:
 
 @record
 class Pulled:
-    """A model that is on the shelf. ``fetched`` are the bytes that came now; 0 where it was there already."""
+    """A model that is on the shelf. ``fetched`` are the bytes that were not here before; 0 where all of it was."""
 
     name: str
     folder: Path
@@ -97,10 +98,10 @@ async def pull(hub: Hub, wish: Wish, watch: Watch) -> Pulled:
 async def _pulled(hub: Hub, wish: Wish, watch: Watch) -> Pulled:
     there = _commit_there(wish)
     if there and there == wish.source.revision:
-        return _checked(wish, there)
+        return await asyncio.to_thread(_checked, wish, there)
     listing = await hub.listing(wish.source)
     if there == listing.commit:
-        return _checked(wish, there)
+        return await asyncio.to_thread(_checked, wish, there)
     if there is not None:
         raise _taken(wish, f"with the commit {there}, and {wish.source} is {listing.commit}")
     files = by_name(listing.files, str(wish.source))
@@ -185,12 +186,12 @@ class _Fetching:
         fetched = 0
         for file in chosen:
             fetched += await self._file(file)
-        others = self._unguessed(files, chosen)
+        others = await asyncio.to_thread(self._unguessed, files, chosen)
         _require_room(self.wish, self.part, [*chosen, *others])
         for file in others:
             fetched += await self._file(file)
         self._prune({file.name for file in (*chosen, *others)})
-        return self._shelved(fetched)
+        return await self._shelved(fetched)
 
     def _unguessed(self, files: dict[str, HubFile], chosen: Sequence[HubFile]) -> list[HubFile]:
         """Weights that graphs name and whose names did not tell it."""
@@ -214,10 +215,11 @@ class _Fetching:
             if not path.is_dir() and path.relative_to(self.part).as_posix() not in names:
                 path.unlink()
 
-    def _shelved(self, fetched: int) -> Pulled:
+    async def _shelved(self, fetched: int) -> Pulled:
         wish = self.wish
         told = {"repository": wish.source.repository, "revision": wish.source.revision, "commit": self.listing.commit}
-        made = manifest.write_manifest(self.part, {**told, "precision": wish.precision})
+        told["precision"] = wish.precision
+        made = await asyncio.to_thread(manifest.write_manifest, self.part, told)
         if wish.target.exists():
             raise _taken(wish, "and came while this pull went on")
         self.part.rename(wish.target)
@@ -225,10 +227,14 @@ class _Fetching:
         return Pulled(wish.name, wish.target, self.listing.commit, size, fetched)
 
     async def _file(self, file: HubFile) -> int:
-        """One file; what breaks off is gone on with as long as each try brings more. Returns the bytes that came."""
+        """One file; what breaks off is tried again a few times, as long as each try brings more.
+
+        Returns how many of its bytes were not here before.
+        """
         path = self.part / file.name
         path.parent.mkdir(parents=True, exist_ok=True)
-        first = before = _length(path)
+        length = _length(path)
+        first = before = length if length <= file.size else 0
         for left in reversed(range(_TRIES)):
             try:
                 await self._rest(file, path)
@@ -239,11 +245,11 @@ class _Fetching:
                 before = now
             else:
                 break
-        return max(0, file.size - first)
+        return file.size - first
 
     async def _rest(self, file: HubFile, path: Path) -> None:
         """What of a file is not here yet, and whether all of it is what the hub told."""
-        have, digest = _fed(path, file)
+        have, digest = await asyncio.to_thread(_fed, path, file)
         if have != file.size or not have:
             async with self.hub.file(self.wish.source, self.listing.commit, file.name, have) as (start, pieces):
                 if start != have:
