@@ -1,11 +1,40 @@
-"""Providers that a pipeline names and its project does not have: where their files would be, and where they are."""
+"""Providers and models of this machine that a pipeline names and that are not here: where they are sought."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from flowllm.api.housed import PROVIDER
 from flowllm.catalog.registry import NAME
 from flowllm.config import project_of
 from flowllm.core.errors import FlowError, PipelineInvalid, Problem
+
+if TYPE_CHECKING:
+    from flowllm.api.environment import Environment
+    from flowllm.core.plan import Plan
+
+
+def absent_models(environment: "Environment", plan: "Plan") -> Iterator[Problem]:
+    """A note for each node that may ask a model of this machine which is not there or cannot be used."""
+    from flowllm.compiler.candidates import asked
+    from flowllm.compiler.estimate import asking
+
+    for node, step, _, groups in asking(plan):
+        for provider, _, name in (model.partition("/") for model in asked(step, groups)):
+            if provider == PROVIDER and (error := _unusable(environment, name)) is not None:
+                yield Problem(error.code, error.message, node, step.origin, error.hint, "note")
+
+
+def _unusable(environment: "Environment", name: str) -> FlowError | None:
+    """Why a model of this machine cannot be asked, as far as its files tell it."""
+    from flowllm.api.local import shelf_of
+
+    try:
+        shelf_of(environment).describe(name)
+    except FlowError as error:
+        return error
+    return None
 
 
 def with_places(error: FlowError, project: Path) -> FlowError:

@@ -47,6 +47,7 @@ class Check(Command):
         return 0 if all(one.ok for one in found.values()) else 2
 
     def _check(self, file: str, overrides: Sequence[str]) -> "Checked":
+        from flowllm.api.absent import absent_models
         from flowllm.cli.opening import open_flow
         from flowllm.cli.render import problems_of
         from flowllm.compiler.estimate import foreseen
@@ -56,6 +57,7 @@ class Check(Command):
         try:
             flow = open_flow(file, overrides)
             problems = flow.check(strict=self.strict)
+            problems += tuple(absent_models(flow.environment, flow.plan))
         except (PipelineInvalid, UsageError) as error:
             return Checked(problems_of(error))
         catalog = flow.environment.catalog
