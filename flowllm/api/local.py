@@ -14,7 +14,7 @@ from flowllm.backends.local.settings import Settings, parse_settings, shared_she
 from flowllm.backends.local.shelf import Held, Shelf
 from flowllm.config import load_yaml, packaged, read_text_file
 from flowllm.core.card import ProviderCard
-from flowllm.core.errors import FlowError
+from flowllm.core.errors import FlowError, UsageError
 from flowllm.core.origin import Origin
 from flowllm.core.record import record
 
@@ -59,13 +59,13 @@ def loaded_models(environment: Environment) -> list[Held]:
 
 
 def preload(environment: Environment, *names: str) -> None:
-    """Load models (``tiny`` for ``local/tiny``) before they are asked. Raises `SetupError`."""
-    shelf_of(environment).preload(*names)
+    """Load models (``local/tiny``, or ``tiny``) before they are asked. Raises `SetupError`."""
+    shelf_of(environment).preload(*map(_on_shelf, names))
 
 
 def unload(environment: Environment, name: str | None = None) -> list[str]:
     """Give back the memory of a model, or of all that nobody uses; their names are returned."""
-    return shelf_of(environment).unload(name)
+    return shelf_of(environment).unload(None if name is None else _on_shelf(name))
 
 
 def describe_local(environment: Environment, name: str) -> dict[str, Any]:
@@ -73,7 +73,7 @@ def describe_local(environment: Environment, name: str) -> dict[str, Any]:
 
     Raises `SetupError`.
     """
-    shelf = shelf_of(environment)
+    shelf, name = shelf_of(environment), _on_shelf(name)
     shelf.preload(name)
     held = next(one for one in shelf.loaded() if one.name == name)
     return {**model_facts(shelf.describe(name)), "provider": held.provider}
@@ -107,6 +107,14 @@ def diagnosis(environment: Environment, version: Version) -> Iterator[Look]:
         yield diagnosing.running(lambda: find_device(environment, settings.device), settings.device)
     there = [folder for folder in settings.folders if folder.is_dir()]
     yield Look("folders", ", ".join(map(str, there)) or f"none yet; {settings.folders[-1]} is yours")
+
+
+def _on_shelf(name: object) -> str:
+    """The name of a model on the shelf; pipelines write ``local/`` before it."""
+    if not isinstance(name, str):
+        message = f"the name of a model is a text, not {type(name).__name__}"
+        raise UsageError("bad_usage", message, hint='preload(environment, "local/tiny")')
+    return name.removeprefix(f"{PROVIDER}/")
 
 
 def _settings(environment: Environment, card: ProviderCard) -> Settings:

@@ -36,7 +36,7 @@ def show_local(environment: "Environment", name: str, screen: "Screen", *, as_js
     """What a model is, and what really runs it: it is loaded for that."""
     from flowllm.api.local import describe_local
 
-    facts = {"model": name, **describe_local(environment, name.partition("/")[2])}
+    facts = {"model": name, **describe_local(environment, name)}
     if as_json:
         screen.json(facts)
     else:

@@ -9,7 +9,7 @@ from flowllm.api import local as api
 from flowllm.backends.local.backend import LocalBackend
 from flowllm.backends.local.shelf import Shelf
 from flowllm.core.delta import Finish, Meta, Usage, Vectors
-from flowllm.core.errors import NodeFailure, PipelineInvalid, SetupError
+from flowllm.core.errors import NodeFailure, PipelineInvalid, SetupError, UsageError
 from flowllm.core.request import Chat, Embed, Message, Rerank, Text
 from flowllm.core.scope import Scope
 from tests.local_models.encoders import Encoder, embedding, ids_of, write_classifier, write_embedder
@@ -118,6 +118,22 @@ def test_identities_are_of_the_files(call, project):
     file = project / "models" / "tiny" / "model.onnx"
     file.write_bytes(file.read_bytes())
     assert call.identity("local/tiny") != first
+
+
+@pytest.mark.parametrize("name", ["tiny", "local/tiny"])
+def test_a_model_is_loaded_and_let_go_by_either_name(environment, name):
+    api.preload(environment, name, "local/cross")
+    assert {"tiny", "cross"} <= {held.name for held in api.loaded_models(environment)}
+    assert api.describe_local(environment, name)["task"] == "embed"
+    assert api.unload(environment, name) == ["tiny"]
+    assert "tiny" not in {held.name for held in api.loaded_models(environment)}
+
+
+@pytest.mark.parametrize("ask", [api.preload, api.unload, api.describe_local])
+def test_a_list_is_no_name(environment, ask):
+    with pytest.raises(UsageError) as caught:
+        ask(environment, ["tiny"])
+    assert (caught.value.code, caught.value.message) == ("bad_usage", "the name of a model is a text, not list")
 
 
 def test_a_project_s_own_provider_of_that_name_is_asked_in_its_place(tmp_path):
