@@ -19,9 +19,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from flowllm.backends.local import converting, manifest, words
-from flowllm.backends.local.hub_files import is_small
 from flowllm.backends.local.json_files import read_object
-from flowllm.backends.local.layout import Description, Task, describe
+from flowllm.backends.local.layout import Description, Task, describe, is_small
 from flowllm.backends.local.parts import alone
 from flowllm.backends.local.surroundings import known_variables
 from flowllm.core.errors import SetupError

@@ -8,15 +8,12 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath
 
-from flowllm.backends.local import manifest
-from flowllm.backends.local.layout import PRECISIONS
+from flowllm.backends.local.layout import PRECISIONS, is_small
 from flowllm.backends.local.safety import safe_name
 from flowllm.core.errors import SetupError
 from flowllm.core.record import record
 
 _STEMS = ("model", "decoder_model_merged")
-_INDEX = re.compile(r".*(safetensors|\.bin|\.h5|\.msgpack)\.index\.json")
-_MODULE = re.compile(r"\d+_[^/]*/config\.json")
 _DATA = re.compile(r"(.+)[._]data(_\d+)?")
 """The name that exporters give to the weights of a graph: after the graph's own, with or without `.onnx`."""
 
@@ -82,13 +79,6 @@ def _by_suffix(files: Mapping[str, HubFile]) -> dict[str, str]:
                 return known
     others = [path for found in places for path in found]
     return {"": str(others[0])} if len(others) == 1 else {}
-
-
-def is_small(name: str) -> bool:
-    """Whether a file of a model is one of those that say what it is, tokenizer and chat template among them."""
-    if _MODULE.fullmatch(name) or name == "chat_template.jinja":
-        return True
-    return "/" not in name and name.endswith(".json") and name != manifest.NAME and not _INDEX.fullmatch(name)
 
 
 def _no_graph(files: Mapping[str, HubFile], repository: str) -> SetupError:

@@ -5,12 +5,13 @@ and of the builder of onnxruntime-genai (``genai_config.json``). Nothing is gues
 `SetupError`, or None where only some uses of the model need it.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from flowllm.backends.local import words
+from flowllm.backends.local import manifest, words
 from flowllm.backends.local.graph_file import GraphFile, Port, read_graph
 from flowllm.backends.local.json_files import read_json, read_object
 from flowllm.backends.local.safety import require_own_file
@@ -31,6 +32,8 @@ _FLOATS = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16", "float64": 
 _INTEGERS = frozenset({"MatMulInteger", "DynamicQuantizeLinear", "QLinearMatMul", "QGemm", "DynamicQuantizeMatMul"})
 _POOLED = "sentence_embedding"
 _TOKENS = ("token_embeddings", "last_hidden_state")
+_INDEX = re.compile(r".*(safetensors|\.bin|\.h5|\.msgpack)\.index\.json")
+_MODULE = re.compile(r"\d+_[^/]*/config\.json")
 
 
 @record
@@ -244,10 +247,19 @@ def _with_special(plain: Description) -> Description:
     return replace(plain, special=Special(**texts, **ids))  # type: ignore[arg-type]
 
 
+def is_small(name: str) -> bool:
+    """Whether a file of a model is one of those that say what it is, tokenizer and chat template among them."""
+    if _MODULE.fullmatch(name) or name == "chat_template.jinja":
+        return True
+    return "/" not in name and name.endswith(".json") and name != manifest.NAME and not _INDEX.fullmatch(name)
+
+
 def files_of(description: Description) -> tuple[Path, ...]:
     """Every file that the model is made of and that is opened when it is loaded."""
-    known = (description.file, *description.external, *sorted(description.folder.glob("*.json")))
-    return tuple(dict.fromkeys(known))
+    folder = description.folder
+    # A module's folder may have any name.
+    small = sorted((*filter(lambda path: is_small(path.name), folder.glob("*")), *folder.glob("*/config.json")))
+    return tuple(dict.fromkeys((description.file, *description.external, *small)))
 
 
-__all__ = ["PRECISIONS", "Description", "Port", "Special", "describe", "files_of", "read_json"]
+__all__ = ["PRECISIONS", "Description", "Port", "Special", "describe", "files_of", "is_small", "read_json"]

@@ -79,7 +79,8 @@ def identity(folder: Path, opened: tuple[Path, ...]) -> str:
     manifest = folder / NAME
     if manifest.is_file():
         return _sha256(manifest)
-    facts = [(path.name, found.st_size, found.st_mtime_ns) for path in opened if (found := path.stat())]
+    known = [(path.relative_to(folder).as_posix(), path.stat()) for path in opened]
+    facts = [(name, found.st_size, found.st_mtime_ns) for name, found in known]
     return hashlib.sha256(orjson.dumps(facts)).hexdigest()
 
 

@@ -50,12 +50,25 @@ def entry(folder, name, value):
     (folder / NAME).write_text(json.dumps(made))
 
 
+def planted(name):
+    """Puts a file that is read into a folder whose manifest does not know it."""
+
+    def plant(folder):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text("{}")
+
+    return plant
+
+
 FINE = {"size": 1, "sha256": "0" * 64}
 SPOILT = [
     (flipped, "bad_model_file", "is not what its manifest says"),
     (shorter, "bad_model_file", "and should have"),
     (lambda folder: (folder / "tokenizer.json").unlink(), "missing_model_file", "lacks its file tokenizer.json"),
-    (lambda folder: (folder / "config_2.json").write_text("{}"), "bad_model_file", "is not in its manifest"),
+    (planted("config_2.json"), "bad_model_file", "config_2.json of the model in"),
+    (planted("chat_template.jinja"), "bad_model_file", "chat_template.jinja of the model in"),
+    (planted("3_Pooling/config.json"), "bad_model_file", "3_Pooling/config.json of the model in"),
+    (planted("Own/config.json"), "bad_model_file", "Own/config.json of the model in"),
     (lambda folder: (folder / NAME).write_text("{}"), "bad_model_file", "does not list files"),
     (lambda folder: entry(folder, "../../x", FINE), "bad_model_file", "outside of its folder"),
     (lambda folder: entry(folder, "/etc/passwd", FINE), "bad_model_file", "outside of its folder"),
@@ -91,6 +104,26 @@ def test_identities_tell_models_apart(folder):
     third = now()
     os.utime(folder / "model.onnx", (1, 1))
     assert len({first, second, third, now()}) == 4
+
+
+@pytest.mark.parametrize("name", ["tokenizer.json", "1_Pooling/config.json", "chat_template.jinja"])
+def test_identities_are_of_all_that_is_read(folder, name):
+    (folder / NAME).unlink()
+    (folder / "chat_template.jinja").write_text("{{ messages }}")
+
+    def now():
+        return identity(folder, files_of(describe(folder)))
+
+    first = now()
+    assert now() == first
+    os.utime(folder / name, (1, 1))
+    assert now() != first
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "model.safetensors.index.json", "onnx/notes.json"])
+def test_what_is_never_read_may_lie_there(folder, name):
+    planted(name)(folder)
+    assert checked(folder)
 
 
 NAMES = [
