@@ -1,7 +1,7 @@
 """What a usage of a model costs, line by line, with the rules that were applied.
 
-A usage is told in the house's words, as a mapping or as words of a command line (``input=300000``); what a provider sent
-is read by `model_sent`. Unknown prices stay unknown.
+A usage is told in the house's words, as a mapping or as words of a command line (``input=300000``); what a
+provider sent is read by `model_sent`. Unknown prices stay unknown.
 """
 
 import re

@@ -1,10 +1,11 @@
 """Which model each call asks: its own, the pipeline's, or one of several that an expression can name."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from flowllm.compiler.call_policies import fallbacks
 from flowllm.compiler.candidates import candidates, chosen_by
-from flowllm.compiler.capabilities import check_lengths, needs_of
+from flowllm.compiler.capabilities import check_lengths, needs_of, said_by
 from flowllm.compiler.findings import Findings
 from flowllm.compiler.frames import Frame, Unit
 from flowllm.compiler.models import Asked, Models
@@ -30,7 +31,8 @@ class Binding:
         if kind is None or not kind.calls or unit.each:
             return
         needed = unit in self._needed
-        asked = Asked(f"{unit.id}.model", node.place("model"), kind.calls, needs_of(unit), needed=needed)
+        place = node.place("model")
+        asked = Asked(f"{unit.id}.model", place, kind.calls, needs_of(unit), said_by(unit), needed=needed)
         if isinstance(node.model, Expression):
             self._chosen(unit, node.model, asked)
         else:
@@ -45,7 +47,7 @@ class Binding:
         name = unit.node.model
         if name is None:
             name, key = self._models.default(asked.task)
-            asked = Asked(key, self._spec.place(key), asked.task, asked.needs, asked.needed)
+            asked = replace(asked, where=key, origin=self._spec.place(key))
             if name is None:
                 if asked.needed:
                     self._missing(unit, key)
@@ -107,7 +109,7 @@ class Binding:
         own = "fallback" in unit.node.policies
         where = f"{unit.id}.fallback" if own else "policies.fallback"
         place = unit.node.place("fallback") if own else self._spec.place(where)
-        there = Asked(where, place, asked.task, asked.needs, asked.needed)
+        there = replace(asked, where=where, origin=place)
         names = [self._models.resolve(name, there) for name in fallbacks(unit.policies)]
         models = dict.fromkeys(model for name in names for model in candidates(name, self._models.groups))
         others = {name: raw for name, raw in unit.policies.items() if name != "fallback"}

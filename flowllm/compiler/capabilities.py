@@ -6,6 +6,7 @@ What is not known is passed over in silence. The day comes from outside: compili
 from collections.abc import Mapping
 from datetime import date, timedelta
 
+from flowllm.backends.calling import LOGPROBS, ONE_CALL
 from flowllm.compiler.findings import Findings
 from flowllm.compiler.frames import Unit
 from flowllm.core.card import ModelCard
@@ -36,6 +37,13 @@ def needs_of(unit: Unit) -> frozenset[str]:
     if images or "images" in unit.node.fields:
         found.add("images")
     return frozenset(found)
+
+
+def said_by(unit: Unit) -> frozenset[str]:
+    """What the node asks that not every format has a word for."""
+    said = {LOGPROBS} if unit.params.get("logprobs") is not None else set()
+    one_call = unit.params.get("parallel_tool_calls") is False and unit.params.get("tools")
+    return frozenset(said | {ONE_CALL} if one_call else said)
 
 
 def fixed_text(prompt: PromptTemplate) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any
 
+from flowllm.backends.calling import UNSAID
 from flowllm.compiler.candidates import candidates
 from flowllm.compiler.capabilities import last_day
 from flowllm.compiler.findings import Findings, did_you_mean
@@ -20,13 +21,15 @@ from flowllm.core.spec import PipelineSpec
 class Asked:
     """Where a model is named: ``where`` in the pipeline's words, ``task`` what it is asked for.
 
-    ``needs`` are capabilities; ``needed`` says whether the call can run at all.
+    ``needs`` are capabilities, ``says`` what not every format has a word for; ``needed`` says whether the call can run
+    at all.
     """
 
     where: str
     origin: Origin
     task: str = "chat"
     needs: frozenset[str] = frozenset()
+    says: frozenset[str] = frozenset()
     needed: bool = True
 
 
@@ -145,6 +148,9 @@ class Models:
         elif card.wire and asked.task not in card.wire:
             message = f"`{card.name}` answers no {asked.task} requests"
             self.findings.report("capability_mismatch", message, asked.where, asked.origin, self._others(card, asked))
+        elif unsaid := _unsaid(card, asked):
+            message = f"the format of `{card.name}` cannot say {' or '.join(f'`{word}`' for word in sorted(unsaid))}"
+            self.findings.report("capability_mismatch", message, asked.where, asked.origin, self._others(card, asked))
         elif entry is not None:
             self._capable(name, card, entry, asked)
             self._lasting(name, entry, asked)
@@ -178,7 +184,7 @@ class Models:
         for provider in (own.name, *self.catalog.providers):
             with suppress(PipelineInvalid):
                 card = self.catalog.providers[provider]
-                if card.local and card.open_models:
+                if (card.local and card.open_models) or _unsaid(card, asked):
                     continue
                 able = (one for one in card.models.values() if asked.task in one.tasks and _can(card, one, asked))
                 found = next(able, None)
@@ -199,6 +205,11 @@ _WORDS = {"json_schema": "`schema`", "reasoning": "`reasoning`"}
 def _lacking(card: ProviderCard, entry: ModelCard, asked: Asked) -> frozenset[str]:
     """What a model is known not to be able to do."""
     return frozenset(need for need in asked.needs - _told(card, entry) if entry.can(need) is False)
+
+
+def _unsaid(card: ProviderCard, asked: Asked) -> frozenset[str]:
+    """What a provider's format has no word for."""
+    return asked.says & UNSAID.get(card.wire.get(asked.task, ""), frozenset())
 
 
 def _told(card: ProviderCard, entry: ModelCard) -> frozenset[str]:

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict
 from flowllm.backends.answer_paths import AnswerPath, found_at
 from flowllm.backends.answers import AnswerDecoder, count_of, invalid, json_of
 from flowllm.backends.body_templates import filled_body, filled_path, slot_misfits, slots_of
-from flowllm.backends.calling import choice_of, only_one, refuse, require_no_logprobs
+from flowllm.backends.calling import ONE_CALL, choice_of, only_one, refuse, require_no_logprobs
 from flowllm.backends.chat_completions import Dialect, body_of
 from flowllm.backends.content import Spoken, merged, prompt_of, require_text
 from flowllm.backends.failures import failure_inside, failure_of
@@ -204,7 +204,7 @@ def _chat(request: Chat, used: set[str], *, stream: bool) -> dict[str, Any]:
     if choice_of(request) not in (None, "auto") and "tool_choice" not in used:
         refuse(f"tool_choice: {request.tool_choice}")
     if only_one(request) and "parallel_tool_calls" not in used:
-        refuse("parallel_tool_calls: false")
+        refuse(ONE_CALL)
     require_no_logprobs(request)
     prompt = prompt_of(request) if "prompt" in used else None
     told = request if "messages" in used else replace(request, messages=())

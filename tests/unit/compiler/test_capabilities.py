@@ -73,8 +73,47 @@ def found(node, today=None, registry=None, **more):
     return [f"{one.code} {one.where}: {one.message}" for one in (*compiled.warnings, *compiled.notes)]
 
 
+def spoken(wire, node):
+    """The same of a provider that speaks a format, beside one that speaks chat completions."""
+    written = {"nodes": {"ask": {**node, "model": "odd/m"}}, "outputs": {"o": "ask.text"}}
+    known = {"m": ModelCard("m", supports=frozenset({"tools"}))}
+    providers = {
+        "odd": ProviderCard("odd", models=known, wire={"chat": wire}),
+        "other": ProviderCard("other", models=known, wire={"chat": "openai_chat"}),
+    }
+    try:
+        compile_spec(parse_mapping(written, kinds=Kinds()), kinds=Kinds(), catalog=Catalog(providers))
+    except PipelineInvalid as invalid:
+        return [(problem.code, problem.where, problem.message, problem.hint) for problem in invalid.problems]
+    return []
+
+
 TOOLS = [{"name": "f"}]
 SHAPE = {"type": "object"}
+
+
+@pytest.mark.parametrize(
+    ("wire", "more", "words"),
+    [
+        ("anthropic_messages", {"logprobs": 0}, "`logprobs`"),
+        ("anthropic_messages", {"tools": TOOLS, "parallel_tool_calls": False}, None),
+        ("anthropic_messages", {}, None),
+        ("gemini_generate", {"tools": TOOLS, "parallel_tool_calls": False}, "`parallel_tool_calls: false`"),
+        ("gemini_generate", {"tools": TOOLS, "parallel_tool_calls": True}, None),
+        ("gemini_generate", {"parallel_tool_calls": False}, None),
+        ("gemini_generate", {"logprobs": 3}, None),
+        (
+            "bedrock_converse",
+            {"tools": TOOLS, "parallel_tool_calls": False, "logprobs": 1},
+            "`logprobs` or `parallel_tool_calls: false`",
+        ),
+        ("openai_chat", {"tools": TOOLS, "parallel_tool_calls": False, "logprobs": 1}, None),
+    ],
+)
+def test_what_the_format_of_a_provider_cannot_say_is_an_error_before_anything_runs(wire, more, words):
+    message = f"the format of `odd` cannot say {words}"
+    expected = [("capability_mismatch", "ask.model", message, "model: other/m")] if words else []
+    assert spoken(wire, {"kind": "call", "prompt": "x", **more}) == expected
 
 
 @pytest.mark.parametrize(

@@ -3,10 +3,11 @@
 import orjson
 import pytest
 
+from flowllm.backends.calling import LOGPROBS, ONE_CALL, UNSAID
 from flowllm.backends.wire import find_wire
 from flowllm.core.card import ProviderCard
 from flowllm.core.errors import ProviderFailure
-from flowllm.core.request import Chat, Image, Message, Text, Thought, Tool, ToolUse
+from flowllm.core.request import Chat, Image, Message, Sampling, Text, Thought, Tool, ToolUse
 
 USER = Message("user", (Text("hi"),))
 TOOLS = (Tool("f"), Tool("g"))
@@ -18,6 +19,31 @@ NAMES = {"bedrock_converse": "anthropic.claude-x", "bedrock_invoke": "anthropic.
 def body(wire, quirks=None, messages=(USER,), **more):
     request = Chat(f"acme/{NAMES.get(wire, 'm')}", messages, **more)
     return orjson.loads(find_wire(wire, ProviderCard("acme", quirks=quirks or {})).encode(request).body)
+
+
+TEMPLATE = {"templates": {"chat": {"path": "/x", "body": {"messages": "{messages}", "tools": "{tools}",
+            "parallel_tool_calls": "{parallel_tool_calls}"}, "text": "answer.text"}}}  # fmt: skip
+SPOKEN = ("openai_chat", "openai_responses", "anthropic_messages", "bedrock_converse", "cohere_v2", "gemini_generate",
+          "ollama_native")  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("wire", "quirks"),
+    [*((wire, {}) for wire in SPOKEN), ("watsonx", {"api": "chat"}), ("http_template", TEMPLATE)],
+)
+@pytest.mark.parametrize(
+    ("said", "more"),
+    [
+        (LOGPROBS, {"sampling": Sampling(logprobs=0)}),
+        (ONE_CALL, {"tools": TOOLS, "parallel_tool_calls": False}),
+    ],
+)
+def test_what_is_told_to_be_unsaid_is_what_encoders_refuse(wire, quirks, said, more):
+    if said not in UNSAID.get(wire, ()):
+        assert body(wire, quirks, **more)
+        return
+    with pytest.raises(ProviderFailure, match=f"cannot say `{said}`"):
+        body(wire, quirks, **more)
 
 
 def found(told, path):
