@@ -50,30 +50,37 @@ async def waits(make, *seconds):
         return "cancelled", [timer.expired() for timer in timers]
 
 
+EARLY = 0.01
+"""A loop may call so many seconds too early."""
+
 ENDS = [
-    # seconds of the timeouts, seconds that pass, cancelled from outside
-    ((3,), 3, False),
-    ((0,), 0, False),
-    ((-1,), 0, False),
-    ((5, 3), 4, False),
-    ((3, 5), 4, False),
-    ((3, 3), 4, False),
-    ((3,), 1, True),
-    ((3,), 3, True),
-    ((5, 3), 3, True),
+    # seconds of the timeouts, seconds that pass, the second in which somebody else cancels
+    ((3,), 3, None),
+    ((0,), 0, None),
+    ((-1,), 0, None),
+    ((5, 3), 4, None),
+    ((3, 5), 4, None),
+    ((3, 3), 4, None),
+    ((3,), 3 - EARLY / 2, None),
+    ((3,), 1, 1),
+    ((3,), 4, 2.9),
+    ((3,), 4, 3.1),
+    ((5, 3), 4, 2.9),
+    ((5, 3), 4, 3.1),
+    ((3, 5), 6, 3.1),
 ]
 
 
 @pytest.mark.parametrize(("seconds", "passed", "cancelled"), ENDS)
-async def test_work_ends_as_under_timeouts_of_asyncio(time, seconds, passed, cancelled):
+async def test_work_ends_as_under_timeouts_of_asyncio(monkeypatch, time, seconds, passed, cancelled):
+    monkeypatch.setattr(time.loop, "_clock_resolution", EARLY)
     ended = []
     for make in (Deadline, asyncio.timeout):
         task = asyncio.create_task(waits(make, *seconds))
         await time.pass_by(0)
-        time.now += passed
-        if cancelled:
-            task.cancel()
-        await time.pass_by(0)
+        if cancelled is not None:
+            time.loop.call_at(time.now + cancelled, task.cancel)
+        await time.pass_by(passed)
         assert task.done(), make
         ended.append(task.result())
     assert ended[0] == ended[1]

@@ -132,6 +132,11 @@ def test_a_constructor_is_compiled_once():
     assert inspect.isfunction(vars(Once)["__init__"])
 
 
+def test_a_record_says_what_it_is_for():
+    assert inspect.getdoc(Point) == "Two fields that count, and one that does not."
+    assert inspect.getdoc(Named).startswith("Fields by name alone")
+
+
 def test_what_dataclasses_offer_works():
     point = Point(1, note="here")
     assert [found.name for found in fields(Deep)] == ["x", "y", "note", "z"]
