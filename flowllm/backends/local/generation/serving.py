@@ -135,7 +135,9 @@ class Serving:
             await self._write(number, header)
         except FlowError as error:
             said = told_failure(error)
-        except Exception as error:  # noqa: BLE001  one answer's fault is not the others'
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:  # noqa: BLE001  whoever asked waits for the end; panics are no Exception
             said = told_failure(NodeFailure("internal", f"{type(error).__name__}: {str(error)[:300]}"))
         self._line.send({"call": number, "ended": True, **said})
 

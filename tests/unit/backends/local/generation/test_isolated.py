@@ -8,6 +8,7 @@ import threading
 from contextlib import aclosing
 from dataclasses import replace
 
+import orjson
 import pytest
 
 from flowllm.api import Environment, Flow
@@ -17,9 +18,10 @@ from flowllm.backends.local.generation import open_writer
 from flowllm.backends.local.generation.engine import SLOTS
 from flowllm.backends.local.generation.isolated import IsolatedWriter
 from flowllm.backends.local.generation.serving import Runs, Serving
+from flowllm.backends.local.generation.told import told_failure, told_request
 from flowllm.backends.local.layout import describe
 from flowllm.core.delta import Text, fold
-from flowllm.core.errors import ProviderFailure, SetupError
+from flowllm.core.errors import NodeFailure, ProviderFailure, SetupError
 from flowllm.core.request import Chat, Message, Sampling
 from flowllm.core.request import Text as Words
 from flowllm.core.scope import Scope
@@ -221,6 +223,25 @@ async def test_each_message_is_said_to_be_taken():
     await turns()
     task.cancel()
     assert line.said[1:] == [{"taken": True}] * 3
+
+
+class Panic(BaseException):
+    """As libraries in Rust raise it."""
+
+
+class Panicking(Slow):
+    """A writer of panics."""
+
+    async def generate(self, request, scope):
+        yield Text("a")
+        raise Panic("slice index")
+
+
+async def test_an_answer_that_panics_is_told_to_have_ended():
+    line = Sent()
+    request = orjson.loads(orjson.dumps(told_request(asked())))
+    await Serving(Panicking(), line, Runs())._answer(7, {"wall": 0.0, "request": request})
+    assert line.said[-1] == {"call": 7, "ended": True, **told_failure(NodeFailure("internal", "Panic: slice index"))}
 
 
 async def test_a_process_whose_model_hangs_is_ended(writer):
