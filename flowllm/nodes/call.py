@@ -104,7 +104,9 @@ class Call(Node):
     temperature: float | None = Field(default=None, ge=0, le=2, description="How freely the answer is drawn.")
     top_p: float | None = Field(default=None, gt=0, le=1, description="Draw from the likeliest tokens of this share.")
     max_output_tokens: int | None = Field(default=None, ge=1, description="The longest answer, reasoning included.")
-    stop: tuple[str, ...] = Field(default=(), max_length=16, description="Texts at which the answer ends.")
+    stop: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
+        default=(), max_length=16, description="Texts at which the answer ends."
+    )
     seed: int | None = Field(default=None, description="Asks for the same draw each time, where a provider can.")
     logprobs: int | None = Field(
         default=None, ge=0, le=20, description="Give each token's log probability, and so many of the likeliest ones."

@@ -314,7 +314,7 @@ def test_input_ports():
         {"temperature": 3}, {"temperature": "hot"}, {"top_p": 0}, {"max_output_tokens": 0}, {"temperatur": 1},
         {"choices": ["a", "A."]}, {"choices": ["a", ""]}, {"reasoning": "huge"}, {"tools": [{"name": "a b"}]},
         {"schema": "rec"}, {"schema": 3}, {"tool_choice": "look"}, {"tool_choice": "g", "tools": [{"name": "f"}]},
-        {"tools": [{"name": "f", "prompt_cache": "2m"}]},
+        {"tools": [{"name": "f", "prompt_cache": "2m"}]}, {"stop": [""]}, {"stop": ""},
     ],
 )  # fmt: skip
 def test_bad_parameters(params):
