@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from flowllm.backends.local.json_files import bad, read_json, read_object, read_text
+from flowllm.backends.local.safety import safe_name
 from flowllm.core.errors import SetupError
 from flowllm.core.record import record
 
@@ -69,7 +70,7 @@ def sentence_modules(folder: Path) -> Modules:
 
 
 def _step(folder: Path, path: str) -> str:
-    if "/" in path or "\\" in path or path in ("", ".", ".."):
+    if "/" in path or not safe_name(path):
         raise bad(folder / "modules.json", "names a folder that is not its own")
     return path
 

@@ -3,11 +3,14 @@ import os
 
 import onnx
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from flowllm.backends.local import json_files
 from flowllm.backends.local.layout import describe
 from flowllm.core.errors import SetupError
 from tests.local_models.encoders import SENTENCES, Encoder, write_classifier, write_embedder, write_folder
+from tests.unit.backends.local.generation.folders_made import folder as write_decoder
 
 TWO = Encoder(labels=2)
 
@@ -172,10 +175,13 @@ REFUSED = [
     (lambda folder: module(folder, "Dense"), "capability_mismatch", "a module `Dense`"),
     (lambda folder: module(folder, "Pooling"), None, ""),
     (lambda folder: broken(folder, "modules.json", "{}"), "bad_model_file", "holds no list of modules"),
-    (
-        lambda folder: broken(folder, "modules.json", '[{"type": "Pooling", "path": "../../x"}]'),
-        "bad_model_file",
-        "a folder that is not its own",
+    *(
+        (
+            lambda folder, path=path: broken(folder, "modules.json", json.dumps([{"type": "Pooling", "path": path}])),
+            "bad_model_file",
+            "a folder that is not its own",
+        )
+        for path in ("../../x", "x/y", "x\\y", "..", ".", "", "x\0")
     ),
 ]
 
@@ -219,6 +225,62 @@ def test_a_graph_that_is_a_pipe_is_not_waited_for(tmp_path, precision):
     piped(folder / "model.onnx")
     with pytest.raises(SetupError, match=r"names the file model\.onnx, which is no plain file"):
         describe(folder, precision)
+
+
+READ = {
+    "config.json": [
+        "architectures", "id2label", "num_labels", "max_position_embeddings", "text_config", "model_type", "vocab_size",
+        "sentence_transformers", "sbert_ce_default_activation_function", "eos_token_id", "pad_token_id",
+    ],
+    "tokenizer_config.json": ["chat_template", "model_max_length", "bos_token", "pad_token"],
+    "generation_config.json": ["eos_token_id", "temperature", "do_sample"],
+    "genai_config.json": ["model", "search"],
+    "modules.json": ["type", "path"],
+    "1_Pooling/config.json": ["pooling_mode", "pooling_mode_mean_tokens"],
+    "sentence_bert_config.json": ["max_seq_length"],
+    "config_sentence_transformers.json": ["prompts", "default_prompt_name"],
+    "chat_template.json": ["chat_template"],
+}  # fmt: skip
+ODD = [
+    5, -1, 1.5, True, None, 1e300, 10**18, "", "x", "a\0b", "..", "Pooling", "9" * 5000, [], [5], ["x"], [[1]], [None],
+    {}, {"a": 1}, {"1": 2}, {"decoder": {"filename": "a\0b"}}, {"decoder": {"filename": "../x"}},
+    {"9" * 5000: "x"}, {"default": {"x": 1}},
+]  # fmt: skip
+KINDS = [
+    write_embedder,
+    lambda folder: write_classifier(folder, TWO, ["no", "yes"]),
+    write_decoder,
+]
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def any_folder(request, tmp_path_factory):
+    return request.param(tmp_path_factory.mktemp("any") / "m")
+
+
+@settings(max_examples=150, deadline=None)
+@given(data=st.data(), name=st.sampled_from(sorted(READ)), value=st.sampled_from(ODD))
+def test_whatever_a_small_file_says_is_read_or_told(any_folder, data, name, value):
+    key = data.draw(st.sampled_from(["", *READ[name]]))
+    path = any_folder / name
+    path.parent.mkdir(exist_ok=True)
+    old = path.read_text() if path.exists() else None
+    known = json.loads(old or "{}")
+    said = {**known, key: value} if isinstance(known, dict) else [*known, {"type": "Pooling", key: value}]
+    path.write_text(json.dumps(said if key else value))
+    try:
+        assert outcome(any_folder) in (None, "bad_model_file", "missing_model_file", "capability_mismatch")
+    finally:
+        path.write_text(old) if old is not None else path.unlink()
+
+
+def outcome(folder):
+    """The code of the error that describing gives, None where it gives none."""
+    try:
+        describe(folder)
+    except SetupError as error:
+        return error.code
+    return None
 
 
 def test_a_small_file_has_a_limit(tmp_path, monkeypatch):
