@@ -85,8 +85,9 @@ class Follower:
                 if not self._stirred:  # what came while the reader held a delta woke nobody
                     await self._news()
             await self._until(lambda: way[0].over if way else frame.missing_roots == 0)
-            for delta in self._rest(frame, way):
-                yield delta
+            came.extend(self._rest(frame, way))
+            while came:
+                yield came.popleft()
         except RunEnded:
             pass
         else:

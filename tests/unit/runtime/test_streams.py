@@ -158,7 +158,7 @@ async def breaking(request, scope):
     ],
 )
 @pytest.mark.parametrize("slowness", [0, 1, 100])
-@pytest.mark.parametrize(("late", "parts"), [(False, 1), (False, 2), (True, 1), (True, 2)])
+@pytest.mark.parametrize(("late", "parts"), [(False, 1), (False, 2), (True, 1), (True, 2), (True, 3)])
 async def test_what_came_of_a_failed_step_is_taken_back(nodes, output, slowness, late, parts):
     plan = Flow.of({"nodes": nodes, "outputs": {"o": output}}).plan
     shown = []
