@@ -76,7 +76,10 @@ def bill(environment: Environment, name: str, usage: Usage, at: float | None = N
     wall = (lambda: at) if at is not None else None
     cost = pricing_of(environment.catalog, wall)(name, usage)
     near = "" if model.card else near_model(environment.catalog, name)
+    longest = model.card.longest_prompt if model.card else None
     rules = [*_rules(model, cost, f"; did you mean `{near}`?" if near else ""), *_untold(model, usage, cost)]
+    if longest is not None and (usage.input or 0) > longest:
+        rules.append(f"the prompt is longer than the longest that it reads, {longest:,} tokens")
     return Bill(model, usage, cost, tuple(rules))
 
 

@@ -68,20 +68,30 @@ class ListModels(Command):
         environment, faults = (here(), []) if self.provider else sound_here()
         _ = environment.catalog.providers.get(self.provider or "")  # One that is asked for must not be broken.
         chosen = models.list(self.words or (), provider=self.provider or "", every=self.every, environment=environment)
-        self._show(chosen, screen)
+        self._show(chosen, screen, self._elsewhere(environment))
         if not (self.words or self.provider or self.every or self.as_json):
             screen.note(_more(environment, len(chosen)))
         screen.problems(faults)
         return 0
 
-    def _show(self, found: "Sequence[Model]", screen: "Screen") -> None:
+    def _elsewhere(self, environment: "Environment") -> str:
+        """Where else to look, in words; nothing where all has been looked at."""
+        if self.every or self.provider:
+            return ""
+        known = environment.catalog.registry.names() if environment.catalog.registry else ()
+        named = next((said for said in self.words or () if said in known), "")
+        if named:
+            return f"; `flowllm models list --provider {named}` shows those of `{named}`"
+        return "; `flowllm models list --all WORD` looks among all"
+
+    def _show(self, found: "Sequence[Model]", screen: "Screen", more: str = "") -> None:
         from flowllm.api.model_facts import brief
 
         if self.as_json:
             screen.json({"models": [brief(model) for model in found]})
         elif not found:
             said = f"no model's name holds {' and '.join(self.words)}" if self.words else "no model is known there"
-            screen.note(f"{said}; `flowllm models list --all WORD` looks among all")
+            screen.note(said + more)
         else:
             shown = found[: self.limit or None]
             screen.table([HEAD, *map(cells, shown)], right=frozenset({2, 3, 4, 5}))

@@ -61,6 +61,21 @@ def test_a_word_or_a_provider_lists_all_that_is_known(flowllm, words, expected):
     assert [line.split()[0] for line in flowllm("models", "list", *words).out.splitlines()[1:]] == expected
 
 
+@pytest.mark.parametrize(
+    ("words", "more"),
+    [
+        (("tabled",), "; `flowllm models list --provider tabled` shows those of `tabled`"),
+        (("zzzz",), "; `flowllm models list --all WORD` looks among all"),
+        (("zzzz", "--all"), ""),
+        (("zzzz", "--provider", "acme"), ""),
+    ],
+)
+def test_where_no_name_holds_a_word_another_place_is_named_that_was_not_looked_at(flowllm, acme, words, more):
+    (acme / "providers/models/tabled.json").write_text(json.dumps({**HEAD, "models": {}}))
+    done = flowllm("models", "list", *words)
+    assert (done.status, done.out, done.err.strip()) == (0, "", f"no model's name holds {words[0]}{more}")
+
+
 def test_a_long_list_is_cut_and_says_so(flowllm):
     done = flowllm("models", "list", "acme/", "--limit", "2")
     assert len(done.out.splitlines()) == 3

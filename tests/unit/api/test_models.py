@@ -288,6 +288,7 @@ PRICED = [
     ({"input": 100, "pages": 2}, None, ["no price is known for `pages`"]),
     ({"input": 100, "service": "royal"}, "0.0001", []),
     ({"input": 1, "cached_input": 5}, "0.0000001", ["were cut"]),
+    ({"input": 9001}, "0.018002", ["the prompt is longer than the longest that it reads, 9,000 tokens"]),
 ]
 
 
@@ -354,6 +355,17 @@ def test_words_that_tell_no_usage_are_refused(words, hint):
     assert caught.value.code == "bad_usage"
     assert hint in caught.value.hint
     assert len(caught.value.message) < 200
+
+
+def test_the_longest_prompt_and_an_unknown_one_are_not_too_long(world):
+    for name, count in (("acme/stepped", 9000), ("acme/windowless", 10**9), ("acme/nothing", 10**9)):
+        rules = models.price(name, {"input": count}, environment=world).rules
+        assert not any("longer" in rule for rule in rules)
+
+
+def test_of_a_window_that_is_not_known_it_is_not_known_whether_it_is_whole(world):
+    told = [models.show(f"acme/{name}", environment=world).facts() for name in ("windowless", "sees")]
+    assert [(facts["context"], facts["context_is_whole"]) for facts in told] == [(None, None), (200_000, True)]
 
 
 @pytest.mark.parametrize(
