@@ -66,6 +66,10 @@ class Tokenizer:
         """The tokens of a text without those around it."""
         return len(self.ids(text))
 
+    def word(self, token: int) -> str:
+        """What the vocabulary calls a token, empty where it has none of that number."""
+        return self._whole.id_to_token(token) or ""
+
     def id_of(self, token: str) -> int | None:
         """The number of a token, None where the vocabulary lacks it."""
         found = self._whole.token_to_id(token)

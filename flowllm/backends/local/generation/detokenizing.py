@@ -8,12 +8,15 @@ A run of byte tokens that never becomes UTF-8 ends as U+FFFD; how many of them s
 where it was cut.
 """
 
+import re
 from collections.abc import Callable, Collection, Sequence
+from functools import cache
 
 Decode = Callable[[Sequence[int]], str]
 """Text of tokens, special ones included."""
 
 _HALF = "\N{REPLACEMENT CHARACTER}"
+_NAMED = re.compile("<0x([0-9A-Fa-f]{2})>")
 _WAITING = 64
 """Tokens that are held back while they make no character; more never will."""
 
@@ -62,18 +65,41 @@ class Detokenizer:
 
 
 class TokenTexts:
-    """The text of each token by itself, with the blank before it that a decoder drops from the first of a text."""
+    r"""The text of each token by itself, with the blank before it that a decoder drops from the first of a text.
 
-    __slots__ = ("_decode", "_known")
+    A token that is part of a character is its bytes, as ``\xe2\x98``. ``word`` is what the vocabulary calls a token.
+    """
 
-    def __init__(self, decode: Decode) -> None:
+    __slots__ = ("_decode", "_known", "_word")
+
+    def __init__(self, decode: Decode, word: Callable[[int], str]) -> None:
         self._decode = decode
+        self._word = word
         self._known: dict[int, str] = {}
 
     def __getitem__(self, token: int) -> str:
         found = self._known.get(token)
         if found is None:
             alone = self._decode((token,))
-            found = alone if _HALF in alone else self._decode((token, token))[len(alone) :]
+            if _HALF in alone:
+                found = _bytes_of(self._word(token)) or alone
+            else:
+                found = self._decode((token, token))[len(alone) :]
             self._known[token] = found
         return found
+
+
+def _bytes_of(word: str) -> str:
+    """The bytes that a word of a vocabulary stands for, empty where it is none of bytes."""
+    if named := _NAMED.fullmatch(word):
+        return f"\\x{named[1].lower()}"
+    known = _letters()
+    return "".join(f"\\x{known[letter]:02x}" for letter in word) if known.keys() >= set(word) else ""
+
+
+@cache
+def _letters() -> dict[str, int]:
+    """The bytes by the letters that vocabularies of bytes write them with: what is not seen has one from 256 on."""
+    seen = (*range(33, 127), *range(161, 173), *range(174, 256))
+    unseen = (byte for byte in range(256) if byte not in seen)
+    return {chr(byte): byte for byte in seen} | {chr(256 + place): byte for place, byte in enumerate(unseen)}

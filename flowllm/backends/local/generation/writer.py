@@ -89,7 +89,7 @@ class Writer:
         special = _special(tokenizer)
         self._fence = Fence(special)
         self._left_out = frozenset(token for text, token in special.items() if text not in self._family.marks)
-        self._texts = TokenTexts(self._decoded)
+        self._texts = TokenTexts(self._decoded, tokenizer.word)
         self._template: ChatTemplate | None = None
         self._constraints = Constraints(tokenizer.raw.to_str, runner.vocabulary, sorted(self._ends))
         self._engine = Engine(runner.cache, model=description.folder.name)
