@@ -43,13 +43,11 @@ async def acount(
     tools: Iterable[Mapping[str, Any]] = (),
     environment: Environment | None = None,
 ) -> Count:
-    """The same, in a thread where there is much to count or a tokenizer to open."""
+    """The same, in a thread where there is much to count, or a model whose provider file and tokenizer are read."""
     import asyncio
 
-    environment = environment or Environment()
-    counter = counter_of(environment.catalog, model) if model else None
-    work = partial(count_tokens, content, model, tools=tools, counter=counter)
-    small = isinstance(content, str) and len(content) <= LARGE and counter is None
+    work = partial(count, content, model, tools=tools, environment=environment)
+    small = model is None and isinstance(content, str) and len(content) <= LARGE
     return work() if small else await asyncio.to_thread(work)
 
 

@@ -152,6 +152,7 @@ def test_a_tokenizer_counts_in_its_own_environment_alone(world, tmp_path, where)
         ("a" * LARGE, None, False),
         ("a" * (LARGE + 1), None, True),
         ("a", "acme/big", True),
+        ("a", "acme/other", True),
         ([{"role": "user", "content": "a"}], None, True),
     ],
 )
