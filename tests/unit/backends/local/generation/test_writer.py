@@ -9,6 +9,7 @@ import pytest
 
 from flowllm.backends.local.devices import Device
 from flowllm.backends.local.generation import open_writer, prefixes
+from flowllm.backends.local.generation.detokenizing import TokenTexts
 from flowllm.backends.local.generation.engine import Piece
 from flowllm.backends.local.layout import describe
 from flowllm.core.delta import Finish, Meta, Reasoning, Usage, fold
@@ -88,7 +89,7 @@ async def test_log_probabilities_are_those_of_the_model(tmp_path, layout, how):
     reply = await reply_of(made, asked(sampling=Sampling(max_output_tokens=12, logprobs=3, **how)))
     plain = await reply_of(made, asked(sampling=Sampling(max_output_tokens=12, **how)))
     assert replace(reply, logprobs=None) == plain
-    texts = [TOKENS.decode([token], skip_special_tokens=False) for token in range(SHAPE.vocabulary)]
+    texts = TokenTexts(lambda tokens: TOKENS.decode(list(tokens), skip_special_tokens=False), TOKENS.id_to_token)
     context = [*PROMPT]
     for told in reply.logprobs:
         logits = reference(SHAPE, context)[-1].astype(np.float64)
