@@ -13,7 +13,7 @@ from tests.bench.streams import rows_of, serving
 EXPECTED = {
     "decode": len(FORMATS),
     "encode": len(ENCODED),
-    "P3": 5,
+    "P3": 6,
     "P4": 16,
     "P5": 4,
     "P7": 3,
