@@ -49,11 +49,6 @@ def can_list(card: ProviderCard) -> bool:
     return _lister(card) is not None
 
 
-def can_count(card: ProviderCard) -> bool:
-    """Whether there is something to ask for the tokens of a chat."""
-    return "chat" in card.wire and isinstance(find_wire(card.wire["chat"], card), Counts)
-
-
 async def list_models(card: ProviderCard, key: Key, client: HttpClient, clock: Clock) -> Listed:
     """The models that a provider lists now. Raises `FlowError`."""
     found = _lister(card)

@@ -1,7 +1,7 @@
 """`flowllm run`: one run, a rehearsal, or a sweep."""
 
 import time
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
 import typer
@@ -268,13 +268,11 @@ def _seconds(text: str | None) -> float | None:
 def _dollars(text: str | None) -> Decimal | None:
     if text is None:
         return None
+    from flowllm.api.amounts import number_of
     from flowllm.core.errors import UsageError
 
-    try:
-        amount = Decimal(text.removeprefix("$"))
-    except InvalidOperation:
-        amount = Decimal("NaN")
-    if not amount.is_finite() or amount < 0:
+    amount = number_of(text.removeprefix("$"))
+    if amount is None:
         raise UsageError("bad_usage", f"`{text}` is no amount of dollars", hint="--max-cost 1.00")
     return amount
 

@@ -21,7 +21,6 @@ from flowllm.text.slots import constant, is_constant, references
 from flowllm.text.templates import compares
 
 _LIST: Schema = {"type": "array"}
-_SCALAR_SWITCH = ("string", "integer", "number", "boolean", "null")
 
 
 class TypeCheck:

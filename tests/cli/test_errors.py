@@ -127,6 +127,7 @@ def test_a_field_that_the_file_does_not_write_can_be_set(flowllm, echo):
         (("run", "echo.yaml", "-i", "text"), 2, "bad_usage"),
         (("run", "echo.yaml", "-i", "txet=x"), 2, "unknown_input"),
         (("run", "echo.yaml", "-i", "text=x", "--max-cost", "much"), 2, "bad_usage"),
+        (("run", "echo.yaml", "-i", "text=x", "--max-cost", "1e-400000000"), 2, "bad_usage"),
         (("run", "echo.yaml", "-i", "text=x", "--timeout", "soon"), 2, "bad_usage"),
         (("run", "echo.yaml", "-i", "text=x", "--timeout", "0"), 2, "bad_usage"),
         (("run", "echo.yaml", "-i", "text=x", "--record"), 2, "not_available_yet"),

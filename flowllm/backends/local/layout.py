@@ -82,11 +82,6 @@ class Description:
     generation: Mapping[str, Any] = field(default_factory=dict)
     genai: Mapping[str, Any] = field(default_factory=dict)
 
-    @property
-    def input_names(self) -> frozenset[str]:
-        """The names of the inputs."""
-        return frozenset(port.name for port in self.inputs)
-
 
 def describe(folder: Path, precision: str = "") -> Description:
     """Read a folder. ``precision`` chooses among several files, as ``fp16``; `SetupError` where that cannot be."""

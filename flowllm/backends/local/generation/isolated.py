@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from flowllm.backends.local.devices import Device
-from flowllm.backends.local.generation.told import delta_of, failure_of, told_request
+from flowllm.backends.local.generation.told import delta_of, failure_of
 from flowllm.backends.local.isolated import NO_ANSWER, died, opened
 from flowllm.backends.local.layout import Description
 from flowllm.backends.local.process import Process
@@ -72,7 +72,7 @@ class IsolatedWriter:
     async def generate(self, request: Chat, scope: Scope) -> AsyncGenerator[Delta, None]:
         """The deltas of an answer; closing the generator ends it in the process."""
         call = _Call(next(self._numbers))
-        header = {"call": call.number, "request": told_request(request), "wall": scope.clock.wall()}
+        header = {"call": call.number, "request": request, "wall": scope.clock.wall()}
         try:
             await scope.run_in_thread(lambda: self._send(call, header))
             while True:

@@ -27,13 +27,8 @@ _DELTAS: dict[str, Any] = {kind.__name__: kind for kind in get_args(Delta)}
 _PLAIN = (str, int, float, bool)
 
 
-def told_request(request: Chat) -> Any:
-    """A request as JSON, and `request_of` makes it one again: a record is its fields."""
-    return request
-
-
 def request_of(told: Mapping[str, Any]) -> Chat:
-    """The request that was told."""
+    """The request that was told: in JSON a record is its fields."""
     found: Chat = _made(Chat, told)
     return found
 
@@ -79,6 +74,7 @@ _FAILURES = {
 
 
 def _is_record(kind: Any) -> bool:
+    """`is_dataclass`, which narrows the type to one that a type checker lets nobody call."""
     return is_dataclass(kind)
 
 

@@ -19,7 +19,7 @@ def test_a_folder_of_sentence_transformers(tmp_path):
     found = describe(write_embedder(tmp_path / "tiny"))
     assert (found.task, found.layout, found.precision, found.window) == ("embed", "optimum", "fp32", 32)
     assert (found.pooling, found.normalize, found.tokens) == ("mean", True, "last_hidden_state")
-    assert found.input_names == {"input_ids", "attention_mask", "token_type_ids"}
+    assert {port.name for port in found.inputs} == {"input_ids", "attention_mask", "token_type_ids"}
     assert found.size == found.file.stat().st_size
     assert found.special.pad == "[PAD]"
 

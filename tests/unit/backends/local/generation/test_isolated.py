@@ -18,7 +18,7 @@ from flowllm.backends.local.generation import open_writer
 from flowllm.backends.local.generation.engine import SLOTS
 from flowllm.backends.local.generation.isolated import IsolatedWriter
 from flowllm.backends.local.generation.serving import Runs, Serving
-from flowllm.backends.local.generation.told import told_failure, told_request
+from flowllm.backends.local.generation.told import told_failure
 from flowllm.backends.local.layout import describe
 from flowllm.core.delta import Text, fold
 from flowllm.core.errors import NodeFailure, ProviderFailure, SetupError
@@ -239,7 +239,7 @@ class Panicking(Slow):
 
 async def test_an_answer_that_panics_is_told_to_have_ended():
     line = Sent()
-    request = orjson.loads(orjson.dumps(told_request(asked())))
+    request = orjson.loads(orjson.dumps(asked()))
     await Serving(Panicking(), line, Runs())._answer(7, {"wall": 0.0, "request": request})
     assert line.said[-1] == {"call": 7, "ended": True, **told_failure(NodeFailure("internal", "Panic: slice index"))}
 

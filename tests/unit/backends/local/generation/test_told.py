@@ -9,7 +9,6 @@ from flowllm.backends.local.generation.told import (
     request_of,
     told_delta,
     told_failure,
-    told_request,
 )
 from flowllm.core.delta import Finish, Logprobs, Meta, Reasoning, Text, Token, ToolCall, Usage
 from flowllm.core.errors import BadOutput, NodeFailure, ProviderFailure, SetupError, UsageError
@@ -44,7 +43,7 @@ FULL = Chat(
 
 @pytest.mark.parametrize("request_", [FULL, Chat("local/m", ())])
 def test_requests_come_as_they_went(request_):
-    assert request_of(sent(told_request(request_))) == request_
+    assert request_of(sent(request_)) == request_
 
 
 DELTAS = [
