@@ -5,9 +5,8 @@ again while it comes, and words, thoughts and calls by the marks of its family. 
 prompt, and all that were drawn, the one that ends an answer among them.
 """
 
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from collections.abc import AsyncGenerator, Callable, Sequence
+from typing import Any
 
 from flowllm.backends.local import words
 from flowllm.backends.local.devices import Device, settled
@@ -15,10 +14,11 @@ from flowllm.backends.local.generation import genai
 from flowllm.backends.local.generation.constraining import Constraints
 from flowllm.backends.local.generation.detokenizing import Detokenizer, TokenTexts
 from flowllm.backends.local.generation.engine import Engine, Grammar, Piece, Writing
-from flowllm.backends.local.generation.families import Reader, family_of
-from flowllm.backends.local.generation.fencing import Fence, tokens_of
+from flowllm.backends.local.generation.families import Reader
+from flowllm.backends.local.generation.fencing import Fence
 from flowllm.backends.local.generation.graph import SHARING, read_decoder, unfit
 from flowllm.backends.local.generation.kv import Cache
+from flowllm.backends.local.generation.prompting import Prompting, held, offers, sampled_by, special_tokens
 from flowllm.backends.local.generation.sampling import Drawing, Drawn, Sampler, drawing, refused
 from flowllm.backends.local.generation.shared_kv import cache_of
 from flowllm.backends.local.generation.stopping import Stopper
@@ -31,9 +31,6 @@ from flowllm.core.errors import ProviderFacts, ProviderFailure
 from flowllm.core.record import record
 from flowllm.core.request import Chat
 from flowllm.core.scope import Scope
-
-if TYPE_CHECKING:
-    from flowllm.backends.local.generation.chat_templates import ChatTemplate
 
 _DEVICES = {"CPUExecutionProvider": "cpu", "CUDAExecutionProvider": "cuda", "TensorrtExecutionProvider": "cuda"}
 """Where the buffers of a provider live; those of the others stay in the processor's memory."""
@@ -84,13 +81,13 @@ class Writer:
             raise unfit("its files do not say how many tokens it reads", "max_position_embeddings in config.json")
         self._window = description.window
         self._tokenizer = tokenizer
-        self._family = family_of(description.chat_template or "")
+        self._prompting = Prompting(description)
+        self._family = self._prompting.family
         self._ends = _ends(description, tokenizer)
-        special = _special(tokenizer)
+        special = special_tokens(tokenizer)
         self._fence = Fence(special)
         self._left_out = frozenset(token for text, token in special.items() if text not in self._family.marks)
         self._texts = TokenTexts(self._decoded, tokenizer.word)
-        self._template: ChatTemplate | None = None
         self._constraints = Constraints(tokenizer.raw.to_str, runner.vocabulary, sorted(self._ends))
         self._engine = Engine(runner.cache, model=description.folder.name)
 
@@ -104,7 +101,7 @@ class Writer:
         prepared = await scope.run_in_thread(lambda: self._prepared(request, wall))
         assert isinstance(prepared, Prepared)
         writing, asked = self._writing(request, prepared), prepared.how.logprobs is not None
-        calls = self._family.calls if _offered(request) else None
+        calls = self._family.calls if offers(request) else None
         reader = Reader(self._family, calls, prepared.inside)
         yield Meta(model=request.model.partition("/")[2])
         self._engine.submit(writing)
@@ -156,17 +153,13 @@ class Writer:
 
     def _prepared(self, request: Chat, wall: float) -> Prepared:
         """Everything that takes time before the first run; in a thread."""
-        own = self.description.generation or _searched(self.description.genai)
-        how = drawing(request, own)
-        held = request.schema is not None or bool(request.choices)
-        self._check(request, held=held)
-        cut, seam = self._fence.cut(request)
-        text = self._rendered(cut, wall, held=held)
-        prompt = tokens_of(text, seam, self._tokenizer.ids)
-        self._fit(request, len(prompt))
-        inside = self._family.thinks_after(text)
-        after = self._closing(request) if inside and held else None
-        return Prepared(prompt, how, self._constraints.grammar(request, after), inside)
+        how = drawing(request, sampled_by(self.description))
+        self._prompting.require(request)
+        made = self._prompting.prompt(request, wall, self._fence, self._tokenizer)
+        self._fit(request, len(made.tokens))
+        inside = self._family.thinks_after(made.text)
+        after = self._closing(request) if inside and held(request) else None
+        return Prepared(made.tokens, how, self._constraints.grammar(request, after), inside)
 
     def _closing(self, request: Chat) -> int:
         """The token that ends a thought, from which on an answer is held."""
@@ -177,34 +170,6 @@ class Writer:
             raise refused(request.model, message, "leave `schema` and `choices` out")
         return token
 
-    def _check(self, request: Chat, *, held: bool) -> None:
-        """`ProviderFailure` for what this model cannot be asked."""
-        if _offered(request) and self._family.calls is None:
-            message = "the chat template of this local model has no place for tools that is known here"
-            raise refused(request.model, message, "leave `tools` out")
-        if request.tool_choice not in (None, "auto", "none"):
-            message = f"a local model cannot be held to `tool_choice: {request.tool_choice}`"
-            raise refused(request.model, message, "tool_choice: auto")
-        if held and _offered(request):
-            message = "an answer of a local model is held to a schema or choices, or may call tools"
-            raise refused(request.model, message, "ask for tools and for JSON in two nodes")
-
-    def _rendered(self, request: Chat, wall: float, *, held: bool) -> str:
-        from flowllm.backends.local.generation.chat_templates import ChatTemplate
-
-        if self._template is None:
-            source, special = self.description.chat_template, self.description.special
-            if not source:
-                raise unfit("it has no chat template", "a file chat_template.jinja beside the model")
-            names = {"bos_token": special.bos, "eos_token": special.eos, "pad_token": special.pad}
-            self._template = ChatTemplate(source, {**names, "unk_token": special.unk})
-        offered = request if _offered(request) else replace(request, tools=())
-        thinks = None if request.reasoning is None else request.reasoning != "none"
-        more: dict[str, Any] = {} if thinks is None and not held else {"enable_thinking": bool(thinks)}
-        if thinks:
-            more["reasoning_effort"] = request.reasoning
-        return self._template.render(offered, wall, more)
-
     def _fit(self, request: Chat, tokens: int) -> None:
         if not tokens:
             raise refused(request.model, "the prompt is empty")
@@ -212,11 +177,6 @@ class Writer:
             message = f"the prompt has {tokens} tokens, and `{request.model}` reads and writes {self._window}"
             hint = "shorten the prompt with a node of kind `truncate`"
             raise ProviderFailure("context_too_long", message, facts=ProviderFacts("local", request.model), hint=hint)
-
-
-def _offered(request: Chat) -> bool:
-    """Whether the model may call tools."""
-    return bool(request.tools) and request.tool_choice != "none"
 
 
 def _ends(description: Description, tokenizer: Tokenizer) -> frozenset[int]:
@@ -227,18 +187,6 @@ def _ends(description: Description, tokenizer: Tokenizer) -> frozenset[int]:
     if not found:
         raise unfit("its files name no token that ends an answer", "eos_token_id in generation_config.json")
     return found
-
-
-def _special(tokenizer: Tokenizer) -> dict[str, int]:
-    """Special tokens: their text and number."""
-    added = tokenizer.raw.get_added_tokens_decoder()
-    return {str(one.content): int(token) for token, one in added.items() if one.special}
-
-
-def _searched(genai: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What genai_config.json says of drawing."""
-    found = genai.get("search")
-    return found if isinstance(found, Mapping) else {}
 
 
 def _whole(value: Any) -> int | None:
