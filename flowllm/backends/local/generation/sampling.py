@@ -8,7 +8,6 @@ of that.
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from flowllm.core.errors import ProviderFacts, ProviderFailure
@@ -22,8 +21,8 @@ if TYPE_CHECKING:
 
     Logits = NDArray[np.float32]
 
-_SURELY = 0.999
-"""What a bound in single precision may be off by."""
+_BLOCK = 512
+"""Scores that are summed up together: few sums to search, and few scores in each."""
 
 _COLD = 1e-6
 """A temperature below which the best is as good as sure, and dividing by it in single precision gives no number."""
@@ -155,7 +154,8 @@ class Sampler:
     prompt: Sequence[int] = ()
     written: Counter[int] = field(default_factory=Counter)
     _random: "np.random.Generator | None" = None
-    _prompted: "NDArray[np.int64] | None" = None
+    _seen: "NDArray[np.int64] | None" = None
+    _last: int | None = None
 
     def draw(self, logits: "Logits", allowed: "NDArray[np.bool_] | None" = None) -> Drawn:
         """The next token. ``logits`` is one row over the vocabulary and is not changed; ``allowed`` is what may come.
@@ -175,23 +175,32 @@ class Sampler:
             raise ProviderFailure("invalid_response", message, facts=ProviderFacts("local"))
         token = token if self.how.greedy else self._pick(logits)
         self.written[token] += 1
+        self._last = token
         return Drawn(token) if self.how.logprobs is None else _with_logprobs(model, token, self.how.logprobs)
 
     def _penalised(self, logits: "Logits") -> "Logits":
         import numpy as np
 
         logits, how = logits.astype(np.float32), self.how
-        written = np.fromiter(self.written, np.int64, len(self.written))
         if how.repetition_penalty != 1.0:
-            if self._prompted is None:
-                self._prompted = np.unique(np.asarray(self.prompt, np.int64))
-            seen = np.union1d(self._prompted, written)
+            seen = self._all_seen()
             was = logits[seen]
             logits[seen] = np.where(was > 0, was / how.repetition_penalty, was * how.repetition_penalty)
-        if len(written):
+        if how.presence_penalty or how.frequency_penalty:
+            written = np.fromiter(self.written, np.int64, len(self.written))
             times = np.fromiter(self.written.values(), np.float32, len(written))
             logits[written] -= how.presence_penalty + how.frequency_penalty * times
         return logits
+
+    def _all_seen(self) -> "NDArray[np.int64]":
+        """Each token of prompt and answer once."""
+        import numpy as np
+
+        if self._seen is None:
+            self._seen = np.unique(np.asarray([*self.prompt, *self.written], np.int64))
+        elif self._last is not None and not (self._seen == self._last).any():
+            self._seen = np.append(self._seen, self._last)
+        return self._seen
 
     def _pick(self, logits: "Logits") -> int:
         import numpy as np
@@ -199,54 +208,75 @@ class Sampler:
         if self._random is None:
             seed = self.how.seed
             self._random = np.random.default_rng(None if seed is None else seed % (1 << 64))
-        tokens, shares = nucleus(logits, self.how)
-        heights = np.cumsum(shares)
-        place = int(np.searchsorted(heights, self._random.random() * heights[-1], side="right"))
-        return int(tokens[min(place, len(tokens) - 1)])
+        return picked(logits, self.how, self._random)
 
 
-def nucleus(logits: "Logits", how: Drawing) -> "tuple[NDArray[np.int64], NDArray[np.float64]]":
-    """The tokens that may be drawn, best first where some may not, and their shares of what is left."""
+def picked(logits: "Logits", how: Drawing, random: "np.random.Generator") -> int:
+    """A token by its share of what ``top_k``, ``top_p`` and ``min_p`` leave in, with nothing put in order.
+
+    One is drawn from all. Where it is not among those left in, neither is any that is rarer, and one is drawn from
+    the rest: what comes has the shares of those left in, whoever else there was.
+    """
     import numpy as np
 
-    scores = np.exp((logits - logits.max()) / np.float32(how.temperature))
-    whole = float(scores.sum(dtype=np.float64))
-    if how.top_k:
-        tokens = _best(scores, how.top_k)
-    elif how.top_p < 1 or how.min_p:
-        # What is rarer than this makes up less than the nucleus leaves out.
-        least = max(how.min_p, _SURELY * (1 - how.top_p) * whole / len(scores))
-        tokens = np.flatnonzero(scores >= least)
-        tokens = tokens[np.argsort(-scores[tokens], kind="stable")]
-    else:
-        tokens = np.arange(len(scores))
-    shares = scores[tokens].astype(np.float64)
-    if how.top_p < 1:
-        # The nucleus is of what `top_k` left in; the first token is always in it.
-        within = shares.sum() if how.top_k else whole
-        kept = max(1, int(np.count_nonzero(np.cumsum(shares) - shares < how.top_p * within)))
-        tokens, shares = tokens[:kept], shares[:kept]
-    if how.min_p:
-        kept = int(np.count_nonzero(shares >= how.min_p * shares[0]))
-        tokens, shares = tokens[:kept], shares[:kept]
-    return tokens, shares / shares.sum()
+    tokens = best(logits, how.top_k) if how.top_k else None
+    scores = _scores(logits if tokens is None else logits[tokens], how.temperature)
+    within = None
+    while True:
+        place, whole = _by_share(scores, 1.0 - random.random())
+        within = how.top_p * whole if within is None else within
+        if how.top_p == 1.0 and scores[place] >= how.min_p:
+            break
+        ahead = scores > scores[place]
+        ahead[:place] = scores[:place] >= scores[place]
+        rest = scores * ahead
+        before = float(rest.sum(dtype=np.float64))
+        # The best is always in.
+        if scores[place] >= how.min_p and (before < within or not before):
+            break
+        scores = rest
+    return place if tokens is None else int(tokens[place])
 
 
-def _best(scores: "NDArray[Any]", count: int) -> "NDArray[np.int64]":
-    """The ``count`` best, best first."""
+def _scores(logits: "Logits", temperature: float) -> "Logits":
+    """Shares before they are made to sum up to 1: that of the best is 1."""
     import numpy as np
 
-    if count >= len(scores):
-        return np.argsort(-scores, kind="stable")
-    among = np.sort(np.argpartition(-scores, count - 1)[:count])
-    return among[np.argsort(-scores[among], kind="stable")]
+    scores: Logits = logits - logits.max()
+    scores /= np.float32(temperature)
+    np.exp(scores, out=scores)
+    return scores
+
+
+def _by_share(scores: "Logits", height: float) -> tuple[int, float]:
+    """The place at a height of all scores put on each other, from more than 0 to 1, and the sum of all."""
+    import numpy as np
+
+    heights = np.add.reduceat(scores, np.arange(0, len(scores), _BLOCK)).cumsum(dtype=np.float64)
+    whole = float(heights[-1])
+    block = int(heights.searchsorted(height * whole))
+    under = float(heights[block - 1]) if block else 0.0
+    start = block * _BLOCK
+    inside = scores[start : start + _BLOCK].cumsum(dtype=np.float64)
+    return start + int(inside.searchsorted(min(height * whole - under, inside[-1]))), whole
+
+
+def best(logits: "Logits", count: int) -> "NDArray[np.int64]":
+    """The ``count`` best, best first, the first of equal ones; less where fewer are more than minus infinity."""
+    import numpy as np
+
+    count = min(count, len(logits))
+    # Of as many parts each has its best, so that no one below the least of these is among those wanted.
+    parts = np.maximum.reduceat(logits, np.arange(count) * len(logits) // count)
+    among = np.flatnonzero(logits >= max(parts.min(), np.finfo(logits.dtype).min))
+    return among[np.argsort(-logits[among], kind="stable")[:count]]
 
 
 def _with_logprobs(logits: "Logits", token: int, count: int) -> Drawn:
     import numpy as np
 
-    scores = logits.astype(np.float64)
-    most = scores.max()
-    told = scores - most - np.log(np.exp(scores - most).sum())
-    best = ((int(place), float(told[place])) for place in _best(told, count)) if count else ()
-    return Drawn(token, float(told[token]), tuple((place, number) for place, number in best if isfinite(number)))
+    whole = float(logits.max()) + float(np.log(_scores(logits, 1.0).sum(dtype=np.float64)))
+    likeliest = best(logits, count) if count else ()
+    return Drawn(
+        token, float(logits[token]) - whole, tuple((int(one), float(logits[one]) - whole) for one in likeliest)
+    )
