@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from flowllm.core.record import record
+from flowllm.core.record import FEW, record
 
 
 @record
@@ -122,14 +122,95 @@ def test_the_constructor_is_that_of_a_dataclass():
         Kept()
 
 
-def test_a_constructor_is_compiled_once():
-    @record
-    class Once:
-        x: int
+def fresh(**options):
+    """A record of which none was made yet."""
 
-    assert Once(1) == Once(1)
-    assert Once.__doc__ == "Once"
-    assert inspect.isfunction(vars(Once)["__init__"])
+    @record(**options)
+    class Fresh:
+        size: int
+        names: list[str] = field(default_factory=list)
+        note: str = ""
+
+        def __post_init__(self) -> None:
+            if self.size < 0:
+                raise ValueError(self.size)
+
+    return Fresh
+
+
+def outcome(cls, given, named):
+    try:
+        return repr(cls(*given, **named))
+    except (TypeError, ValueError) as error:
+        return f"{type(error).__name__}: {error}"
+
+
+CALLS = [
+    ((1,), {}),
+    ((1, ["a"], "b"), {}),
+    ((1,), {"note": "b"}),
+    ((), {"note": "b", "size": 1, "names": ["a"]}),
+    ((), {}),
+    ((-1,), {}),
+    ((1, 2, 3, 4), {}),
+    ((1,), {"size": 1}),
+    ((1,), {"other": 1}),
+    ((), {"size": -1}),
+]
+
+
+@pytest.mark.parametrize("options", [{"frozen": True}, {"kw_only": True}])
+@pytest.mark.parametrize(("given", "named"), CALLS)
+def test_the_first_objects_are_made_as_all_others(options, given, named):
+    first, later = fresh(**options), fresh(**options)
+    for _ in range(FEW + 1):
+        later(size=1)
+    assert not inspect.isfunction(vars(first)["__init__"])
+    assert inspect.isfunction(vars(later)["__init__"])
+    assert outcome(first, given, named) == outcome(later, given, named)
+
+
+def test_each_object_has_its_own_fresh_values():
+    cls = fresh()
+    made = [cls(1).names for _ in range(FEW + 2)]
+    assert all(names == [] for names in made)
+    assert len({id(names) for names in made}) == len(made)
+
+
+def test_a_constructor_is_compiled_once():
+    cls = fresh()
+    for _ in range(FEW):
+        cls(1)
+    assert not inspect.isfunction(vars(cls)["__init__"])
+    cls(1)
+    compiled = vars(cls)["__init__"]
+    assert inspect.isfunction(compiled)
+    assert cls(1) == cls(1)
+    assert vars(cls)["__init__"] is compiled
+    assert cls.__doc__ == "Fresh"
+
+
+def test_a_record_that_is_not_frozen_has_no_hash():
+    cls = fresh(frozen=False)
+    one = cls(1)
+    one.size = 2
+    assert one == cls(2)
+    with pytest.raises(TypeError, match="unhashable"):
+        hash(one)
+
+
+def test_without_comparing_each_is_equal_to_itself_alone():
+    cls = fresh(frozen=False, eq=False)
+    one, other = cls(1), cls(1)
+    assert one == one  # noqa: PLR0124
+    assert one != other
+    assert len({one, other, one}) == 2
+
+
+def test_a_record_that_holds_itself_can_be_shown():
+    one = fresh(frozen=False)(1)
+    one.names.append(one)
+    assert repr(one).endswith("(size=1, names=[...], note='')")
 
 
 def test_a_record_says_what_it_is_for():
