@@ -48,8 +48,13 @@ class Decoder:
     last: bool = False
 
 
-def read_decoder(session: Any, operators: Collection[str], device: str = "cpu", index: int = 0) -> Decoder:
-    """The ports of an open session whose graph has ``operators``; `SetupError` for a graph that cannot run here."""
+def read_decoder(
+    session: Any, operators: Collection[str], device: str = "cpu", index: int = 0, size: Any = None
+) -> Decoder:
+    """The ports of an open session whose graph has ``operators``; `SetupError` for a graph that cannot run here.
+
+    ``size`` is the length of a head where the graph leaves it open.
+    """
     taken = {port.name: port for port in session.get_inputs()}
     given = {port.name: port for port in session.get_outputs()}
     past = tuple(sorted((name for name in taken if _PAST.fullmatch(name)), key=_order))
@@ -60,7 +65,8 @@ def read_decoder(session: Any, operators: Collection[str], device: str = "cpu", 
         asks = f"asks for {', '.join(unknown)}" if unknown else f"lacks {', '.join(lacking) or 'past keys and values'}"
         raise unfit(f"its graph {asks}", "export it with the task text-generation-with-past")
     shape = taken[past[0]].shape
-    heads, size, vocabulary = shape[1], shape[3], given["logits"].shape[-1]
+    heads, vocabulary = shape[1], given["logits"].shape[-1]
+    size = shape[3] if isinstance(shape[3], int) else size
     if not all(isinstance(count, int) for count in (heads, size, vocabulary)):
         raise unfit("its graph does not say how large its past and its vocabulary are")
     return Decoder(

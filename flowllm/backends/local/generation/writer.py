@@ -8,7 +8,7 @@ prompt, and all that were drawn, the one that ends an answer among them.
 from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Any
 
-from flowllm.backends.local import words
+from flowllm.backends.local import refusals, words
 from flowllm.backends.local.devices import Device, settled
 from flowllm.backends.local.generation import genai
 from flowllm.backends.local.generation.constraining import Constraints
@@ -67,7 +67,11 @@ def open_runner(description: Description, device: Device) -> Runner:
     if {"If", SHARING} <= operators.keys() and words.turned_alike(description.config) is None:
         why = "its graph chooses by the length of the text, and no file says at which"
         raise unfit(why, "original_max_position_embeddings in the rope_scaling of config.json")
-    decoder = read_decoder(opened.session, operators, _DEVICES.get(opened.provider, "cpu"), opened.device.index)
+    built = words.at(description.genai, "model", "decoder") or {}
+    if words.at(built, "sliding_window"):
+        raise unfit("its graph keeps a window of its past alone", "the builder's windowed_kv_cache=false")
+    place = _DEVICES.get(opened.provider, "cpu"), opened.device.index
+    decoder = read_decoder(opened.session, operators, *place, words.at(built, "head_size"))
     return Runner(opened.provider, decoder.vocabulary, lambda: cache_of(decoder))
 
 
@@ -154,7 +158,8 @@ class Writer:
     def _prepared(self, request: Chat, wall: float) -> Prepared:
         """Everything that takes time before the first run; in a thread."""
         how = drawing(request, sampled_by(self.description))
-        self._prompting.require(request)
+        for one in self._prompting.refusals(request):
+            raise refusals.refused(one, request.model)
         made = self._prompting.prompt(request, wall, self._fence, self._tokenizer)
         self._fit(request, len(made.tokens))
         inside = self._family.thinks_after(made.text)

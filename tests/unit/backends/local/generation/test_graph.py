@@ -44,6 +44,16 @@ def test_layers_are_in_the_order_of_their_numbers():
     assert found.shared
 
 
+def test_the_length_of_a_head_may_stand_beside_the_graph():
+    names = [f"past_key_values.{layer}.{half}" for layer in (0, 10, 2) for half in ("key", "value")]
+    open_graph = session([port(name, shape=("batch", 2, "past", "size")) for name in names])
+    assert read_decoder(open_graph, (), size=8).size == 8
+    assert read_decoder(session(), (), size=8).size == 16, "what the graph says goes first"
+    for size in (None, "8"):
+        with pytest.raises(SetupError, match="does not say how large its past"):
+            read_decoder(open_graph, (), size=size)
+
+
 def test_a_graph_that_gives_the_last_logits_alone():
     assert read_decoder(session(outputs=[port("logits", shape=("b", 1, 64))]), ()).last
     assert not read_decoder(session(), ()).last

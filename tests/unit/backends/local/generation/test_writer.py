@@ -5,6 +5,7 @@ from contextlib import aclosing
 from dataclasses import replace
 
 import numpy as np
+import onnx
 import pytest
 
 from flowllm.backends.local.devices import Device
@@ -149,10 +150,10 @@ async def test_many_at_once_answer_as_each_alone(writer):
     ("request_", "code", "said", "hint"),
     [
         (asked(messages=(Message("user", (Text("a b" * 99),)),)), "context_too_long", "the prompt has", "truncate"),
-        (asked(tool_choice="required"), "bad_request", "cannot be held to `tool_choice: required`", "auto"),
+        (asked(tool_choice="required"), "capability_mismatch", "cannot be held to `tool_choice: required`", "auto"),
         (asked(extra={"beams": 2}), "bad_request", "knows no `beams`", "known are"),
         (asked(schema={"type": "wat"}), "bad_request", "Invalid type: wat", "schema"),
-        (asked(schema={}, tools=(Tool("f"),)), "bad_request", "held to a schema or choices, or may call", "two nodes"),
+        (asked(schema={}, tools=(Tool("f"),)), "capability_mismatch", "held to a schema or choices", "two nodes"),
     ],
 )
 async def test_what_cannot_be_is_a_typed_failure(writer, request_, code, said, hint):
@@ -189,6 +190,28 @@ async def test_where_positions_turn_by_the_length_of_a_text_none_is_longer_than_
     with pytest.raises(ProviderFailure, match=f"reads and writes {SHORT}"):
         await reply_of(made, asked(messages=(Message("user", (Text("a" * SHORT),)),)))
     made.close()
+
+
+async def test_the_builder_s_graphs_leave_the_length_of_a_head_to_its_file(tmp_path):
+    decoder = {"filename": "model.onnx", "head_size": SHAPE.head}
+    built = {"model": {"decoder": decoder, "context_length": SHAPE.window, "eos_token_id": END, "type": "llama"}}
+    made = folder(tmp_path / "m", layout="genai", genai_config=built)
+    graph = onnx.load(made / "model.onnx")
+    for port in [*graph.graph.input, *graph.graph.output]:
+        if "key" in port.name or "value" in port.name:
+            port.type.tensor_type.shape.dim[3].dim_param = "kv_cache_dim"
+    onnx.save(graph, made / "model.onnx")
+    writer = opened(made)
+    assert bare((await reply_of(writer, asked(8))).text) == bare(text_of(greedy(SHAPE, PROMPT, 8)))
+    writer.close()
+
+
+def test_a_graph_that_keeps_a_window_of_its_past_alone_is_refused(tmp_path):
+    decoder = {"filename": "model.onnx", "sliding_window": {"window_size": 8, "layers": [0]}}
+    built = {"model": {"decoder": decoder, "context_length": SHAPE.window, "eos_token_id": END, "type": "llama"}}
+    with pytest.raises(SetupError, match="a window of its past alone") as caught:
+        opened(folder(tmp_path / "m", layout="genai", genai_config=built))
+    assert "windowed_kv_cache=false" in caught.value.hint
 
 
 def test_where_no_file_says_when_tables_change_a_graph_that_does_it_is_refused(tmp_path):
