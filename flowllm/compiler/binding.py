@@ -7,6 +7,7 @@ from flowllm.compiler.call_policies import fallbacks
 from flowllm.compiler.candidates import candidates, chosen_by
 from flowllm.compiler.capabilities import check_lengths, needs_of, said_by
 from flowllm.compiler.findings import Findings
+from flowllm.compiler.foreseen import check_refusals
 from flowllm.compiler.frames import Frame, Unit
 from flowllm.compiler.models import Asked, Models
 from flowllm.compiler.types import NEVER, along, enumerated, listed, of_value
@@ -42,6 +43,7 @@ class Binding:
         asked_models = (unit.model, *unit.models, *fallbacks(unit.policies))
         cards = self._models.cards(asked_models)
         check_lengths(unit, cards, self._findings)
+        check_refusals(unit, cards, self._findings)
 
     def _fixed(self, unit: Unit, asked: Asked) -> None:
         name = unit.node.model

@@ -8,10 +8,11 @@ from datetime import date, timedelta
 
 from flowllm.backends.calling import LOGPROBS, ONE_CALL
 from flowllm.compiler.findings import Findings
+from flowllm.compiler.foreseen import fixed_text, tokens_of
 from flowllm.compiler.frames import Unit
 from flowllm.core.card import ModelCard
-from flowllm.core.slot import ImageOf, MessageTemplate, PromptTemplate, Template
-from flowllm.text.templates import parsed
+from flowllm.core.record import record
+from flowllm.core.slot import ImageOf, PromptTemplate
 
 MARGIN = 2
 """How far an estimated prompt may be from what a model's own tokenizer says."""
@@ -46,18 +47,6 @@ def said_by(unit: Unit) -> frozenset[str]:
     return frozenset(said | {ONE_CALL} if one_call else said)
 
 
-def fixed_text(prompt: PromptTemplate) -> str:
-    """What a prompt says whatever is given to it; nothing is known of templates with statements."""
-    return "".join(map(fixed_text_of, prompt.messages))
-
-
-def fixed_text_of(message: MessageTemplate) -> str:
-    """The same of one message."""
-    templates = [part for part in message.parts if isinstance(part, Template)]
-    pieces = [piece for template in templates for piece in parsed(template.source).pieces or ()]
-    return "".join(piece for piece in pieces if isinstance(piece, str))
-
-
 def check_lengths(unit: Unit, models: Mapping[str, ModelCard], findings: Findings) -> None:
     """Report prompts and answers that are longer than the models that the unit may ask can take."""
     longest = unit.params.get("max_output_tokens") or 0
@@ -66,13 +55,11 @@ def check_lengths(unit: Unit, models: Mapping[str, ModelCard], findings: Finding
             message = f"`max_output_tokens` is {longest:,}, and `{name}` writes at most {card.output:,}"
             place, hint = unit.node.place("max_output_tokens"), f"max_output_tokens: {card.output}"
             findings.report("over_output_limit", message, f"{unit.id}.max_output_tokens", place, hint)
-    windows = {name: card for name, card in models.items() if card.window}
-    if not windows:
-        return
     for field, value in unit.node.fields.items():
         text = fixed_text(value) if isinstance(value, PromptTemplate) else ""
-        if text and any(_too_little(card, DENSE * len(text), longest) for card in windows.values()):
-            _check_windows(unit, field, text, windows, findings)
+        for name, card in models.items() if text else ():
+            if card.window:
+                _check_window(unit, field, text, (name, card), findings)
 
 
 def _too_little(card: ModelCard, tokens: int, answer: int) -> tuple[int, int] | None:
@@ -82,27 +69,50 @@ def _too_little(card: ModelCard, tokens: int, answer: int) -> tuple[int, int] | 
     return (card.max_input, 0) if card.max_input is not None and tokens > card.max_input else None
 
 
-def _check_windows(unit: Unit, field: str, text: str, windows: Mapping[str, ModelCard], findings: Findings) -> None:
-    """Where the count is an estimate, what is an error lies outside by a wide margin."""
+@record
+class _Counted:
+    """The tokens of what is fixed of a prompt, how that is said, and how far the count may be off."""
+
+    tokens: int
+    said: str
+    margin: int = 1
+
+
+def _counted(unit: Unit, text: str, name: str, card: ModelCard, answer: int) -> _Counted | None:
+    """None where it is surely not too long."""
     from flowllm.text.token_files import best_counter
 
-    where, place, hint = (
-        f"{unit.id}.{field}",
-        unit.node.place(field),
-        "shorten it, or choose a model with a larger window",
+    room = min(card.longest_prompt or 0, (card.window or 0) - answer)
+    whole = tokens_of(unit, name, card, room)
+    if whole is not None:
+        return _Counted(whole, f"{whole:,} tokens with the model's chat template")
+    if _too_little(card, DENSE * len(text), answer) is None:
+        return None
+    counter = best_counter(card, name)
+    tokens = counter.count(text)
+    return (
+        _Counted(tokens, f"{tokens:,} tokens")
+        if counter.exact
+        else _Counted(tokens, f"about {tokens:,} tokens", MARGIN)
     )
-    longest = unit.params.get("max_output_tokens") or 0
-    for name, card in windows.items():
-        counter = best_counter(card, name)
-        tokens, about, margin = counter.count(text), "" if counter.exact else "about ", 1 if counter.exact else MARGIN
-        if tokens > margin * (card.longest_prompt or 0):
-            message = f"the fixed text has {about}{tokens} tokens, and `{name}` reads {card.longest_prompt}"
-            findings.report("context_too_long", message, where, place, hint)
-        elif (broken := _too_little(card, tokens, longest)) is not None:
-            window, answer = broken
-            more = f" and the answer may have {answer:,}" if answer else ""
-            message = f"the fixed text has {about}{tokens:,} tokens{more}, the window of `{name}` {window:,}"
-            findings.report("over_window", message, where, place, hint)
+
+
+def _check_window(unit: Unit, field: str, text: str, model: tuple[str, ModelCard], findings: Findings) -> None:
+    """Where the count is an estimate, what is an error lies outside by a wide margin."""
+    (name, card), longest = model, unit.params.get("max_output_tokens") or 0
+    counted = _counted(unit, text, name, card, longest)
+    if counted is None:
+        return
+    where, place = f"{unit.id}.{field}", unit.node.place(field)
+    hint = "shorten it, or choose a model with a larger window"
+    if counted.tokens > counted.margin * (card.longest_prompt or 0):
+        message = f"the fixed text has {counted.said}, and `{name}` reads {card.longest_prompt}"
+        findings.report("context_too_long", message, where, place, hint)
+    elif (broken := _too_little(card, counted.tokens, longest)) is not None:
+        window, answer = broken
+        more = f" and the answer may have {answer:,}" if answer else ""
+        message = f"the fixed text has {counted.said}{more}, the window of `{name}` {window:,}"
+        findings.report("over_window", message, where, place, hint)
 
 
 def last_day(name: str, card: ModelCard, today: date | None) -> tuple[str, str] | None:

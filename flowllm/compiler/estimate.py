@@ -13,8 +13,8 @@ from decimal import Decimal
 from typing import Any
 
 from flowllm.compiler.candidates import asked
-from flowllm.compiler.capabilities import fixed_text_of
 from flowllm.compiler.explain import alternatives, certain, possible
+from flowllm.compiler.foreseen import fixed_text_of
 from flowllm.core.card import Catalog, ModelCard
 from flowllm.core.delta import Usage
 from flowllm.core.plan import Plan, Step

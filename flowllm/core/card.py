@@ -1,13 +1,16 @@
 """Providers and models as data, after their YAML was checked."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import field, fields, replace
 from fnmatch import fnmatchcase
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from flowllm.core.origin import UNKNOWN, Origin
 from flowllm.core.prices import Prices
 from flowllm.core.record import record
+
+if TYPE_CHECKING:
+    from flowllm.core.request import Chat, Request
 
 
 @record
@@ -39,6 +42,32 @@ ASKED: Final = frozenset({"tools", "json_schema", "images", "reasoning"})
 
 
 @record
+class Refusal:
+    """Why a model would refuse a request; ``steps`` lead to the part of the node, empty where none is to blame.
+
+    ``is_key``: its key is wrong, not its value.
+    """
+
+    code: str
+    message: str
+    hint: str = ""
+    steps: tuple[str | int, ...] = ()
+    is_key: bool = False
+
+
+class Foresight(Protocol):
+    """What a model of this machine says of a request before it is asked: by its small files, without being loaded."""
+
+    def refusals(self, request: "Request") -> Iterator[Refusal]:
+        """What of a request it would refuse, whatever its texts say."""
+        ...
+
+    def tokens(self, request: "Chat", beyond: int = -1) -> int | None:
+        """The tokens of the whole prompt; None where that cannot be told, or is surely no more than ``beyond``."""
+        ...
+
+
+@record
 class ModelCard:
     """What is known of a model. Windows in tokens; None is unknown.
 
@@ -48,7 +77,8 @@ class ModelCard:
     ``quirks`` are words of the wire's vocabulary that hold for this model over the provider's. ``mode`` is what it is
     made for (chat, embed, rerank, image, ...), ``modalities`` what it reads and ``output_modalities`` what it writes,
     empty where that is unknown. ``released`` and ``deprecated`` are days (YYYY-MM-DD), ``source`` a page,
-    ``checked`` the day when somebody last looked. ``tokenizer`` is a file that counts its tokens.
+    ``checked`` the day when somebody last looked. ``tokenizer`` is a file that counts its tokens, and ``foresight``
+    tells more where the model is of this machine.
     """
 
     id: str
@@ -69,6 +99,7 @@ class ModelCard:
     source: str = ""
     tokenizer: str = ""
     max_input: int | None = None
+    foresight: Foresight | None = field(default=None, compare=False)
 
     @property
     def longest_prompt(self) -> int | None:

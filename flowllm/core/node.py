@@ -22,17 +22,20 @@ A plain function becomes a kind with `node_from_function`.
 
 import inspect
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from functools import cache, partial
 from numbers import Integral, Real
-from typing import Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, create_model
 
 from flowllm.core.errors import NodeFailure
 from flowllm.core.record import record
 from flowllm.core.spec import Schema
+
+if TYPE_CHECKING:
+    from flowllm.core.request import Message, Request
 
 
 class Holds(Enum):
@@ -109,6 +112,10 @@ class Node(BaseModel):
         Default: the keys of ``run``'s TypedDict.
         """
         return dict(_output_ports(type(self)))
+
+    def foreseen(self, model: str, messages: "Sequence[Message]") -> "Request | None":
+        """What a node that asks surely sends, of a conversation these ``messages``; None where that cannot be told."""
+        return None
 
 
 @cache

@@ -164,6 +164,10 @@ class Call(Node):
             ports["logprobs"] = _LOGPROBS
         return ports
 
+    def foreseen(self, model: str, messages: Sequence[Message]) -> Chat:
+        """The request with these messages, and with no image."""
+        return self._request(model, messages, ())
+
     async def run(
         self,
         scope: Scope,

@@ -4,19 +4,22 @@ Encoders give vectors, scores and, for a chat with ``choices``, the label that f
 is held while it answers and shared by all who ask it.
 """
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any, Protocol
 
 from flowllm.backends.local.encoders import Encoder
 from flowllm.backends.local.layout import Description
+from flowllm.backends.local.refusals import plain, refusals, refused
 from flowllm.backends.local.shelf import Loaded, Shelf
+from flowllm.core.card import Refusal
 from flowllm.core.delta import Delta, Finish, Meta, Scores, Text, Usage, Vectors
-from flowllm.core.errors import NodeFailure
+from flowllm.core.errors import ProviderFailure
 from flowllm.core.request import Chat, Embed, Request, Rerank
 from flowllm.core.scope import Scope
 
 _DOES = {"embed": "makes vectors", "rerank": "ranks", "classify": "chooses among labels", "chat": "writes"}
+_ASKS: dict[str, type[Request]] = {"embed": Embed, "rerank": Rerank, "classify": Chat}
 
 
 class Writer(Loaded, Protocol):
@@ -66,25 +69,23 @@ def _name(model: str) -> str:
 
 async def _encoded(model: Encoder, request: Request, scope: Scope) -> tuple[Delta, ...]:
     task = model.description.task
-    if isinstance(request, Embed) and task == "embed":
-        answer, used = await _vectors(model, request, scope)
-    elif isinstance(request, Rerank) and task == "rerank":
-        answer, used = await _scores(model, request, scope)
-    elif isinstance(request, Chat) and task == "classify" and request.choices:
-        answer, used = await _label(model, request, scope)
-    else:
+    if not isinstance(request, _ASKS[task]):
         raise _unable(request, model.description)
+    for one in refusals(request, model.description):
+        raise refused(one, request.model)
+    if isinstance(request, Embed):
+        answer, used = await _vectors(model, request, scope)
+    elif isinstance(request, Rerank):
+        answer, used = await _scores(model, request, scope)
+    else:
+        answer, used = await _label(model, request, scope)
     return Meta(model=_name(request.model)), answer, Usage(input=used, output=0), Finish("stop")
 
 
-def _unable(request: Request, found: Description) -> NodeFailure:
-    message = f"`{request.model}` {_DOES[found.task]}"
-    if isinstance(request, Chat) and found.task == "classify":
-        known = ", ".join(found.labels[:20])
-        message += ", and this call has no `choices`"
-        return NodeFailure("capability_mismatch", message, hint=f"choices: [{known}]")
+def _unable(request: Request, found: Description) -> ProviderFailure:
     asked = {Chat: "a chat was", Embed: "vectors were", Rerank: "a ranking was"}[type(request)]
-    return NodeFailure("capability_mismatch", f"{message}, and {asked} asked of it")
+    message = f"`{request.model}` {_DOES[found.task]}, and {asked} asked of it"
+    return refused(Refusal("capability_mismatch", message), request.model)
 
 
 def _chat(request: Request, found: Description) -> Chat:
@@ -100,7 +101,7 @@ async def _vectors(model: Encoder, request: Embed, scope: Scope) -> tuple[Delta,
         return Vectors(rows), used
     if size > width:
         message = f"`{request.model}` makes vectors of {width} numbers, and {size} were asked for"
-        raise NodeFailure("capability_mismatch", message, hint=f"dimensions: {width}")
+        raise refused(Refusal("capability_mismatch", message, f"dimensions: {width}"), request.model)
     return Vectors(model.shortened(rows, size, request.extra)), used
 
 
@@ -112,25 +113,10 @@ async def _scores(model: Encoder, request: Rerank, scope: Scope) -> tuple[Delta,
 
 async def _label(model: Encoder, request: Chat, scope: Scope) -> tuple[Delta, int]:
     shares, used = await model.classify(_asked(request), scope)
-    fitting = _fitting(request, shares)
-    return Text(max(fitting, key=lambda choice: fitting[choice])), used
+    known = {plain(label): share for label, share in shares.items()}
+    return Text(max(request.choices, key=lambda choice: known[plain(choice)])), used
 
 
 def _asked(request: Chat) -> str:
     """The text of the last user message: what is to be classified."""
     return next((message.text for message in reversed(request.messages) if message.role == "user"), "")
-
-
-def _fitting(request: Chat, shares: Mapping[str, float]) -> dict[str, float]:
-    """The share of each choice; every one has to be a label of the model."""
-    known = {_plain(label): share for label, share in shares.items()}
-    unknown = [choice for choice in request.choices if _plain(choice) not in known]
-    if unknown:
-        message = f"`{request.model}` knows no label {', '.join(unknown)}"
-        raise NodeFailure("capability_mismatch", message, hint=f"choices: [{', '.join(list(shares)[:20])}]")
-    return {choice: known[_plain(choice)] for choice in request.choices}
-
-
-def _plain(label: str) -> str:
-    """A label as it is compared: letters and digits alone, in lower case."""
-    return "".join(filter(str.isalnum, label.casefold())) or label

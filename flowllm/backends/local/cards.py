@@ -6,6 +6,7 @@ tokens are counted by the model's own tokenizer. A model that is not there or is
 
 from collections.abc import Callable, Iterator, Mapping
 
+from flowllm.backends.local.foresight import LocalForesight
 from flowllm.backends.local.layout import Description
 from flowllm.backends.local.shelf import Shelf
 from flowllm.core.card import ModelCard
@@ -57,10 +58,15 @@ def card_of(name: str, found: Description) -> ModelCard:
     """A description as a card of the catalog."""
     task = _TASKS.get(found.task, found.task)
     tokenizer = found.folder / "tokenizer.json"
+    writes = found.task == "chat"
     return ModelCard(
         name,
-        context=found.window,
+        # What a classifier reads is cut at its window, which bounds no prompt.
+        context=None if found.task == "classify" else found.window,
+        max_input=found.window - 1 if writes and found.window else None,
+        lacks=frozenset({"images"}) if writes else None,
         tasks=frozenset({task}),
         mode=task,
         tokenizer=str(tokenizer) if tokenizer.is_file() else "",
+        foresight=LocalForesight(found),
     )

@@ -3,33 +3,21 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Literal
-
-from pydantic import BaseModel, ConfigDict, ValidationError
+from typing import Any
 
 from flowllm.backends.local.batching import Batcher, Limits
 from flowllm.backends.local.layout import Description
 from flowllm.backends.local.pooling import POOLS, Floats, unit
+from flowllm.backends.local.refusals import Extra, of_vectors, refused
 from flowllm.backends.local.sessions import Session
 from flowllm.backends.local.shapes import length_of, rows_of
 from flowllm.backends.local.tokenizing import Tokenizer, Tokens
 from flowllm.core.errors import FlowError, NodeFailure, SetupError
 from flowllm.core.record import record
 from flowllm.core.scope import Scope
-from flowllm.text.misfits import misfits
 
 _LABELS = "labels"
 _IN_GRAPH = "graph"
-
-
-class Extra(BaseModel):
-    """What ``extra`` of a node says of vectors, over the model's files; ``prompt`` stands before every text."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-    pooling: Literal["mean", "cls", "last", "max", "mean_sqrt_len", "weighted_mean"] | None = None
-    normalize: bool | None = None
-    prompt: str | None = None
 
 
 @record
@@ -47,14 +35,6 @@ class _Input:
 
     tokens: Tokens
     pooling: str
-
-
-def _parsed(extra: Mapping[str, Any]) -> Extra:
-    try:
-        return Extra.model_validate(dict(extra))
-    except ValidationError as error:
-        found = next(misfits(error, extra, Extra, "`extra` of a local model", {"prompt": "'query: '"}))
-        raise NodeFailure(found.code, found.message, hint=found.hint) from None
 
 
 class Encoder:
@@ -91,11 +71,11 @@ class Encoder:
 
     def wanted(self, extra: Mapping[str, Any]) -> Wanted:
         """How vectors are made here, by the model's files and by ``extra`` over them."""
-        said, found = _parsed(extra), self.description
-        pooling = _IN_GRAPH if found.pooled else said.pooling or found.pooling
-        if pooling is None:
-            message = f"the files of {found.folder.name} do not say how vectors of tokens become one"
-            raise NodeFailure("node_failed", message, hint=f"extra: {{pooling: mean}}, one of {', '.join(POOLS)}")
+        found = self.description
+        for one in of_vectors(extra, found):
+            raise refused(one, found.folder.name)
+        said = Extra.model_validate(dict(extra))
+        pooling = _IN_GRAPH if found.pooled else said.pooling or found.pooling or ""
         normalize = found.normalize if said.normalize is None else said.normalize
         return Wanted(pooling, bool(normalize), found.prompt if said.prompt is None else said.prompt)
 

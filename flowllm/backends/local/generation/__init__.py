@@ -1,9 +1,9 @@
 """Text from models of this machine: chats in, deltas out, many requests sharing one model.
 
-``writer`` is the model as its callers see it. ``prompting`` makes its prompts by ``chat_templates``, ``engine`` runs the loop over a
-``kv`` cache that fits its ``graph`` and has ``prefixes`` of what was read before; ``sampling``, ``constraining``,
-``detokenizing`` and ``stopping`` say which token comes, what text it is and when it is enough; ``families`` finds
-thoughts and calls in the text, ``call_pieces`` a call while it is written.
+``writer`` is the model as its callers see it. ``prompting`` makes its prompts by ``chat_templates``, ``engine`` runs
+the loop over a ``kv`` cache that fits its ``graph`` and has ``prefixes`` of what was read before; ``sampling``,
+``constraining``, ``detokenizing`` and ``stopping`` say which token comes, what text it is and when it is enough;
+``families`` finds thoughts and calls in the text, ``call_pieces`` a call while it is written.
 """
 
 from typing import TYPE_CHECKING

@@ -3,21 +3,23 @@
 Nothing is loaded for it: the small files of a model say it, so that checks count by it what a writer reads.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from flowllm.backends.local.generation.families import family_of
 from flowllm.backends.local.generation.fencing import Fence, tokens_of
 from flowllm.backends.local.generation.graph import unfit
-from flowllm.backends.local.generation.sampling import refused
 from flowllm.backends.local.layout import Description
 from flowllm.backends.local.tokenizing import Tokenizer
+from flowllm.core.card import Refusal
 from flowllm.core.record import record
 from flowllm.core.request import Chat
 
 if TYPE_CHECKING:
     from flowllm.backends.local.generation.chat_templates import ChatTemplate
+
+_UNABLE = "capability_mismatch"
 
 
 @record
@@ -51,17 +53,17 @@ class Prompting:
         told = request if offers(request) else replace(request, tools=())
         return self._opened().render(told, wall, more)
 
-    def require(self, request: Chat) -> None:
-        """`ProviderFailure` for what this model cannot be asked."""
+    def refusals(self, request: Chat) -> Iterator[Refusal]:
+        """What this model cannot be asked, whatever the messages say."""
         if offers(request) and self.family.calls is None:
             message = "the chat template of this local model has no place for tools that is known here"
-            raise refused(request.model, message, "leave `tools` out")
+            yield Refusal(_UNABLE, message, "leave `tools` out", ("tools",))
         if request.tool_choice not in (None, "auto", "none"):
             message = f"a local model cannot be held to `tool_choice: {request.tool_choice}`"
-            raise refused(request.model, message, "tool_choice: auto")
+            yield Refusal(_UNABLE, message, "tool_choice: auto", ("tool_choice",))
         if held(request) and offers(request):
             message = "an answer of a local model is held to a schema or choices, or may call tools"
-            raise refused(request.model, message, "ask for tools and for JSON in two nodes")
+            yield Refusal(_UNABLE, message, "ask for tools and for JSON in two nodes", ("tools",))
 
     def _opened(self) -> "ChatTemplate":
         from flowllm.backends.local.generation.chat_templates import ChatTemplate

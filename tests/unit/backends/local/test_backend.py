@@ -9,7 +9,7 @@ from flowllm.api import local as api
 from flowllm.backends.local.backend import LocalBackend
 from flowllm.backends.local.shelf import Shelf
 from flowllm.core.delta import Finish, Meta, Usage, Vectors
-from flowllm.core.errors import NodeFailure, PipelineInvalid, SetupError, UsageError
+from flowllm.core.errors import PipelineInvalid, ProviderFailure, SetupError, UsageError
 from flowllm.core.request import Chat, Embed, Message, Rerank, Text
 from flowllm.core.scope import Scope
 from tests.local_models.encoders import Encoder, embedding, ids_of, write_classifier, write_embedder
@@ -98,10 +98,10 @@ REFUSED = [
 
 @pytest.mark.parametrize(("request_", "words", "hint"), REFUSED)
 async def test_a_model_for_another_task_is_told(call, request_, words, hint):
-    with pytest.raises(NodeFailure) as caught:
+    with pytest.raises(ProviderFailure) as caught:
         await answered(call, request_)
     assert words in caught.value.message
-    assert caught.value.hint == hint
+    assert (caught.value.hint, caught.value.exit) == (hint, 4)
 
 
 def test_the_router_asks_local_models_what_they_lack(call):

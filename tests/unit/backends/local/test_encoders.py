@@ -13,7 +13,7 @@ from flowllm.backends.local.encoders import Encoder as Loaded
 from flowllm.backends.local.layout import describe
 from flowllm.backends.local.pooling import POOLS
 from flowllm.backends.local.sessions import open_session
-from flowllm.core.errors import NodeFailure, SetupError
+from flowllm.core.errors import NodeFailure, ProviderFailure, SetupError
 from flowllm.core.scope import Scope
 from tests.local_models.encoders import (
     SENTENCES,
@@ -239,7 +239,7 @@ REFUSED = [
 
 @pytest.mark.parametrize(("extra", "code", "words", "hint"), REFUSED)
 def test_words_and_values_that_no_model_reads(tiny, extra, code, words, hint):
-    with pytest.raises(NodeFailure) as caught:
+    with pytest.raises(ProviderFailure) as caught:
         tiny.wanted(extra)
     assert (caught.value.code, caught.value.message, caught.value.hint) == (code, words, hint)
 
@@ -251,8 +251,9 @@ def test_every_pooling_can_be_asked_for(tiny, pooling):
 
 def test_a_pooling_that_no_file_says_is_asked_for(tmp_path):
     model = loaded(write_folder(tmp_path, ENCODER))
-    with pytest.raises(NodeFailure) as caught:
+    with pytest.raises(ProviderFailure) as caught:
         model.wanted({})
+    assert caught.value.code == "missing_field"
     assert "extra: {pooling: mean}" in caught.value.hint
     assert model.wanted({"pooling": "cls"}).pooling == "cls"
 

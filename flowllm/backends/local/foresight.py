@@ -1,0 +1,90 @@
+"""What a model of this machine says of a request before it is asked: by its small files, without being loaded."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from flowllm.backends.local.layout import Description
+from flowllm.core.card import Refusal
+from flowllm.core.errors import FlowError
+from flowllm.core.request import Chat, Embed, Request, Rerank, Sampling
+
+if TYPE_CHECKING:
+    from flowllm.backends.local.generation.fencing import Fence
+    from flowllm.backends.local.generation.prompting import Prompting
+    from flowllm.backends.local.tokenizing import Tokenizer
+
+_ASKS: dict[str, type[Request]] = {"embed": Embed, "rerank": Rerank, "classify": Chat, "chat": Chat}
+_DENSE = 4
+"""No character has so many tokens: it has no more bytes."""
+_A_DAY = 1_800_000_000.0
+"""A time for templates that write the date, which is as long on one day as on another."""
+
+
+class LocalForesight:
+    """The `core.card.Foresight` of one model."""
+
+    def __init__(self, description: Description) -> None:
+        self._description = description
+
+    def refusals(self, request: Request) -> Iterator[Refusal]:
+        """What it would refuse; nothing of a request for another task, which its card tells."""
+        task = self._description.task
+        if not isinstance(request, _ASKS[task]):
+            return
+        if task == "chat" and isinstance(request, Chat):
+            yield from self._of_writing(request)
+        else:
+            from flowllm.backends.local.refusals import refusals
+
+            yield from refusals(request, self._description)
+
+    def tokens(self, request: Chat, beyond: int = -1) -> int | None:
+        """As a writer counts them; None for an encoder, and where the template or the tokenizer fails."""
+        if self._description.task != "chat":
+            return None
+        try:
+            text = self._prompting.text(request, _A_DAY)
+            if _DENSE * len(text) <= beyond:
+                return None
+            return len(self._prompting.prompt(request, _A_DAY, self._fence, self._tokenizer).tokens)
+        except FlowError:
+            return None
+
+    def _of_writing(self, request: Chat) -> Iterator[Refusal]:
+        from flowllm.backends.local.generation.prompting import sampled_by
+        from flowllm.backends.local.generation.sampling import drawing
+
+        own = sampled_by(self._description)
+        for word, value in request.extra.items():
+            alone = replace(request, extra={word: value}, sampling=Sampling())
+            yield from _told(lambda one=alone: drawing(one, own), "extra", word)  # type: ignore[misc]
+        yield from _told(lambda: drawing(replace(request, extra={}), own))
+        yield from self._prompting.refusals(request)
+
+    @cached_property
+    def _prompting(self) -> "Prompting":
+        from flowllm.backends.local.generation.prompting import Prompting
+
+        return Prompting(self._description)
+
+    @cached_property
+    def _tokenizer(self) -> "Tokenizer":
+        from flowllm.backends.local.tokenizing import Tokenizer
+
+        return Tokenizer(self._description.folder)
+
+    @cached_property
+    def _fence(self) -> "Fence":
+        from flowllm.backends.local.generation.fencing import Fence
+        from flowllm.backends.local.generation.prompting import special_tokens
+
+        return Fence(special_tokens(self._tokenizer))
+
+
+def _told(work: Callable[[], Any], *steps: str) -> Iterator[Refusal]:
+    try:
+        work()
+    except FlowError as error:
+        yield Refusal(error.code, error.message, error.hint, steps)
