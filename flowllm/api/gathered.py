@@ -1,12 +1,13 @@
 """Several steps that each may fail over what was written: all of them are tried, and all that they said is told."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from types import TracebackType
 
 from flowllm.core.errors import FlowError, PipelineInvalid, UsageError
+from flowllm.core.record import record
 
 
-@dataclass(slots=True)
+@record(frozen=False)
 class Gathered:
     """``with gathered:`` around each step keeps its `PipelineInvalid` or `UsageError`; other errors pass."""
 

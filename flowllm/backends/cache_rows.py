@@ -1,9 +1,11 @@
 """The rows of a cache on disk: their tags, and reading them for statistics."""
 
 import sqlite3
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
+
+from flowllm.core.record import record
 
 GROUPS = "SELECT tag, COUNT(*), SUM(size + IFNULL(LENGTH(value), 0)) FROM Cache GROUP BY tag"
 KEYS = "SELECT key, tag FROM Cache WHERE raw = 1 AND store_time <= ?"
@@ -13,7 +15,7 @@ ENTRY = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Entry:
     """One entry as ``explain`` of the store shows it. Times are seconds since 1970; ``expires`` None: never."""
 
@@ -26,7 +28,7 @@ class Entry:
     value: Any
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Stats:
     """What is on disk, by (kind, model): (entries, bytes); and what this process did."""
 

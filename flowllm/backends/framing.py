@@ -6,7 +6,6 @@ was given, and refuses what is larger than its `Limits`. What is not UTF-8 is a 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal, Protocol
 
 import orjson
@@ -30,7 +29,7 @@ class Limits:
     body: int = 64 * MEBIBYTE
 
 
-@dataclass(slots=True)
+@record(frozen=False)
 class Frame:
     """One event, line or body: ``data`` is valid UTF-8; ``event`` and ``id`` as sent, else empty.
 

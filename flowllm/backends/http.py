@@ -12,7 +12,6 @@ import threading
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Protocol, Self
 from urllib.parse import urlsplit
@@ -23,6 +22,7 @@ from yarl import URL
 
 from flowllm.backends.decompress import Inflate
 from flowllm.core.errors import ProviderFacts, ProviderFailure
+from flowllm.core.record import record
 
 if TYPE_CHECKING:
     import httpx
@@ -34,7 +34,7 @@ ERROR_BODY = 1024 * 1024
 _fresh: ContextVar[list[bool] | None] = ContextVar("flowllm_fresh_connection", default=None)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class HttpRequest:
     """One request; ``stream`` asks for an uncompressed answer, so that no event waits for others."""
 

@@ -11,7 +11,7 @@ its answer arrives or not; that is polling, bounded by what is left of the time 
 
 from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import orjson
 
@@ -27,6 +27,7 @@ from flowllm.backends.wire import Begins, Decoder, HttpParts, Wire, find_wire
 from flowllm.core.card import ProviderCard
 from flowllm.core.delta import Delta, Meta, Usage, summed
 from flowllm.core.errors import ProviderFacts, ProviderFailure, SetupError
+from flowllm.core.record import record
 from flowllm.core.request import Chat, Embed, Request
 from flowllm.core.scope import Call, Clock, Scope, Timer
 
@@ -40,7 +41,7 @@ ERROR = 400
 _BROKEN = frozenset({"truncated", "protocol_error", "connect_error", "timeout"})
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Timeouts:
     """Seconds. ``first`` and ``idle`` hold for answers that stream, ``whole`` for the others."""
 

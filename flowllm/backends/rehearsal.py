@@ -7,13 +7,14 @@ leaves this process, and no model of this machine is loaded.
 
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import orjson
 
 from flowllm.core.card import Catalog, ModelCard
 from flowllm.core.delta import Delta, Finish, Logprobs, Meta, Scores, Text, Token, Usage, Vectors
+from flowllm.core.record import record
 from flowllm.core.request import Chat, Embed, Request, Rerank, message_to_data
 from flowllm.core.scope import Call, Scope
 from flowllm.pricing.bounds import asked_beside
@@ -26,7 +27,7 @@ DOCUMENTS = 100
 """Documents that it ranks for the price of one query."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Rehearsed:
     """One request that would be sent. ``output`` is the longest answer in tokens; None: no bound is known."""
 
@@ -36,7 +37,7 @@ class Rehearsed:
     output: int | None
 
 
-@dataclass(slots=True)
+@record(frozen=False)
 class Rehearsal:
     """A `Call` that asks no model: providers of this process answer by ``local``, others are made up.
 

@@ -24,7 +24,6 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +31,7 @@ from flowllm.backends.cache_rows import ENTRY, GROUPS, KEYS, Entry, Stats, kind_
 from flowllm.backends.envelope import Unreadable, pack, unpack, unpack_own
 from flowllm.backends.memory import Memory
 from flowllm.core.errors import SetupError
+from flowllm.core.record import record
 from flowllm.core.secrets import repeats_secret
 
 VERSION = "flowllm cache 1"
@@ -73,7 +73,7 @@ def erase(folder: Path | None = None) -> None:
             shutil.rmtree(target)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Write:
     data: bytes
     expires: float | None

@@ -6,7 +6,7 @@ The runs share one environment, with its cache, and one budget: ``--max-cost`` i
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from flowllm.api import Budget, Environment, Flow, FlowResult, RunOptions
@@ -86,7 +86,7 @@ async def _run_all(
     return [task.result() for task in tasks]
 
 
-@dataclass(slots=True)
+@record(frozen=False)
 class Shared:
     """What all runs of a sweep have together: where they run, what they may cost, what was read for them."""
 

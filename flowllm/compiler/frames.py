@@ -6,13 +6,14 @@ what leaves the compiler is a `Plan`.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from flowllm.core.kinds import Kinds
 from flowllm.core.node import Node
 from flowllm.core.origin import Origin
 from flowllm.core.plan import Plan
+from flowllm.core.record import record
 from flowllm.core.slot import Literal, Path, Slot
 from flowllm.core.spec import NodeSpec, Schema
 
@@ -25,7 +26,7 @@ ITEM = "item"
 Ports = Mapping[str, Schema]
 
 
-@dataclass(slots=True)
+@record(frozen=False)
 class Reads:
     """What a unit reads, as ids of units in its own frame, and paths that a region reads from outside."""
 
@@ -40,7 +41,7 @@ class Reads:
         return self.needs.union(self.rescue, *self.cases.values())
 
 
-@dataclass(eq=False, slots=True)
+@record(frozen=False, eq=False)
 class Unit:
     """One future step. ``ports`` None: nothing is known of them, so that anything may be read.
 
@@ -77,7 +78,7 @@ class Unit:
         return self.control in REGIONS
 
 
-@dataclass(eq=False, slots=True)
+@record(frozen=False, eq=False)
 class Frame:
     """The pipeline (no ``owner``), or the inside of one region.
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import date
 from typing import Any
 
@@ -33,7 +33,7 @@ class Asked:
     needed: bool = True
 
 
-@dataclass(slots=True)
+@record(frozen=False)
 class Models:
     """The model names of one pipeline. ``groups`` are those that its plan has to carry.
 

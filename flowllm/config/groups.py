@@ -9,7 +9,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from flowllm.config.files import read_text_file
 from flowllm.config.literal import Vault
 from flowllm.config.marks import Marks
 from flowllm.config.words import TOP_LEVEL
+from flowllm.core.record import record
 
 PRIMARY = "__pipeline__"
 _LOCK = threading.RLock()
@@ -26,7 +27,7 @@ ReadGroup = Callable[[str, str], tuple[Any, Marks]]
 """Text and file name to a value and its marks; what is wrong was reported, never raised."""
 
 
-@dataclass(slots=True)
+@record(frozen=False)
 class Composition:
     """What is being composed: the primary value, the folders with groups, and what was read on the way.
 

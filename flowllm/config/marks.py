@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from flowllm.core.origin import UNKNOWN, Origin
+from flowllm.core.record import record
 
 
-@dataclass(slots=True)
+@record(frozen=False)
 class Marks:
     """The place of one value and, in ``children``, of everything in it.
 

@@ -1,12 +1,13 @@
 """What goes along while a pipeline is parsed: the kinds, the findings, the files that it may name."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from flowllm.config.marks import Marks
 from flowllm.config.shapes import Shapes
 from flowllm.core.errors import FlowError, Problem
 from flowllm.core.origin import Origin
+from flowllm.core.record import record
 
 ReadFile = Callable[[str], tuple[str, str]]
 """A path as written to the text and the file's name in errors; raises `FlowError` when refused."""
@@ -16,7 +17,7 @@ _SHOWN = 60
 """The most characters of a value that a message repeats."""
 
 
-@dataclass(slots=True)
+@record(frozen=False)
 class Parsing:
     """The findings about one pipeline, and what is needed to parse it."""
 

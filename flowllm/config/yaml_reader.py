@@ -5,7 +5,7 @@ or tag reaches code that could not bear it. Scalars follow the core schema of YA
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -71,7 +71,7 @@ class _Stop(Exception):
 _WAITING = object()
 
 
-@dataclass(slots=True)
+@record(frozen=False)
 class _Open:
     """A list or mapping whose end has not come."""
 

@@ -4,7 +4,7 @@ Everything that answers is a stream of deltas; a whole HTTP body is one that cam
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from decimal import Decimal
 from typing import Any
 
@@ -167,7 +167,7 @@ class Reply:
     logprobs: tuple[Token, ...] | None = None
 
 
-@dataclass(slots=True)
+@record(frozen=False)
 class _Pieces:
     """A thought while it comes."""
 
@@ -181,7 +181,7 @@ class _Pieces:
         return Thought("".join(self.texts), self.signature, self.id, self.sealed, self.format)
 
 
-@dataclass(slots=True)
+@record(frozen=False)
 class _CallPieces:
     """A tool call while it comes."""
 

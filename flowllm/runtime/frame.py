@@ -9,12 +9,13 @@ that no step rescues cancels the rest of the frame.
 import asyncio
 from collections import ChainMap
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from heapq import heappop, heappush
 from typing import Any
 
 from flowllm.core.errors import Failure, FlowError, NodeFailure, SetupError
 from flowllm.core.event import CaseChosen, Event, StepCancelled, StepFailed, StepFinished, StepRescued, StepStarted
+from flowllm.core.record import record
 from flowllm.runtime.bind import BoundFrame, BoundStep
 from flowllm.runtime.context import Place, Run
 from flowllm.runtime.values import case_of, run_step
@@ -27,7 +28,7 @@ INLINE_AT_ONCE = 256
 """Sync steps carried out before the event loop gets its turn."""
 
 
-@dataclass(slots=True)
+@record(frozen=False)
 class Progress:
     """How far one step is: its state, how many of its needs are missing, when it started.
 

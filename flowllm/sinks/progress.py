@@ -9,7 +9,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any, ClassVar, TextIO
 
 from flowllm.core.event import (
@@ -29,6 +29,7 @@ from flowllm.core.event import (
     StreamHeld,
     Warned,
 )  # fmt: skip
+from flowllm.core.record import record
 
 if TYPE_CHECKING:
     from rich.tree import Tree
@@ -113,7 +114,7 @@ class PlainProgress:
         """Nothing is open."""
 
 
-@dataclass(slots=True)
+@record(frozen=False)
 class _Row:
     """One node of the tree: how many of its steps began and ended, and the last thing worth knowing."""
 

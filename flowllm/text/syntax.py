@@ -8,7 +8,7 @@ import functools
 import inspect
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Final
 
 from jinja2 import TemplateSyntaxError, nodes
@@ -88,7 +88,7 @@ class Finding:
     column: int = 0
 
 
-@dataclass(slots=True)
+@record(frozen=False)
 class Walk:
     """The findings of one template so far."""
 

@@ -16,11 +16,12 @@ code is generated when a template is first rendered.
 import functools
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any, Final
 
 from flowllm.core.errors import NodeFailure
 from flowllm.core.origin import Origin
+from flowllm.core.record import record
 from flowllm.core.slot import Path
 from flowllm.text.limits import Limits
 from flowllm.text.paths import follow, getter
@@ -52,7 +53,7 @@ def reserved_names() -> frozenset[str]:
     return _RESERVED
 
 
-@dataclass(slots=True)
+@record(frozen=False)
 class Parsed:
     """One source as parsed. ``pieces`` where Jinja is not needed, else ``tree`` until code is made.
 

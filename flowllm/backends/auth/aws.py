@@ -8,7 +8,7 @@ blocks runs in a thread. Nothing is logged on the way.
 import asyncio
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from flowllm.backends.auth.tokens import Minted, Tokens
 from flowllm.backends.failures import amazon_word
 from flowllm.core.card import Auth, ProviderCard
 from flowllm.core.errors import Failure, ProviderFailure, SetupError
+from flowllm.core.record import record
 from flowllm.core.secrets import register
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ _SKEWED = frozenset({"InvalidSignatureException", "SignatureDoesNotMatch", "Requ
 """Words for a clock that is wrong, among other things."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Keys:
     """Credentials of AWS; ``token`` is that of a session, where there is one."""
 

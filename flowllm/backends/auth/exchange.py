@@ -2,8 +2,9 @@
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from flowllm.core.record import record
 
 if TYPE_CHECKING:
     from flowllm.backends.http import HttpClient, HttpRequest
@@ -12,7 +13,7 @@ SECONDS = 20.0
 """How long an answer is waited for."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Answer:
     """Status, headers by lower-case names, body."""
 

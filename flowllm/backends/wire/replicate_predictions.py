@@ -8,7 +8,7 @@ before its end is canceled, by a request where it is known, else by the deadline
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
@@ -22,6 +22,7 @@ from flowllm.backends.framing import Frame
 from flowllm.backends.wire import Begins, HttpParts, Listing, model_of
 from flowllm.core.delta import Delta, Usage
 from flowllm.core.errors import ProviderFailure
+from flowllm.core.record import record
 from flowllm.core.request import Chat, Image, Request
 
 POLL_SECONDS = 0.5
@@ -113,7 +114,7 @@ def _without_images(request: Chat) -> Chat:
     return replace(request, messages=tuple(replace(message, parts=parts) for message, parts in texts))
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Prediction:
     """What a provider says of a prediction. ``status``: queued, running, succeeded, failed or canceled.
 
