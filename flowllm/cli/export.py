@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 class Export(Command):
     """Make an ONNX model of a folder with a model of transformers or sentence-transformers. Nothing is downloaded.
 
-    It takes the extra `export`; FLOWLLM_EXPORTER is a Python of another environment that has it.
+    Decoders take the extra `builder`, other models `export`; FLOWLLM_EXPORTER is a Python of another environment.
     """
 
     source: Annotated[str, typer.Argument(metavar="FOLDER", help="With config.json and weights in safetensors.")]
@@ -30,7 +30,7 @@ class Export(Command):
         typer.Option(metavar="NAME", help="embed, rerank, classify or chat (default: by the model's class)."),
     ] = None
     precision: Annotated[
-        str, typer.Option(metavar="NAME", help="fp32, fp16, or int8: weights of matrices, channel by channel.")
+        str, typer.Option(metavar="NAME", help="fp32, fp16, int8, or int4 (chat alone): weights of matrices.")
     ] = "fp32"
 
     def carry_out(self, screen: "Screen") -> int:
@@ -50,11 +50,12 @@ class Export(Command):
         done = export_model(order, lambda: screen.note(said))
         model = reference_to(here(), done.folder)
         if self.as_json:
-            facts = {"task": done.task, "precision": done.precision, "size": done.size, "doubts": list(done.doubts)}
+            facts = {"task": done.task, "precision": done.precision, "size": done.size}
+            facts |= {"exporter": done.exporter, "doubts": list(done.doubts)}
             screen.json({"model": model or None, "folder": str(done.folder), **facts})
         else:
             screen.text(model or str(done.folder))
-            screen.note(f"{done.task}, {done.precision}, {size(done.size)} in {done.folder}")
+            screen.note(f"{done.task}, {done.precision}, {size(done.size)}, by {done.exporter} in {done.folder}")
         for doubt in done.doubts:
             screen.note(f"the exporter says: {doubt}")
         return 0

@@ -13,6 +13,7 @@ import pytest
 from tests.cli.command import start_apart
 from tests.local_models.encoders import SENTENCES, Encoder, write_classifier, write_embedder
 from tests.local_models.exporter import fake
+from tests.unit.backends.local.generation.folders_made import folder as write_decoder
 
 PATIENCE = 60
 
@@ -64,7 +65,7 @@ def test_a_folder_becomes_a_model_of_the_shelf(flowllm, shelf, source, exporter)
     assert (job["task"], job["type"], job["precision"], job["offline"]) == ("embed", "bert", "fp32", "1")
     assert [name for name in job["seen"] if not name.endswith(".json")] == ["vocab.txt", "weights.safetensors"]
     told = json.loads((shelf / "tiny" / "manifest.json").read_text())
-    assert told["source"] == {"exported": "tiny", "precision": "fp32", "optimum-onnx": "0.1"}
+    assert told["source"] == {"exported": "tiny", "precision": "fp32", "exporter": "optimum", "optimum-onnx": "0.1"}
     assert told["files"].keys() == made - {"manifest.json"}
     assert "local/tiny  embed" in flowllm("models", "list", "--local").out
     assert flowllm("models", "show", "local/tiny", "--json").data["pooling"] == "mean"
@@ -121,6 +122,34 @@ def test_other_precisions_are_files_of_that_name(flowllm, shelf, source, exporte
     done = flowllm("export", "tiny", "--precision", "fp16", "--json").data
     assert (done["precision"], json.loads((here / "job.json").read_text())["precision"]) == ("fp16", "fp16")
     assert (shelf / "tiny" / "model_fp16.onnx").is_file()
+
+
+def write_built(folder):
+    return write_decoder(folder, layout="genai")
+
+
+@pytest.fixture
+def decoder(folder):
+    """A decoder of transformers; its genai_config.json speaks of another graph."""
+    made = write_decoder(folder / "writer")
+    (made / "model.onnx").rename(made / "model.safetensors")
+    told = json.loads((made / "config.json").read_text())
+    (made / "config.json").write_text(json.dumps(told | {"architectures": ["LlamaForCausalLM"]}))
+    (made / "genai_config.json").write_text('{"model": {"decoder": {"filename": "../other.onnx"}}}')
+    return made
+
+
+def test_a_decoder_of_the_builder_is_told_as_such(flowllm, shelf, decoder, exporter):
+    exporter("build", write_built)
+    done = flowllm("export", "writer")
+    assert (done.status, done.out) == (0, "local/writer\n"), done.err
+    assert ", by builder in" in done.err
+    built = json.loads((shelf / "writer" / "genai_config.json").read_text())
+    assert built["model"]["decoder"]["filename"] == "model.onnx"
+    told = json.loads((shelf / "writer" / "manifest.json").read_text())["source"]
+    assert told == {"exported": "writer", "precision": "fp32", "exporter": "builder", "onnxruntime-genai": "0.18"}
+    assert flowllm("models", "show", "local/writer", "--json").data["layout"] == "genai"
+    assert flowllm("export", "writer", "--name", "other", "--json").data["exporter"] == "builder"
 
 
 @pytest.mark.parametrize(
@@ -206,7 +235,9 @@ def test_a_source_that_cannot_be_exported_is_told_at_once(flowllm, shelf, source
         (["tiny", "--name", ""], 2, "is no name of a local model"),
         (["tiny", "--name", "x", "--to", "y"], 2, "both say where"),
         (["tiny", "--task", "translate"], 2, "--task is one of embed, rerank, classify, chat"),
-        (["tiny", "--precision", "int4"], 2, "--precision is one of fp32, fp16, int8"),
+        (["tiny", "--precision", "int4"], 3, "too rough for a model that is for `embed`"),
+        (["tiny", "--task", "rerank", "--precision", "int4"], 3, "--precision int8"),
+        (["tiny", "--precision", "int2"], 2, "--precision is one of fp32, fp16, int8, int4, not `int2`"),
     ],
 )
 def test_words_that_cannot_be(flowllm, shelf, source, exporter, words, status, said):
@@ -250,6 +281,9 @@ def test_doubts_of_the_exporter_are_told(flowllm, shelf, source, exporter):
 def test_without_the_extra(flowllm, shelf, source, monkeypatch, tmp_path):
     monkeypatch.delenv("FLOWLLM_EXPORTER", raising=False)
     assert "pip install 'flowllm-pipelines[export]'" in " ".join(flowllm("export", "tiny").err.split())
+    refused = " ".join(flowllm("export", "tiny", "--task", "chat").err.split())
+    assert "needs the builder of onnxruntime-genai or optimum, and none is installed" in refused
+    assert "pip install 'flowllm-pipelines[builder]'" in refused
     monkeypatch.setenv("FLOWLLM_EXPORTER", str(tmp_path / "nowhere"))
     refused = flowllm("export", "tiny")
     assert (refused.status, "missing_extra" in refused.err) == (3, True), refused.err
@@ -261,7 +295,9 @@ def test_the_real_exporter_says_that_it_lacks_optimum(flowllm, shelf, source, mo
     other.chmod(0o755)
     monkeypatch.setenv("FLOWLLM_EXPORTER", str(other))
     refused = flowllm("export", "tiny")
-    assert "the exporter does not start: No module named 'optimum'" in " ".join(refused.err.split())
+    assert "this export needs optimum, and the exporter does not start: No module named 'optimum'" in " ".join(
+        refused.err.split()
+    )
     assert list(shelf.iterdir()) == []
 
 

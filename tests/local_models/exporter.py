@@ -1,7 +1,7 @@
-"""Stands in for a Python that has optimum: `fake` makes an executable that answers the exporter's job as it is told.
+"""Stands in for a Python that has an exporter: `fake` makes an executable that answers the job as it is told.
 
-It copies a folder with a graph where optimum would write one. ``does`` is one word for what else it does. Its first
-lines are a shell's and nothing to Python: the path of an interpreter may hold a blank.
+It copies a folder with a graph where the exporter would write one. ``does`` is one word for what else it does. Its
+first lines are a shell's and nothing to Python: the path of an interpreter may hold a blank.
 """
 
 import sys
@@ -33,8 +33,9 @@ answers = {{
     "fail": json.dumps({{"code": "capability_mismatch", "error": "optimum exports no models of the type `odd`"}}),
     "lack": json.dumps({{"code": "missing_extra", "error": "No module named 'optimum'"}}),
     "doubt": json.dumps({{"by": {{}}, "doubts": ["a difference of 0.1"]}}),
+    "build": json.dumps({{"exporter": "builder", "by": {{"onnxruntime-genai": "0.18"}}, "doubts": []}}),
 }}
-print(answers.get(does) or json.dumps({{"by": {{"optimum-onnx": "0.1"}}, "doubts": []}}))
+print(answers.get(does) or json.dumps({{"exporter": "optimum", "by": {{"optimum-onnx": "0.1"}}, "doubts": []}}))
 sys.stdout.flush()
 sys.stdin.read()
 if does == "linger":

@@ -1,5 +1,7 @@
-"""A folder of transformers to an ONNX graph. Run as a file by a Python that has optimum; nothing else imports that.
+"""A folder of transformers to an ONNX graph. Run as a file by a Python that has an exporter; nothing else imports it.
 
+Decoders are written by the builder of onnxruntime-genai where that Python has it, all else by optimum. The two want
+different versions of transformers, so that what is installed decides.
 It is the exporter's own process: torch stays in it, and the packages may be older than ours, so nothing of flowllm
 is imported. The first line of stdin is the job, stdout gets one line with the outcome, both JSON. The process ends
 when stdin does, and so with the one that started it. Weights are read from safetensors alone; code that lies beside
@@ -23,7 +25,10 @@ TASKS = {
 }
 """Our words for what a model does, and optimum's."""
 GRAPH = "model.onnx"
+_BLOCK = 32
 Outcome = dict[str, Any]
+_OPTIONS = ("hf_token=false", "hf_remote=false", "windowed_kv_cache=false")
+"""The builder's: no token, no code that lies beside a model; every layer keeps its whole past, as it is read here."""
 _DOUBT = "The ONNX export succeeded with the warning: "
 
 
@@ -42,21 +47,58 @@ class _Doubts(logging.Handler):
 
 def converted(job: dict[str, str]) -> Outcome:
     """Write the graph of ``job["source"]`` into ``job["target"]``; what went wrong has a ``code`` of `SetupError`."""
+    absent = ""
+    if job["task"] == "chat":
+        try:
+            from onnxruntime_genai.models import builder
+        except ImportError as error:
+            absent = f"{error}; "
+        else:
+            return _built(job, builder)
     try:
         from optimum.exporters.onnx import main_export
         from optimum.exporters.tasks import TasksManager
     except ImportError as error:
-        return _failed("missing_extra", f"the exporter does not start: {error}")
+        return _failed("missing_extra", f"the exporter does not start: {absent}{error}")
+    return _exported(job, main_export, TasksManager)
+
+
+def _built(job: dict[str, str], builder: Any) -> Outcome:
+    """A decoder whose past is written in place, by the builder of onnxruntime-genai."""
+    source, target = job["source"], Path(job["target"])
+    places = "", source, str(target), job["precision"], "cpu", str(target.with_name("cache"))
+    try:
+        options = builder.parse_extra_options(*places, list(_OPTIONS))
+        _tell_apart(options["hf_details"]["hf_config"])
+        builder.create_model(*places, **options)
+    except (AttributeError, KeyError, NotImplementedError) as error:
+        why = f"{type(error).__name__}: {error}".replace(source, "this")
+        return _failed("capability_mismatch", f"the builder does not write a model like this `{job['type']}` ({why})")
+    return {"exporter": "builder", "by": _versions("onnxruntime-genai", "transformers", "torch"), "doubts": []}
+
+
+def _tell_apart(config: Any) -> None:
+    """Say of each layer what it sees and how it is turned, where the builder would take all of them as alike."""
+    if getattr(config, "sliding_window", None) and getattr(config, "layer_types", None) is None:
+        config.layer_types = ["sliding_attention"] * config.num_hidden_layers
+    turned = getattr(config, "rope_parameters", None) or {}
+    if {"full_attention", "sliding_attention"} <= turned.keys():
+        config.rope_local_base_freq = turned["sliding_attention"]["rope_theta"]
+        config.rope_parameters = turned["full_attention"]
+
+
+def _exported(job: dict[str, str], export: Callable[..., None], tasks: Any) -> Outcome:
+    """Any model that optimum knows, by its own export; ``tasks`` is what it knows of types."""
     task = TASKS[job["task"]]
     try:
-        known = TasksManager.get_supported_tasks_for_model_type(job["type"], "onnx", library_name="transformers")
+        known = tasks.get_supported_tasks_for_model_type(job["type"], "onnx", library_name="transformers")
     except KeyError:
         return _failed("capability_mismatch", f"optimum exports no models of the type `{job['type']}`")
     if task not in known:
         return _failed("capability_mismatch", f"optimum exports a `{job['type']}` only for {', '.join(known)}")
     doubts = _Doubts()
     logging.getLogger("optimum.exporters.onnx").addHandler(doubts)
-    main_export(
+    export(
         job["source"],
         job["target"],
         task=task,
@@ -66,17 +108,18 @@ def converted(job: dict[str, str]) -> Outcome:
         trust_remote_code=False,
     )
     narrowed(Path(job["target"]), job["precision"])
-    return {"by": _versions(), "doubts": doubts.said}
+    by = _versions("optimum-onnx", "transformers", "torch")
+    return {"exporter": "optimum", "by": by, "doubts": doubts.said}
 
 
 def narrowed(folder: Path, precision: str) -> Path:
-    """Put the graph of a precision in the place of ``model.onnx``: fp32, fp16, int8 (whole channels, weights alone)."""
+    """Put the graph of a precision in the place of ``model.onnx``: fp32, fp16, int8 and int4 (weights alone)."""
     if precision == "fp32":
         return folder / GRAPH
     whole, made = folder / GRAPH, folder / f"model_{precision}.onnx"
     # What does not fit into one file of protobuf lies beside the graph.
     beside = [path for path in folder.iterdir() if path.name.startswith(f"{GRAPH}_data")]
-    write = {"int8": _in_eight_bits, "fp16": _in_halves}[precision]
+    write = {"int8": _in_eight_bits, "int4": _in_four_bits, "fp16": _in_halves}[precision]
     write(whole, made, bool(beside))
     for path in (whole, *beside):
         path.unlink()
@@ -90,6 +133,53 @@ def _in_eight_bits(whole: Path, made: Path, apart: bool) -> None:  # noqa: FBT00
     quantize_dynamic(whole, made, per_channel=True, weight_type=kind, use_external_data_format=apart)
 
 
+def _in_four_bits(whole: Path, made: Path, apart: bool) -> None:  # noqa: FBT001
+    """Matrices that something is multiplied by, in blocks of 32 weights with one scale, as the builder's int4."""
+    import onnx
+
+    model = onnx.load(whole)
+    graph = model.graph
+    matrices = {one.name: one for one in graph.initializer if len(one.dims) == 2 and one.data_type == 1}  # noqa: PLR2004
+    nodes = [node for node in graph.node if node.op_type == "MatMul" and node.input[1] in matrices]
+    for name in dict.fromkeys(node.input[1] for node in nodes):
+        graph.initializer.extend(_blocks(name, onnx.numpy_helper.to_array(matrices[name])))
+    for node in nodes:
+        name = node.input[1]
+        sizes = dict(zip(("K", "N"), matrices[name].dims, strict=True))
+        words = {"bits": 4, "block_size": _BLOCK, "accuracy_level": 4, **sizes}
+        given = [node.input[0], f"{name}_Q4", f"{name}_scales"]
+        put = onnx.helper.make_node("MatMulNBits", given, node.output, node.name, domain="com.microsoft", **words)
+        node.CopyFrom(put)
+    used = _used(graph)
+    for one in [one for name, one in matrices.items() if name not in used]:
+        graph.initializer.remove(one)
+    if all(one.domain != "com.microsoft" for one in model.opset_import):
+        model.opset_import.append(onnx.helper.make_opsetid("com.microsoft", 1))
+    onnx.save(model, made, save_as_external_data=apart, location=f"{made.name}_data")
+
+
+def _used(graph: Any) -> set[str]:
+    inner = [one.g for node in graph.node for one in node.attribute if one.HasField("g")]
+    return {name for node in graph.node for name in node.input}.union(*map(_used, inner))
+
+
+def _blocks(name: str, matrix: Any) -> list[Any]:
+    """Columns of a matrix in blocks: two weights a byte, and of each block the scale that its largest weight needs."""
+    import numpy as np
+    from onnx import numpy_helper
+
+    rows, columns = matrix.shape
+    padded = np.zeros((columns, -(-rows // _BLOCK) * _BLOCK), np.float32)
+    padded[:, :rows] = matrix.T
+    blocks = padded.reshape(columns, -1, _BLOCK)
+    most = np.take_along_axis(blocks, abs(blocks).argmax(-1, keepdims=True), -1)
+    scales = most / -8  # the largest becomes the lowest of -8 to 7
+    known = np.divide(blocks, scales, out=np.zeros_like(blocks), where=scales != 0)
+    whole = np.clip(np.rint(known) + 8, 0, 15).astype(np.uint8)
+    pairs = whole[..., ::2] | whole[..., 1::2] << 4
+    return [numpy_helper.from_array(pairs, f"{name}_Q4"), numpy_helper.from_array(scales[..., 0], f"{name}_scales")]
+
+
 def _in_halves(whole: Path, made: Path, apart: bool) -> None:  # noqa: FBT001
     """What goes in and comes out stays of single precision."""
     import onnx
@@ -99,10 +189,10 @@ def _in_halves(whole: Path, made: Path, apart: bool) -> None:  # noqa: FBT001
     onnx.save(halved, made, save_as_external_data=apart, location=f"{made.name}_data")
 
 
-def _versions() -> dict[str, str]:
+def _versions(*names: str) -> dict[str, str]:
     from importlib.metadata import version
 
-    return {name: version(name) for name in ("optimum-onnx", "transformers", "torch")}
+    return {name: version(name) for name in names}
 
 
 def _failed(code: str, error: str) -> Outcome:

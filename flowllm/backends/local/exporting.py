@@ -26,7 +26,7 @@ from flowllm.backends.local.surroundings import known_variables
 from flowllm.core.errors import SetupError
 from flowllm.core.record import record
 
-PRECISIONS = ("fp32", "fp16", "int8")
+PRECISIONS = ("fp32", "fp16", "int8", "int4")
 _SEEN = frozenset({".json", ".safetensors", ".txt", ".model", ".jinja", ".tiktoken"})
 _PICKLED = frozenset({".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle"})
 _CLASSES = {
@@ -38,7 +38,10 @@ _CLASSES = {
     "Model": "embed",
 }
 """How the names of transformers' classes end, and what such a model is for."""
+_EXPORTERS = (("optimum",), ("onnxruntime_genai", "optimum"))
+"""The packages that write encoders, and those that write decoders."""
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
+_BUILT = "genai_config.json"
 _OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
 
 
@@ -46,7 +49,7 @@ _OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_HUB_DISABLE_
 class Order:
     """What to export: a folder to a folder. ``task`` empty takes what the model's class is for.
 
-    ``python`` is an interpreter with optimum.
+    ``python`` is an interpreter with an exporter: optimum, or the builder of onnxruntime-genai.
     """
 
     source: Path
@@ -58,12 +61,16 @@ class Order:
 
 @record
 class Exported:
-    """A model that was made. ``size`` is bytes; ``doubts`` is what the exporter says of its numbers, if anything."""
+    """A model that was made. ``size`` is bytes; ``exporter`` is who wrote it, ``optimum`` or ``builder``.
+
+    ``doubts`` is what the exporter says of its numbers, if anything.
+    """
 
     folder: Path
     task: Task
     precision: str
     size: int
+    exporter: str
     doubts: tuple[str, ...] = ()
 
 
@@ -76,8 +83,8 @@ def export(order: Order, begin: Callable[[], None] = lambda: None) -> Exported:
     if order.target.exists():
         message = f"{order.target} is there already"
         raise SetupError("bad_model_file", message, hint=f"flowllm export {order.source} --name OTHER")
-    if order.python == sys.executable and importlib.util.find_spec("optimum") is None:
-        raise _absent("it is not installed")
+    if order.python == sys.executable and not any(map(importlib.util.find_spec, _EXPORTERS[job["task"] == "chat"])):
+        raise _absent(job["task"], "none is installed")
     begin()
     try:
         with _part(order.target) as (part, held):
@@ -100,6 +107,9 @@ def _job(order: Order) -> dict[str, str]:
     words.sentence_modules(source)  # a module that does not run here is told before minutes have passed
     _require_weights(source)
     task = order.task or _task(source, config)
+    if order.precision == "int4" and task != "chat":
+        message = f"int4 is too rough for a model that is for `{task}`: ranks and vectors do not survive it"
+        raise SetupError("capability_mismatch", message, hint="--precision int8")
     return {"task": task, "type": str(config.get("model_type", "")), "precision": order.precision}
 
 
@@ -159,12 +169,13 @@ def _made(order: Order, job: dict[str, str], part: Path, held: int | None) -> Ex
     _take_over(order.source, made)
     found = _checked(order, made, job["task"])
     by = {name: str(version) for name, version in outcome.get("by", {}).items()}
-    told = {"exported": order.source.resolve().name, "precision": order.precision}
+    exporter = str(outcome.get("exporter", ""))
+    told = {"exported": order.source.resolve().name, "precision": order.precision, "exporter": exporter}
     manifest.write_manifest(made, told | by)
     if order.target.exists():
         raise SetupError("bad_model_file", f"{order.target} came while this export went on")
     made.rename(order.target)
-    return Exported(order.target, found.task, found.precision, found.size, tuple(outcome.get("doubts", ())))
+    return Exported(order.target, found.task, found.precision, found.size, exporter, tuple(outcome.get("doubts", ())))
 
 
 def _converted(python: str, job: dict[str, str], said: IO[bytes], held: int | None) -> dict[str, Any]:
@@ -181,7 +192,7 @@ def _converted(python: str, job: dict[str, str], said: IO[bytes], held: int | No
             pass_fds=() if held is None else (held,),
         )
     except OSError as error:
-        raise _absent(f"{python} does not run: {error.strerror}") from None
+        raise _absent(job["task"], f"{python} does not run: {error.strerror}") from None
     with process:
         assert process.stdin is not None
         assert process.stdout is not None
@@ -193,10 +204,10 @@ def _converted(python: str, job: dict[str, str], said: IO[bytes], held: int | No
             answer = b""
         finally:
             process.kill()
-    return _outcome(answer, process.returncode, said)
+    return _outcome(answer, process.returncode, said, job["task"])
 
 
-def _outcome(answer: bytes, status: int, said: IO[bytes]) -> dict[str, Any]:
+def _outcome(answer: bytes, status: int, said: IO[bytes], task: str) -> dict[str, Any]:
     try:
         outcome = json.loads(answer)
     except ValueError:
@@ -207,7 +218,7 @@ def _outcome(answer: bytes, status: int, said: IO[bytes]) -> dict[str, Any]:
     if not isinstance(outcome, dict):
         raise SetupError("bad_model_file", "the exporter answered with no JSON object")
     if outcome.get("code") == "missing_extra":
-        raise _absent(str(outcome["error"]))
+        raise _absent(task, str(outcome["error"]))
     if "error" in outcome:
         raise SetupError(str(outcome["code"]), str(outcome["error"]))
     return outcome
@@ -216,6 +227,8 @@ def _outcome(answer: bytes, status: int, said: IO[bytes]) -> dict[str, Any]:
 def _take_over(source: Path, made: Path) -> None:
     """Put the source's own small files in the place of those that were written, and leave out what is not read."""
     for path in [path for path in source.rglob("*.*") if is_small(path.relative_to(source).as_posix())]:
+        if path.name == _BUILT:  # says of a graph what the one who wrote that graph knows
+            continue
         target = made / path.relative_to(source)
         target.parent.mkdir(exist_ok=True)
         shutil.copyfile(path, target)
@@ -241,6 +254,9 @@ def _checked(order: Order, made: Path, task: str) -> Description:
     return found
 
 
-def _absent(why: str) -> SetupError:
-    hint = "pip install 'flowllm-pipelines[export]', best in an environment of its own: FLOWLLM_EXPORTER=ITS/bin/python"
-    return SetupError("missing_extra", f"an export needs optimum, and {why}", hint=hint)
+def _absent(task: str, why: str) -> SetupError:
+    extra = "builder" if task == "chat" else "export"
+    exporter = "the builder of onnxruntime-genai or optimum" if task == "chat" else "optimum"
+    place = f"pip install 'flowllm-pipelines[{extra}]', best in an environment of its own"
+    hint = f"{place}: FLOWLLM_EXPORTER=ITS/bin/python"
+    return SetupError("missing_extra", f"this export needs {exporter}, and {why}", hint=hint)

@@ -1,9 +1,13 @@
-"""Other precisions of a graph, made as the exporter makes them; optimum itself is met by `bin/oracle peers`."""
+"""Other precisions of a graph, made as the exporter makes them, and what it asks of those who write graphs.
+
+optimum itself is met by `bin/oracle peers`, the builder of onnxruntime-genai by `bin/oracle builder`.
+"""
 
 import json
 import logging
 import subprocess
 import sys
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import onnx
@@ -27,7 +31,7 @@ def folder(tmp_path):
     return write_embedder(tmp_path / "tiny")
 
 
-@pytest.mark.parametrize(("precision", "least"), [("fp16", 0.9999), ("int8", 0.99)])
+@pytest.mark.parametrize(("precision", "least"), [("fp16", 0.9999), ("int8", 0.99), ("int4", 0.9)])
 async def test_a_precision_is_read_as_such_and_near_the_whole(folder, precision, least):
     made = narrowed(folder, precision)
     assert [path.name for path in folder.glob("*.onnx*")] == [made.name] == [f"model_{precision}.onnx"]
@@ -50,7 +54,7 @@ def test_eight_bits_have_a_scale_for_each_channel(folder):
     assert any(scale.size > 1 for scale in scales)
 
 
-@pytest.mark.parametrize("precision", ["fp16", "int8"])
+@pytest.mark.parametrize("precision", ["fp16", "int8", "int4"])
 def test_weights_beside_the_graph_stay_beside_it(folder, precision):
     whole = onnx.load(folder / "model.onnx")
     onnx.save(whole, folder / "model.onnx", save_as_external_data=True, location="model.onnx_data", size_threshold=0)
@@ -59,6 +63,14 @@ def test_weights_beside_the_graph_stay_beside_it(folder, precision):
     assert (graph, len(data)) == (made.name, 1)
     assert [path.name for path in describe(folder, precision).external] == data
     onnx.checker.check_model(str(made))
+
+
+def test_four_bits_are_blocks_of_thirty_two_with_one_scale(folder):
+    nodes = [node for node in onnx.load(narrowed(folder, "int4")).graph.node if node.op_type == "MatMulNBits"]
+    found = [{one.name: one.i for one in node.attribute} for node in nodes]
+    assert found
+    assert {(one["bits"], one["block_size"], one["accuracy_level"]) for one in found} == {(4, 32, 4)}
+    assert all(len(node.input) == 3 for node in nodes), "symmetric: no zero points"
 
 
 def test_the_whole_is_left_as_it_is(folder):
@@ -117,3 +129,94 @@ def test_of_what_optimum_says_doubts_of_its_numbers_alone_are_kept():
     log.warning("Weight deduplication needs another package")
     log.warning("The ONNX export succeeded with the warning: off by\n 0.1.\n The exported model was saved at: /x")
     assert doubts.said == ["off by 0.1."]
+
+
+@pytest.fixture
+def builder(monkeypatch, tmp_path):
+    """The builder of onnxruntime-genai as far as it is asked here; `calls` are what it was told."""
+    made = SimpleNamespace(calls=[], config=SimpleNamespace(), raises=None)
+
+    def parse_extra_options(name, source, target, precision, device, cache, options):
+        made.calls.append((name, source, target, precision, device, cache, tuple(sorted(options))))
+        return {"hf_details": {"hf_config": made.config}}
+
+    def create_model(name, source, target, precision, device, cache, *, hf_details):
+        if made.raises is not None:
+            raise made.raises
+        made.calls.append((name, source, target, precision, device, cache))
+
+    module = ModuleType("onnxruntime_genai.models")
+    made.parse_extra_options, made.create_model, module.builder = parse_extra_options, create_model, made
+    monkeypatch.setitem(sys.modules, "onnxruntime_genai", ModuleType("onnxruntime_genai"))
+    monkeypatch.setitem(sys.modules, "onnxruntime_genai.models", module)
+    monkeypatch.setattr(converting, "_versions", lambda *names: dict.fromkeys(names, "1"))
+    return made
+
+
+def job(tmp_path, **more):
+    return {
+        "source": str(tmp_path / "source"),
+        "target": str(tmp_path / "made"),
+        "type": "llama",
+        "task": "chat",
+    } | more
+
+
+def test_decoders_are_written_by_the_builder_without_code_token_or_windows(builder, tmp_path):
+    outcome = converting.converted(job(tmp_path, precision="int4"))
+    assert (outcome["exporter"], "onnxruntime-genai" in outcome["by"], outcome["doubts"]) == ("builder", True, [])
+    places = ("", f"{tmp_path}/source", f"{tmp_path}/made", "int4", "cpu", f"{tmp_path}/cache")
+    options = ("hf_remote=false", "hf_token=false", "windowed_kv_cache=false")
+    assert builder.calls == [(*places, options), places]
+
+
+@pytest.mark.parametrize(
+    ("raised", "said"),
+    [
+        (NotImplementedError("The {source} model is not currently supported."), "The this model is not"),
+        (KeyError("rope_type"), "KeyError: 'rope_type'"),
+    ],
+)
+def test_what_the_builder_does_not_know_is_told(builder, tmp_path, raised, said):
+    builder.raises = type(raised)(str(raised.args[0]).format(source=tmp_path / "source"))
+    outcome = converting.converted(job(tmp_path, precision="fp32"))
+    assert outcome["code"] == "capability_mismatch"
+    assert "a model like this `llama`" in outcome["error"]
+    assert said in outcome["error"]
+    assert str(tmp_path) not in outcome["error"]
+
+
+LOCAL, GLOBAL = {"rope_theta": 1e4, "rope_type": "default"}, {"rope_theta": 1e6, "rope_type": "default"}
+
+
+@pytest.mark.parametrize(
+    ("config", "known"),
+    [
+        ({"sliding_window": 8}, {"layer_types": ["sliding_attention"] * 2}),
+        ({"sliding_window": None}, {}),
+        ({"sliding_window": 8, "layer_types": ["full_attention"] * 2}, {"layer_types": ["full_attention"] * 2}),
+        ({"rope_parameters": LOCAL}, {"rope_parameters": LOCAL}),
+        (
+            {"rope_parameters": {"full_attention": GLOBAL, "sliding_attention": LOCAL}},
+            {"rope_parameters": GLOBAL, "rope_local_base_freq": 1e4},
+        ),
+    ],
+)
+def test_layers_that_differ_are_told_apart(builder, tmp_path, config, known):
+    builder.config = SimpleNamespace(num_hidden_layers=2, **config)
+    converting.converted(job(tmp_path, precision="fp32"))
+    found = vars(builder.config)
+    assert {name: found[name] for name in known} == known
+    assert found.keys() == {"num_hidden_layers", *config, *known}
+
+
+@pytest.mark.parametrize(
+    ("task", "said"), [("embed", "No module named 'optimum'"), ("chat", "No module named 'onnxruntime_genai'; No mod")]
+)
+def test_without_any_exporter_it_says_which_are_absent(monkeypatch, tmp_path, task, said):
+    for name in ("onnxruntime_genai", "optimum"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.setattr(sys, "path", [])
+    outcome = converting.converted(job(tmp_path, precision="fp32", task=task))
+    assert outcome["code"] == "missing_extra"
+    assert said in outcome["error"]
