@@ -153,8 +153,9 @@ class QuirksByModel(Generic[Quirks]):
         """The quirks that hold for ``provider/name``."""
         if model not in self._made:
             known = model_of(self._card, model)[1]
-            words = {**self._card.quirks, **(known.quirks if known else {})}
-            self._made[model] = self._kind.model_validate(own_quirks(self._kind, words))
+            words = own_quirks(self._kind, {**self._card.quirks, **(known.quirks if known else {})})
+            # What checks words is not built where there are none.
+            self._made[model] = self._kind.model_validate(words) if words else self._kind.model_construct()
         return self._made[model]
 
 

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic_core import CoreSchema, core_schema
 
 from flowllm.core.nearest import did_you_mean
 from flowllm.core.prices import TIME_OF_DAY, TOKENS, UNITS
@@ -147,6 +148,16 @@ class _Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, defer_build=True)
 
 
+class _Apart:
+    """Marks a part of which a file may have none: what checks it is built when one is there, for that takes long."""
+
+    def __get_pydantic_core_schema__(self, part: type[BaseModel], handler: object) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(part.model_validate)
+
+
+APART = _Apart()
+
+
 class PriceEntry(_Strict):
     """US dollars per million tokens; what is not written is unknown."""
 
@@ -215,8 +226,8 @@ class ModelEntry(_Strict):
     max_input: int | None = Field(None, gt=0)
     output: int | None = Field(None, gt=0)
     supports: frozenset[Capability] | None = None
-    price: PriceEntry | None = None
-    prices: PricesEntry | None = None
+    price: Annotated[PriceEntry, APART] | None = None
+    prices: Annotated[PricesEntry, APART] | None = None
     tasks: frozenset[Task] = frozenset({"chat"})
     checked: Day = None
     source: str = ""
@@ -299,7 +310,7 @@ class VersionEntry(_Strict):
     wire: Mapping[Task, str] = {}
     quirks: Mapping[str, Any] = {}
     features: Mapping[Task, Mapping[Feature, bool]] = {}
-    limits: Mapping[Limit, LimitEntry] = {}
+    limits: Mapping[Limit, Annotated[LimitEntry, APART]] = {}
     endpoints: Mapping[Endpoint, Annotated[str, AfterValidator(_place)]] = {}
 
 
@@ -325,19 +336,19 @@ class ProviderEntry(_Strict):
     pricing: Annotated[str, AfterValidator(_page)] = ""
     checked: Day = None
     features: Mapping[Task, Mapping[Feature, bool]] = {}
-    limits: Mapping[Limit, LimitEntry] = {}
+    limits: Mapping[Limit, Annotated[LimitEntry, APART]] = {}
     endpoints: Mapping[Endpoint, Annotated[str, AfterValidator(_place)]] = {}
-    versions: Mapping[str, VersionEntry] = {}
+    versions: Mapping[str, Annotated[VersionEntry, APART]] = {}
     base_url: Annotated[str, AfterValidator(http_url)] = ""
     base_url_env: Annotated[str, AfterValidator(_variable)] | None = None
     wire: Mapping[Task, str] = {}
-    settings: Mapping[Annotated[str, Field(pattern=SETTING)], SettingEntry] = {}
+    settings: Mapping[Annotated[str, Field(pattern=SETTING)], Annotated[SettingEntry, APART]] = {}
     origins: tuple[Annotated[str, AfterValidator(_origin)], ...] = ()
-    auth: AuthEntry = AuthEntry()
+    auth: Annotated[AuthEntry, APART] = AuthEntry.model_construct()
     headers: Mapping[str, str] = {}
     query: Mapping[str, str] = {}
     quirks: Mapping[str, Any] = {}
-    models: Mapping[str, ModelEntry | None] = {}
+    models: Mapping[str, Annotated[ModelEntry, APART] | None] = {}
     local: bool = False
     free: bool = False
     elsewhere: tuple[str, ...] = ()
