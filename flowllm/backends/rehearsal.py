@@ -61,7 +61,7 @@ class Rehearsal:
             yield delta
 
     def _made_up(self, request: Request, scope: Scope) -> Iterator[Delta]:
-        tokens = _sent(request, best_counter(self._card(request.model), request.model))
+        tokens = self._tokens(request)
         bound = self._bound(request)
         self.requests.append(Rehearsed(scope.address, request.model, tokens, bound))
         usage = Usage(tokens, bound, estimated=True, written=dict.fromkeys(_lifetimes(request), 0))
@@ -69,6 +69,12 @@ class Rehearsal:
         yield from _answers(request)
         yield asked_beside(self._card(request.model), usage, _queries(request))
         yield Finish("stop")
+
+    def _tokens(self, request: Request) -> int:
+        """What a model of this machine would read of a chat; of all else a count of its texts."""
+        card = self._card(request.model)
+        whole = card.foresight.tokens(request) if card and card.foresight and isinstance(request, Chat) else None
+        return _sent(request, best_counter(card, request.model)) if whole is None else whole
 
     def _is_local(self, model: str) -> bool:
         provider = model.partition("/")[0]

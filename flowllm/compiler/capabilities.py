@@ -106,7 +106,7 @@ def _check_window(unit: Unit, field: str, text: str, model: tuple[str, ModelCard
     where, place = f"{unit.id}.{field}", unit.node.place(field)
     hint = "shorten it, or choose a model with a larger window"
     if counted.tokens > counted.margin * (card.longest_prompt or 0):
-        message = f"the fixed text has {counted.said}, and `{name}` reads {card.longest_prompt}"
+        message = f"the fixed text has {counted.said}, and `{name}` reads {card.longest_prompt:,}"
         findings.report("context_too_long", message, where, place, hint)
     elif (broken := _too_little(card, counted.tokens, longest)) is not None:
         window, answer = broken

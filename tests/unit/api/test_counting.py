@@ -64,7 +64,7 @@ def test_no_tokenizer(world, model):
     ("model", "words", "said"),
     [
         ("big", 1_000, []),
-        ("big", 1_001, ["context_too_long: the fixed text has 1001 tokens, and `acme/big` reads 1000"]),
+        ("big", 1_001, ["context_too_long: the fixed text has 1,001 tokens, and `acme/big` reads 1,000"]),
         ("small", 1_500, ["over_window: the fixed text has about "]),
     ],
 )
