@@ -64,6 +64,11 @@ class Encoder:
         """The name of its folder, for messages."""
         return self.description.folder.name
 
+    kept = 0
+
+    def forget(self) -> None:
+        """It keeps nothing of the texts that it read."""
+
     def close(self) -> None:
         """End the process of an isolated model, with what it still works on, and the worker thread."""
         self.opened.close()

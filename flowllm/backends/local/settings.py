@@ -93,13 +93,14 @@ class _Loader:
         if found.task == "chat":
             # The past of a decoder grows, and a recorded graph has one shape.
             device = self.device.model_copy(update={"graphs": False})
+            room = max(0, self.settings.memory - found.size)
             if isolated:
                 from flowllm.backends.local.generation.isolated import IsolatedWriter
 
-                return IsolatedWriter(found, device, self.settings.patience)
+                return IsolatedWriter(found, device, self.settings.patience, room)
             from flowllm.backends.local.generation import open_writer
 
-            return open_writer(found, device)
+            return open_writer(found, device, room)
         from flowllm.backends.local.encoders import Encoder
 
         device = self._profiled(found)

@@ -1,7 +1,8 @@
 """The models of this process: loaded at first use, shared by all who use them, unloaded when memory is short.
 
 A model that is in use is never unloaded; of the others the one that was used longest ago goes first, so that all
-together stay under ``memory`` bytes of graphs and weights. While models are in use they may pass that limit.
+together stay under ``memory`` bytes of graphs and weights, and of what models keep of prompts, which goes before any
+model does. While models are in use they may pass that limit.
 """
 
 import asyncio
@@ -35,6 +36,15 @@ class Loaded(Protocol):
         """The execution provider that really runs it."""
         ...
 
+    @property
+    def kept(self) -> int:
+        """Bytes that it holds beside its files, or may hold."""
+        ...
+
+    def forget(self) -> None:
+        """Let go of these, as far as they are not in use."""
+        ...
+
     def close(self) -> None:
         """End its thread and let go of its session."""
         ...
@@ -54,7 +64,7 @@ class Load(Protocol):
 
 @record
 class Held:
-    """A model in memory, for lists: its size in bytes, and how many use it at this moment."""
+    """A model in memory, for lists: its size in bytes with what it keeps, and how many use it at this moment."""
 
     name: str
     size: int
@@ -69,6 +79,11 @@ class _Entry:
     used: int = 0
     model: Loaded | None = None
     opening: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def whole(self) -> int:
+        """Bytes of its files and of what it keeps beside."""
+        return self.size + (self.model.kept if self.model else 0)
 
 
 class Shelf:
@@ -126,7 +141,7 @@ class Shelf:
         """What is in memory."""
         with self._lock:
             found = [(name, entry, entry.model) for name, entry in sorted(self._entries.items())]
-        return [Held(name, entry.size, model.provider, entry.users) for name, entry, model in found if model]
+        return [Held(name, entry.whole, model.provider, entry.users) for name, entry, model in found if model]
 
     async def _taken(self, name: str, scope: Scope) -> Loaded:
         taking: asyncio.Future[Any] = asyncio.ensure_future(scope.run_in_thread(lambda: self._take(name)))
@@ -185,15 +200,21 @@ class Shelf:
         return self._too_many()
 
     def _too_many(self) -> list[Loaded | None]:
-        """Take away what nobody uses, longest ago first, until the rest is under the limit."""
+        """Take away until the rest is under the limit: what models keep, then models that nobody uses, oldest first."""
         gone = []
         with self._lock:
-            idle = sorted((e.used, n) for n, e in self._entries.items() if self._is_idle(e))
-            total = sum(entry.size for entry in self._entries.values())
-            while idle and total > self._memory:
-                entry = self._entries.pop(idle.pop(0)[1])
-                total -= entry.size
-                gone.append(entry.model)
+            order = sorted(self._entries, key=lambda name: self._entries[name].used)
+            over = sum(entry.whole for entry in self._entries.values()) - self._memory
+            for entry in [self._entries[name] for name in order]:
+                if over > 0 and entry.model is not None:
+                    held = entry.whole
+                    entry.model.forget()
+                    over -= held - entry.whole
+            for name in [name for name in order if self._is_idle(self._entries[name])]:
+                if over > 0:
+                    entry = self._entries.pop(name)
+                    over -= entry.whole
+                    gone.append(entry.model)
         return gone
 
     def _is_idle(self, entry: _Entry) -> bool:

@@ -14,9 +14,12 @@ if TYPE_CHECKING:
     from flowllm.backends.local.layout import Description
 
 
-def open_writer(description: "Description", device: "Device") -> "Writer":
-    """Load a model that writes; `SetupError` where it cannot run here."""
+def open_writer(description: "Description", device: "Device", room: int | None = None) -> "Writer":
+    """Load a model that writes, and keeps at most ``room`` bytes; `SetupError` where it cannot run here."""
+    from flowllm.backends.local.generation.prefixes import KEPT
     from flowllm.backends.local.generation.writer import Writer, open_runner
     from flowllm.backends.local.tokenizing import Tokenizer
 
-    return Writer(description, open_runner(description, device), Tokenizer(description.folder))
+    return Writer(
+        description, open_runner(description, device, KEPT if room is None else room), Tokenizer(description.folder)
+    )

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from flowllm.backends.local.devices import Device
+from flowllm.backends.local.generation.prefixes import KEPT
 from flowllm.backends.local.generation.told import delta_of, failure_of
 from flowllm.backends.local.isolated import NO_ANSWER, died, opened
 from flowllm.backends.local.layout import Description
@@ -47,10 +48,11 @@ class _Call:
 class IsolatedWriter:
     """The same to its users as `writer.Writer`."""
 
-    def __init__(self, description: Description, device: Device, patience: float) -> None:
+    def __init__(self, description: Description, device: Device, patience: float, room: int = KEPT) -> None:
         self.description = description
         self._device = device
         self._patience = patience
+        self._room = room
         self._numbers = itertools.count(1)
         self._starting = threading.Lock()
         self._lock = threading.Lock()
@@ -58,11 +60,17 @@ class IsolatedWriter:
         self._closed = threading.Event()
         self._process, said = self._started()
         self.provider: str = said["provider"]
+        keeps = said.get("keeps")
+        self.kept = min(keeps, room) if isinstance(keeps, int) else room
+        """Bytes that it may keep: what it does keep is known in its process alone."""
 
     @property
     def pid(self) -> int | None:
         """The number of the process, None where none runs."""
         return self._process.pid if self._process.alive else None
+
+    def forget(self) -> None:
+        """It goes with its process alone."""
 
     def close(self) -> None:
         """End the process; calls in flight fail."""
@@ -140,7 +148,7 @@ class IsolatedWriter:
     def _started(self) -> tuple[Process, dict[str, Any]]:
         process, found = Process(self._hear), self.description
         header: dict[str, Any] = {"task": "writer", "folder": str(found.folder)}
-        header |= {"device": self._device.model_dump(), "patience": self._patience}
+        header |= {"device": self._device.model_dump(), "patience": self._patience, "room": self._room}
         return process, opened(process, header, found.file, self._patience)
 
     def _hear(self, process: Process, header: dict[str, Any] | None) -> None:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 KEPT = 512 * 2**20
-"""Bytes of pasts that are kept of one model while it is loaded."""
+"""Bytes of pasts that are kept of one model while it is loaded, at most."""
 MOST = 16
 """Pasts that are kept: each prompt is compared with all of them."""
 LEAST = 16
@@ -35,35 +35,43 @@ class Kept:
 
 
 class Prefixes:
-    """What is kept of one model."""
+    """What is kept of one model: ``size`` bytes, ``most`` at most. Any thread may have it forgotten."""
 
     def __init__(self, most: int = KEPT) -> None:
-        self._most = most
+        self.most = most
+        self.size = 0
         self._kept: list[Kept] = []
 
     def fits(self, tokens: Sequence[int], size: int) -> bool:
         """Whether a past of so many bytes is worth being kept: long enough, small enough, and not there yet."""
-        if len(tokens) < LEAST or size > self._most:
+        if len(tokens) < LEAST or size > self.most:
             return False
         return all(common(kept.tokens, tokens) < len(tokens) for kept in self._kept)
 
     def keep(self, kept: Kept) -> None:
         """Keep one more, before those that it holds and at the cost of those that were not used for longest."""
         others = (old for old in self._kept if common(old.tokens, kept.tokens) < len(old.tokens))
-        self._kept, room = [kept], self._most - kept.size
+        found, room = [kept], self.most - kept.size
         for old in others:
-            room -= old.size
-            if room < 0 or len(self._kept) == MOST:
+            if old.size > room or len(found) == MOST:
                 break
-            self._kept.append(old)
+            room -= old.size
+            found.append(old)
+        self._kept, self.size = found, self.most - room
+
+    def forget(self) -> None:
+        """Keep nothing of all that."""
+        self._kept, self.size = [], 0
 
     def longest(self, prompt: Sequence[int]) -> tuple[int, Kept | None]:
         """The one that has most of the first tokens of ``prompt``, and how many; it counts as used."""
-        length, place = longest(prompt, [kept.tokens for kept in self._kept])
+        held = self._kept
+        length, place = longest(prompt, [kept.tokens for kept in held])
         if not length:
             return 0, None
-        found = self._kept.pop(place)
-        self._kept.insert(0, found)
+        found = held[place]
+        if self._kept is held:
+            self._kept = [found, *held[:place], *held[place + 1 :]]
         return length, found
 
 

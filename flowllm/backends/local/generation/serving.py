@@ -8,13 +8,14 @@ import asyncio
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import aclosing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flowllm.backends.local.devices import parse_device
 from flowllm.backends.local.generation.kv import Cache, Stepped
 from flowllm.backends.local.generation.told import request_of, told_delta, told_failure
-from flowllm.backends.local.generation.writer import Runner, Writer, open_runner
+from flowllm.backends.local.generation.writer import Writer, open_runner
 from flowllm.backends.local.layout import describe
 from flowllm.backends.local.tokenizing import Tokenizer
 from flowllm.core.errors import FlowError, NodeFailure
@@ -91,8 +92,8 @@ def serve_writer(line: "Line") -> None:
 def _opened(first: dict[str, Any], runs: Runs) -> Writer:
     device = parse_device(first["device"], "isolated")
     found = describe(Path(first["folder"]), device.precision)
-    runner = open_runner(found, device)
-    watched = Runner(runner.provider, runner.vocabulary, lambda: runs.watched(runner.cache()))
+    runner = open_runner(found, device, first["room"])
+    watched = replace(runner, cache=lambda: runs.watched(runner.cache()))
     return Writer(found, watched, Tokenizer(found.folder))
 
 
@@ -113,7 +114,7 @@ class Serving:
             loop.call_soon_threadsafe(self._take, message[0])
 
         self._line.listen(hear)
-        self._line.send({"provider": self._writer.provider})
+        self._line.send({"provider": self._writer.provider, "keeps": self._writer.prefixes.most})
         while True:
             await asyncio.sleep(patience / 4)
             since = self._runs.since

@@ -19,10 +19,10 @@ _ROOM = 256
 """Tokens that a buffer is made for at first; it doubles when they do not suffice."""
 
 
-def cache_of(decoder: Decoder) -> Cache:
-    """The cache that fits a graph."""
+def cache_of(decoder: Decoder, prefixes: Prefixes | None = None) -> Cache:
+    """The cache that fits a graph; one that begins keeps nothing of what was before."""
     if decoder.shared:
-        return SharedCache(decoder)
+        return SharedCache(decoder, prefixes=prefixes)
     return GrownCache(decoder) if decoder.positions else SingleCache(decoder)
 
 
@@ -33,14 +33,17 @@ class SharedCache:
     its prompt is still read, is given any token: what that writes is written over before it is ever read.
     """
 
-    def __init__(self, decoder: Decoder, buffer: "type[Local | Resident] | None" = None) -> None:
+    def __init__(
+        self, decoder: Decoder, buffer: "type[Local | Resident] | None" = None, prefixes: Prefixes | None = None
+    ) -> None:
         self._decoder = decoder
         self._buffer = buffer or (Local if decoder.device == "cpu" else Resident)
         self._room = 0
         self._buffers: Sequence[Local | Resident] = ()
         self._lengths: list[int] = []
         self._tokens: list[list[int]] = []
-        self._prefixes = Prefixes()
+        self._prefixes = prefixes or Prefixes()
+        self._prefixes.forget()
         self._used: list[bool] = []
         self._place: dict[int, int] = {}
         self._binding = decoder.session.io_binding()

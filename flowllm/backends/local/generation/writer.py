@@ -18,6 +18,7 @@ from flowllm.backends.local.generation.families import Reader
 from flowllm.backends.local.generation.fencing import Fence
 from flowllm.backends.local.generation.graph import SHARING, read_decoder, unfit
 from flowllm.backends.local.generation.kv import Cache
+from flowllm.backends.local.generation.prefixes import KEPT, Prefixes
 from flowllm.backends.local.generation.prompting import Prompting, held, offers, sampled_by, special_tokens
 from flowllm.backends.local.generation.sampling import Drawing, Drawn, Sampler, drawing, refused
 from flowllm.backends.local.generation.shared_kv import cache_of
@@ -49,19 +50,25 @@ class Prepared:
 
 @record
 class Runner:
-    """What runs a model: the execution provider, the length of a row of logits, and what makes a cache."""
+    """What runs a model: the execution provider, the length of a row of logits, what makes a cache, what that keeps."""
 
     provider: str
     vocabulary: int
     cache: Callable[[], Cache]
+    prefixes: Prefixes
 
 
-def open_runner(description: Description, device: Device) -> Runner:
-    """A session with a cache of this house, or genai where that serves better; `SetupError` for what cannot run."""
+def open_runner(description: Description, device: Device, room: int = KEPT) -> Runner:
+    """A session with a cache of this house, or genai where that serves better; `SetupError` for what cannot run.
+
+    It keeps at most ``room`` bytes of what it read.
+    """
     found = settled(device)
     if genai.serves(description, found):
         model = genai.open_genai(description, found)
-        return Runner(found.execution_provider, genai.vocabulary(description), lambda: genai.GenaiCache(model))
+        return Runner(
+            found.execution_provider, genai.vocabulary(description), lambda: genai.GenaiCache(model), Prefixes(0)
+        )
     opened = open_session(description.file, device)
     operators = read_graph(description.file).operators
     if {"If", SHARING} <= operators.keys() and words.turned_alike(description.config) is None:
@@ -72,7 +79,8 @@ def open_runner(description: Description, device: Device) -> Runner:
         raise unfit("its graph keeps a window of its past alone", "the builder's windowed_kv_cache=false")
     place = _DEVICES.get(opened.provider, "cpu"), opened.device.index
     decoder = read_decoder(opened.session, operators, *place, words.at(built, "head_size"))
-    return Runner(opened.provider, decoder.vocabulary, lambda: cache_of(decoder))
+    prefixes = Prefixes(min(KEPT, room) if decoder.shared and decoder.device == "cpu" else 0)
+    return Runner(opened.provider, decoder.vocabulary, lambda: cache_of(decoder, prefixes), prefixes)
 
 
 class Writer:
@@ -94,10 +102,21 @@ class Writer:
         self._texts = TokenTexts(self._decoded, tokenizer.word)
         self._constraints = Constraints(tokenizer.raw.to_str, runner.vocabulary, sorted(self._ends))
         self._engine = Engine(runner.cache, model=description.folder.name)
+        self.prefixes = runner.prefixes
+
+    @property
+    def kept(self) -> int:
+        """Bytes of what was read before."""
+        return self.prefixes.size
+
+    def forget(self) -> None:
+        """Have the next prompts read from their beginning."""
+        self.prefixes.forget()
 
     def close(self) -> None:
         """End its worker; what is in work fails."""
         self._engine.close()
+        self.forget()
 
     async def generate(self, request: Chat, scope: Scope) -> AsyncGenerator[Delta, None]:
         """The deltas of an answer; closing the generator gives its place in the batch back."""

@@ -70,6 +70,7 @@ def test_shapes_that_the_file_of_a_device_says_win(load):
 
 def test_graphs_are_not_recorded_of_decoders(tmp_path, monkeypatch):
     found = replace(describe(write_embedder(tmp_path, Encoder())), task="chat")
-    monkeypatch.setattr(generation, "open_writer", lambda found, device: device)
+    monkeypatch.setattr(generation, "open_writer", lambda found, device, room: (device, room))
     device = Device(provider="cuda", graphs=True, index=1)
-    assert settings._Loader(Settings(), device)(found) == Device(provider="cuda", index=1)
+    opened = settings._Loader(Settings(memory=found.size + 5), device)(found)
+    assert opened == (Device(provider="cuda", index=1), 5)  # what it keeps of prompts has what its files leave

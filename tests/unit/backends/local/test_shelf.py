@@ -26,6 +26,10 @@ class Model:
         self.description = description
         self.closed = False
         self.ending = ending
+        self.kept = 0
+
+    def forget(self):
+        self.kept = 0
 
     def close(self):
         assert self.ending.wait(10)
@@ -93,6 +97,32 @@ async def test_the_one_used_longest_ago_goes_first(folder, opened):
         await use(shelf, name)
     assert opened.names(closed=True) == ["b"]
     assert sorted(opened.names(closed=False)) == ["a", "c"]
+
+
+@pytest.mark.parametrize(
+    ("kept", "left", "closed"),
+    [
+        ({"a": 9, "b": 1}, {"a": 9, "b": 1}, []),  # ten bytes are to spare
+        ({"a": 10, "b": 1}, {"a": 0, "b": 1}, []),  # what was used longest ago goes first
+        ({"a": 1, "b": 11}, {"a": 0, "b": 0}, []),
+        ({"a": 1, "b": 1, "c": 1}, {"b": 0, "c": 1}, ["a"]),  # three are too many, whatever they keep
+    ],
+)
+async def test_what_models_keep_counts_and_goes_before_they_do(folder, opened, kept, left, closed):
+    shelf = Shelf(Places(folder.parent, (folder,)), opened, 2 * size(folder) + 10)
+    for name, count in kept.items():
+        async with shelf.held(name, Scope()) as model:
+            model.kept = count
+    assert opened.names(closed=True) == closed
+    assert {held.name: held.size - size(folder) for held in shelf.loaded()} == left
+
+
+async def test_what_a_model_in_use_keeps_goes_too(folder, opened):
+    shelf = Shelf(Places(folder.parent, (folder,)), opened, size(folder) + 10)
+    async with shelf.held("a", Scope()) as model:
+        model.kept = 11
+        await use(shelf, "b")
+        assert (model.kept, opened.names(closed=True)) == (0, ["b"])
 
 
 async def test_what_is_in_use_stays_whatever_the_limit(folder, opened):

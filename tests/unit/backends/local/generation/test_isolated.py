@@ -17,6 +17,7 @@ from flowllm.backends.local.devices import Device
 from flowllm.backends.local.generation import open_writer
 from flowllm.backends.local.generation.engine import SLOTS
 from flowllm.backends.local.generation.isolated import IsolatedWriter
+from flowllm.backends.local.generation.prefixes import KEPT, Prefixes
 from flowllm.backends.local.generation.serving import Runs, Serving
 from flowllm.backends.local.generation.told import told_failure
 from flowllm.backends.local.layout import describe
@@ -82,7 +83,7 @@ REQUESTS = {
 async def test_answers_are_those_of_this_process(writer, model):
     here = open_writer(describe(model), CPU)
     assert writer.pid not in (None, os.getpid())
-    assert writer.provider == here.provider
+    assert (writer.provider, writer.kept) == (here.provider, 0)  # a graph whose past grows by copies keeps nothing
     found = dict(
         zip(REQUESTS, await asyncio.gather(*(reply_of(writer, one) for one in REQUESTS.values())), strict=True)
     )
@@ -178,6 +179,7 @@ class Slow:
     """A cache whose runs last as long as the test likes, and a writer of nothing."""
 
     provider = "CPUExecutionProvider"
+    prefixes = Prefixes(7)
 
     def __init__(self):
         self.gate = threading.Event()
@@ -192,12 +194,20 @@ class Slow:
     begin = drop = reuse = read
 
 
+@pytest.mark.parametrize(("room", "kept"), [(KEPT * 2, KEPT), (1000, 1000)])
+def test_what_a_process_may_keep_is_told(tmp_path, room, kept):
+    made = IsolatedWriter(describe(folder(tmp_path / "m", LONG, layout="genai")), CPU, 60.0, room)
+    made.forget()
+    assert made.kept == kept
+    made.close()
+
+
 @pytest.mark.parametrize("run", [lambda cache: cache.read(1, [2]), lambda cache: cache.step({1: 2})])
 async def test_a_run_without_an_end_is_told(run):
     line, runs, slow = Sent(), Runs(), Slow()
     task = asyncio.ensure_future(Serving(slow, line, runs).run(0))
     await turns()
-    assert line.said == [{"provider": "CPUExecutionProvider"}]
+    assert line.said == [{"provider": "CPUExecutionProvider", "keeps": 7}]
     running = asyncio.ensure_future(asyncio.to_thread(run, runs.watched(slow)))
     while {"hangs": True} not in line.said:
         await turns()

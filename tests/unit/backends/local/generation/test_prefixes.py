@@ -10,13 +10,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowllm.backends.local.generation import prefixes
+from flowllm.backends.local.devices import Device
+from flowllm.backends.local.generation import open_writer, prefixes
 from flowllm.backends.local.generation.engine import Engine
 from flowllm.backends.local.generation.prefixes import Kept, Prefixes, common, longest
 from flowllm.backends.local.generation.sampling import Drawing
 from flowllm.backends.local.generation.shared_kv import cache_of
+from flowllm.backends.local.layout import describe
+from flowllm.core.delta import Usage
+from flowllm.core.request import Chat, Message, Sampling, Text
+from flowllm.core.scope import Scope
 from tests.unit.backends.local.generation.decoders_made import LLAMA, greedy, reference
 from tests.unit.backends.local.generation.engine_made import WAYS, Watched, decoder, engine, pieces_of, writing, written
+from tests.unit.backends.local.generation.folders_made import folder
 
 KEEPING = [way for way in WAYS if way.startswith("shared") and "device" not in way]
 SYSTEM = [1, 5, 9, 3, 7, 7, 2, 60, 33, 12, 8, 41]
@@ -162,6 +168,30 @@ async def test_unloading_lets_everything_go(tmp_path):
     assert gone() is None
 
 
+@pytest.mark.parametrize(
+    ("layout", "room", "keeps"),
+    [("genai", prefixes.KEPT, True), ("genai", 600, False), ("optimum", prefixes.KEPT, False)],
+)
+async def test_a_writer_tells_what_it_keeps_and_forgets_it(tmp_path, layout, room, keeps):
+    model = open_writer(describe(folder(tmp_path / "m", layout=layout)), Device(provider="cpu", threads=1), room)
+    asked = Chat("local/m", (Message("user", (Text("hello there"),)),), Sampling(max_output_tokens=4))
+
+    async def used():
+        deltas = [delta async for delta in model.generate(asked, Scope())]
+        await asyncio.to_thread(lambda: model._engine._thread and model._engine._thread.join(10))
+        return next(delta for delta in deltas if isinstance(delta, Usage))
+
+    first = await used()
+    of_a_token = sum(array.nbytes // array.shape[1] for one in model.prefixes._kept for array in one.arrays)
+    assert model.kept == (first.input + first.output - 1) * of_a_token
+    assert (model.kept > 0) is keeps
+    assert ((await used()).cached_input is not None) is keeps
+    model.forget()
+    assert (model.kept, (await used()).cached_input) == (0, None)
+    model.close()
+    assert model.kept == 0
+
+
 def kept(tokens, size=10):
     return Kept(list(tokens), [np.zeros((1, size), np.uint8)])
 
@@ -181,6 +211,9 @@ def test_what_is_kept(most, rows, left):
     for row in rows:
         held.keep(kept(map(ord, row)))
     assert ["".join(map(chr, one.tokens)) for one in held._kept] == left
+    assert held.size == 10 * len(left) <= most
+    held.forget()
+    assert (held.size, held.longest(list(map(ord, left[0])))) == (0, (0, None))
 
 
 def test_no_more_than_a_number_is_kept():
