@@ -6,14 +6,15 @@ from flowllm.cli import start
 
 
 def main() -> int:
-    """Carry out the command line of this process; its exit status."""
+    """Carry out the command line of this process and end it; its exit status where others have a say in the end."""
     start.begin()
     from flowllm.cli.main import main as command
 
     try:
-        return command()
+        status = command()
     finally:
         start.end()
+    return start.leave(status)
 
 
 if __name__ == "__main__":

@@ -116,6 +116,7 @@ usual, seen = gc.get_threshold(), []
 from flowllm.cli import start
 end = start.end
 start.end = lambda: (seen.append(gc.get_threshold() == usual), end())
+start.leave = lambda status: status
 try:
     runpy.run_module("flowllm", run_name="__main__")
 except SystemExit as ended:
@@ -132,3 +133,40 @@ def test_no_garbage_is_looked_for_before_the_work_begins(tmp_path, command, said
         words, env=environment(), cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE, check=True
     )
     assert done.stderr.splitlines()[-1] == said
+
+
+ENDED = """
+import atexit, os, sys, threading
+{before}
+from flowllm.__main__ import main
+sys.argv = ["flowllm", *{words!r}]
+leave = os._exit
+os._exit = lambda status: (print("left", file=sys.stderr, flush=True), leave(status))
+atexit.register(lambda: print("told", file=sys.stderr))
+sys.exit(main())
+"""
+
+
+@pytest.mark.parametrize(
+    ("before", "options", "said"),
+    [
+        ("", [], ["told", "left"]),
+        ("", ["-X", "dev"], ["told"]),
+        ("sys.setprofile(lambda *event: None)", [], ["told"]),
+        ("threading.Thread(target=threading.main_thread().join).start()", [], ["told"]),
+    ],
+)
+@pytest.mark.parametrize(("words", "status"), [(["--version"], 0), (["check", "none.yaml"], 2)])
+def test_a_process_ends_without_being_taken_apart(tmp_path, before, options, said, words, status):
+    code = ENDED.format(before=before, words=words)
+    done = subprocess.run(
+        [sys.executable, "-P", *options, "-c", code],
+        env=environment(), cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE, check=False,
+    )  # fmt: skip
+    assert done.returncode == status
+    assert [line for line in done.stderr.splitlines() if line in ("told", "left")] == said
+
+
+def test_what_a_process_prints_is_written_before_it_ends(tmp_path):
+    (tmp_path / "echo.yaml").write_text(ECHO.replace("prompt: hi", f"prompt: {'hi ' * 50_000}"))
+    assert len(run_apart("run", "echo.yaml", cwd=tmp_path).out) == 150_000
