@@ -31,7 +31,7 @@ LARGE: Final = 32 * 1024
 
 
 class Count(NamedTuple):
-    """Tokens, and whether they are what the model's own tokenizer says; messages never are, for no template is."""
+    """Tokens, and whether they are what the model's own tokenizer says, with its own template where it is messages."""
 
     n: int
     exact: bool

@@ -18,7 +18,7 @@ from jinja2.parser import Parser
 from jinja2.runtime import Context, Macro
 from jinja2.utils import Namespace
 
-from flowllm.core.errors import NodeFailure
+from flowllm.core.errors import NodeFailure, ProviderFacts, ProviderFailure
 from flowllm.core.request import Chat, Message, Text, Tool
 from flowllm.text.filters import ABSENT, FILTERS, TESTS
 from flowllm.text.limits import Limits
@@ -321,9 +321,10 @@ class ChatTemplate:
 
 
 def message_data(message: Message) -> dict[str, Any]:
-    """A message in the shape that chat templates read; `NodeFailure` ``capability_mismatch`` for an image."""
+    """A message in the shape that chat templates read; `ProviderFailure` ``capability_mismatch`` for an image."""
     if not all(isinstance(part, Text) for part in message.parts):
-        raise NodeFailure("capability_mismatch", "this local model reads text, and a message holds an image")
+        message = "this local model reads text, and a message holds an image"
+        raise ProviderFailure("capability_mismatch", message, facts=ProviderFacts("local"), hint="leave `images` out")
     data: dict[str, Any] = {"role": message.role, "content": message.text}
     if message.tool_calls:
         data["tool_calls"] = [

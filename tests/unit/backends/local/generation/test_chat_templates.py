@@ -8,7 +8,7 @@ import jinja2.sandbox
 import pytest
 
 from flowllm.backends.local.generation.chat_templates import ChatTemplate, _Generation
-from flowllm.core.errors import NodeFailure
+from flowllm.core.errors import NodeFailure, ProviderFailure
 from flowllm.core.request import Chat, Image, Message, Text, Thought, Tool, ToolUse
 from flowllm.text.limits import Limits
 
@@ -221,7 +221,7 @@ def test_a_conversation_of_a_thousand_turns_fits_the_limits():
 
 def test_an_image_is_refused():
     talk = (Message("user", (Image("https://example.org/a.png"),)),)
-    with pytest.raises(NodeFailure, match="reads text") as caught:
+    with pytest.raises(ProviderFailure, match="reads text") as caught:
         ChatTemplate(EVERY["qwen"], NAMES).render(Chat("local/x", talk), WALL)
     assert caught.value.code == "capability_mismatch"
 
