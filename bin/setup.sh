@@ -8,7 +8,7 @@
 
 PATH=${PATH:-/usr/local/bin:/usr/bin:/bin}
 export PATH
-known_extras='aws azure count export gcp genai genai-gpu gpu local'
+known_extras='aws azure builder count export gcp genai genai-gpu gpu local'
 
 fail() { # STATUS MESSAGE: ends with one plain line
     printf 'flowllm: %s\n' "$2" >&2
@@ -49,9 +49,9 @@ excludes() { # NAME OTHER...: ends where a wanted lock meets one that it cannot 
 }
 
 refuse_conflicts() { # onnxruntime and onnxruntime-gpu write over each other's files; the lock of export has older packages
-    excludes gpu dev export genai local
-    excludes genai-gpu dev export genai local
-    excludes export dev count genai local
+    excludes gpu dev export genai local builder
+    excludes genai-gpu dev export genai local builder
+    excludes export dev count genai local builder
 }
 
 is_ready() { # true when .venv was completed here, by the interpreter asked for, and holds every wanted lock

@@ -254,6 +254,7 @@ def test_words_that_cannot_be(flowllm, shelf, source, exporter, words, status, s
         ("die", [], "bad_model_file", "ended without an answer (9): RuntimeError: out of memory"),
         ("garbage", [], "bad_model_file", "ended without an answer"),
         ("list", [], "bad_model_file", "no JSON object"),
+        ("hint", [], "capability_mismatch", "try that"),
         ("fail", [], "capability_mismatch", "no models of the type `odd`"),
         ("lack", [], "missing_extra", "pip install 'flowllm-pipelines[export]'"),
         ("no tokenizer", [], "capability_mismatch", "no form as tokenizer.json"),

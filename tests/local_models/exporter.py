@@ -30,6 +30,7 @@ if does == "no tokenizer":
     (target / "tokenizer.json").unlink()
 answers = {{
     "garbage": "no json", "list": "[]",
+    "hint": json.dumps({{"code": "capability_mismatch", "error": "not this", "hint": "try that"}}),
     "fail": json.dumps({{"code": "capability_mismatch", "error": "optimum exports no models of the type `odd`"}}),
     "lack": json.dumps({{"code": "missing_extra", "error": "No module named 'optimum'"}}),
     "doubt": json.dumps({{"by": {{}}, "doubts": ["a difference of 0.1"]}}),

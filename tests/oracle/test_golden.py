@@ -27,7 +27,7 @@ def test_every_request_has_a_verdict_and_every_verdict_a_request():
     assert VERDICTS.keys() == ROWS.keys()
     assert {path.stem for path in GOLDEN.glob("*.json")} == TARGETS.keys() | {"prices"}
     locks = Path(__file__).parents[2].glob("bin/requirements/oracle-*.txt")
-    others = {"prices", "local", "peers"}
+    others = {"prices", "local", "peers", "builder"}
     assert {path.stem.removeprefix("oracle-") for path in locks} == TARGETS.keys() | others
 
 

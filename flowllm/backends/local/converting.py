@@ -29,6 +29,16 @@ _BLOCK = 32
 Outcome = dict[str, Any]
 _OPTIONS = ("hf_token=false", "hf_remote=false", "windowed_kv_cache=false")
 """The builder's: no token, no code that lies beside a model; every layer keeps its whole past, as it is read here."""
+_PROVEN = {
+    "Llama": ("default", "llama3"),
+    "Phi3": ("default", "longrope"),
+    **dict.fromkeys(("Qwen2", "Qwen3", "Mistral", "Gemma", "Gemma2", "Gemma3"), ("default",)),
+    **dict.fromkeys(("Phi", "Granite", "SmolLM3", "Nemotron", "Ernie4_5"), ("default",)),
+}
+"""Families whose models write by the builder what they write in transformers, and how their positions may turn.
+
+The builder takes more, and writes some of them wrong without a word: OLMo, and Llama with linear or YaRN scaling.
+"""
 _DOUBT = "The ONNX export succeeded with the warning: "
 
 
@@ -69,22 +79,35 @@ def _built(job: dict[str, str], builder: Any) -> Outcome:
     places = "", source, str(target), job["precision"], "cpu", str(target.with_name("cache"))
     try:
         options = builder.parse_extra_options(*places, list(_OPTIONS))
-        _tell_apart(options["hf_details"]["hf_config"])
+        config = options["hf_details"]["hf_config"]
+        _tell_apart(config)
+        if unproven := _unproven(config):
+            return _unwritten(f"no builder's model of {unproven} was seen to write what it should")
         builder.create_model(*places, **options)
     except (AttributeError, KeyError, NotImplementedError) as error:
         why = f"{type(error).__name__}: {error}".replace(source, "this")
-        return _failed("capability_mismatch", f"the builder does not write a model like this `{job['type']}` ({why})")
+        return _unwritten(f"the builder does not write a model like this `{job['type']}` ({why})")
     return {"exporter": "builder", "by": _versions("onnxruntime-genai", "transformers", "torch"), "doubts": []}
 
 
 def _tell_apart(config: Any) -> None:
-    """Say of each layer what it sees and how it is turned, where the builder would take all of them as alike."""
+    """Say of each layer what it sees and how it is turned, in the words that the builder reads."""
     if getattr(config, "sliding_window", None) and getattr(config, "layer_types", None) is None:
         config.layer_types = ["sliding_attention"] * config.num_hidden_layers
     turned = getattr(config, "rope_parameters", None) or {}
+    if turned.get("rope_type") == "longrope":
+        turned["type"] = turned["rope_type"]
     if {"full_attention", "sliding_attention"} <= turned.keys():
         config.rope_local_base_freq = turned["sliding_attention"]["rope_theta"]
         config.rope_parameters = turned["full_attention"]
+
+
+def _unproven(config: Any) -> str:
+    """What no oracle has compared, empty where the family and its positions were."""
+    name = next(iter(config.architectures or ()), "")
+    turned = (getattr(config, "rope_parameters", None) or {}).get("rope_type", "default")
+    known = _PROVEN.get(name.removesuffix("ForCausalLM"), ())
+    return "" if turned in known else f"the class {name}" + (f" with {turned} positions" if known else "")
 
 
 def _exported(job: dict[str, str], export: Callable[..., None], tasks: Any) -> Outcome:
@@ -193,6 +216,10 @@ def _versions(*names: str) -> dict[str, str]:
     from importlib.metadata import version
 
     return {name: version(name) for name in names}
+
+
+def _unwritten(error: str) -> Outcome:
+    return _failed("capability_mismatch", error) | {"hint": "FLOWLLM_EXPORTER=a Python with optimum in place of it"}
 
 
 def _failed(code: str, error: str) -> Outcome:

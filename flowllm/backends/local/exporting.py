@@ -220,7 +220,7 @@ def _outcome(answer: bytes, status: int, said: IO[bytes], task: str) -> dict[str
     if outcome.get("code") == "missing_extra":
         raise _absent(task, str(outcome["error"]))
     if "error" in outcome:
-        raise SetupError(str(outcome["code"]), str(outcome["error"]))
+        raise SetupError(str(outcome["code"]), str(outcome["error"]), hint=str(outcome.get("hint", "")))
     return outcome
 
 

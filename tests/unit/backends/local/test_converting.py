@@ -131,10 +131,14 @@ def test_of_what_optimum_says_doubts_of_its_numbers_alone_are_kept():
     assert doubts.said == ["off by 0.1."]
 
 
+def a_config(name="LlamaForCausalLM", **more):
+    return SimpleNamespace(architectures=[name], num_hidden_layers=2, **more)
+
+
 @pytest.fixture
 def builder(monkeypatch, tmp_path):
     """The builder of onnxruntime-genai as far as it is asked here; `calls` are what it was told."""
-    made = SimpleNamespace(calls=[], config=SimpleNamespace(), raises=None)
+    made = SimpleNamespace(calls=[], config=a_config(), raises=None)
 
     def parse_extra_options(name, source, target, precision, device, cache, options):
         made.calls.append((name, source, target, precision, device, cache, tuple(sorted(options))))
@@ -197,17 +201,39 @@ LOCAL, GLOBAL = {"rope_theta": 1e4, "rope_type": "default"}, {"rope_theta": 1e6,
         ({"sliding_window": 8, "layer_types": ["full_attention"] * 2}, {"layer_types": ["full_attention"] * 2}),
         ({"rope_parameters": LOCAL}, {"rope_parameters": LOCAL}),
         (
+            {"rope_parameters": {"rope_type": "longrope"}},
+            {"rope_parameters": {"rope_type": "longrope", "type": "longrope"}},
+        ),
+        (
             {"rope_parameters": {"full_attention": GLOBAL, "sliding_attention": LOCAL}},
             {"rope_parameters": GLOBAL, "rope_local_base_freq": 1e4},
         ),
     ],
 )
 def test_layers_that_differ_are_told_apart(builder, tmp_path, config, known):
-    builder.config = SimpleNamespace(num_hidden_layers=2, **config)
+    builder.config = a_config(**config)
     converting.converted(job(tmp_path, precision="fp32"))
     found = vars(builder.config)
     assert {name: found[name] for name in known} == known
-    assert found.keys() == {"num_hidden_layers", *config, *known}
+    assert found.keys() == {"architectures", "num_hidden_layers", *config, *known}
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        (a_config("OlmoForCausalLM"), "no builder's model of the class OlmoForCausalLM was seen"),
+        (a_config(rope_parameters={"rope_type": "yarn"}), "the class LlamaForCausalLM with yarn positions"),
+        (a_config("Qwen2ForCausalLM", rope_parameters={"rope_type": "llama3"}), "with llama3 positions"),
+        (a_config("Phi3ForCausalLM", rope_parameters={"rope_type": "longrope"}), ""),
+        (a_config(rope_parameters=None), ""),
+        (SimpleNamespace(architectures=None), "the class  was"),
+    ],
+)
+def test_what_no_oracle_has_compared_is_refused(builder, tmp_path, config, said):
+    builder.config = config
+    outcome = converting.converted(job(tmp_path, precision="fp32"))
+    assert (outcome.get("code") == "capability_mismatch", len(builder.calls)) == (bool(said), 1 if said else 2)
+    assert said in outcome.get("error", "")
 
 
 @pytest.mark.parametrize(
