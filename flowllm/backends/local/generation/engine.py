@@ -12,8 +12,10 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from math import isfinite
 from typing import TYPE_CHECKING, Protocol
 
+from flowllm.backends.local.generation import prefixes
 from flowllm.backends.local.generation.detokenizing import Detokenizer
 from flowllm.backends.local.generation.kv import Cache
 from flowllm.backends.local.generation.sampling import Drawn, Sampler
@@ -25,7 +27,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-_INFINITE = float("inf")
 SLOTS = 8
 """Answers written side by side."""
 CHUNK = 256
@@ -81,8 +82,8 @@ class Writing:
     def __post_init__(self) -> None:
         self.plain = self.sampler.how.plain
 
-    def advance(self, logits: "NDArray[np.float32]", best: int | None = None) -> Piece:
-        """The next token. ``best`` is the place of the largest number, where it is known."""
+    def advance(self, logits: "NDArray[np.float32]", best: int) -> Piece:
+        """The next token. ``best`` is the place of the largest number."""
         drawn = self._drawn(logits, best)
         self.last, self.count = drawn.token, self.count + 1
         if drawn.token in self.ends:
@@ -97,14 +98,18 @@ class Writing:
             return Piece(shown, drawn, ended)
         return Piece(shown, drawn)
 
-    def _drawn(self, logits: "NDArray[np.float32]", best: int | None) -> Drawn:
-        if best is not None and self.grammar is None and self.plain and -_INFINITE < logits[best] < _INFINITE:
+    def _drawn(self, logits: "NDArray[np.float32]", best: int) -> Drawn:
+        if self.plain and self.grammar is None and isfinite(logits.item(best)):
             return Drawn(best)
         allowed = None if self.grammar is None else self.grammar.allowed()
         return self.sampler.draw(logits, allowed)
 
     def _rest(self) -> str:
         return self.stopper.feed(self.text.finish()) + self.stopper.finish()
+
+
+Told = dict[asyncio.AbstractEventLoop, list[tuple[Writing, Piece]]]
+"""News of a turn, by the loops of those who wait for it."""
 
 
 class Engine:
@@ -153,11 +158,16 @@ class Engine:
 
     def _admit(self) -> bool:
         """Give free rows to those who wait; False, and the worker ends, where there is nothing to do."""
+        gone = [row for row, writing in self._rows.items() if writing.cancelled]
+        if self._rows and not (gone or self._waiting or self._closed):
+            return True
         with self._lock:
             if self._closed:
                 self._end_all(self._failure("the model was unloaded"), *self._waiting)
                 self._waiting.clear()
-            self._leave()
+            for row in gone:
+                if row in self._rows:
+                    self._drop(row)
             for row in range(self._slots):
                 while row not in self._rows and self._waiting:
                     writing = self._waiting.popleft()
@@ -167,53 +177,55 @@ class Engine:
                 self._thread = None
             return bool(self._rows)
 
-    def _leave(self) -> None:
-        for row in [row for row, writing in self._rows.items() if writing.cancelled]:
-            self._drop(row)
-
     def _turn(self) -> None:
         """Read on in prompts, a chunk in all, then write one token of every answer that had begun."""
         if self._cache is None:
             self._cache = self._make()
-        told: list[tuple[Writing, Piece]] = []
-        writes = [row for row, writing in self._rows.items() if writing.last >= 0]
+        told: Told = {}
+        last = {row: writing.last for row, writing in self._rows.items() if writing.last >= 0}
         try:
-            self._read_on(told)
-            if writes:
-                self._write(writes, told)
+            if len(last) < len(self._rows):
+                self._read_on(self._cache, told)
+            if last:
+                self._write(self._cache, last, told)
         finally:
             _tell(told)
 
-    def _read_on(self, told: list[tuple[Writing, Piece]]) -> None:
+    def _read_on(self, cache: Cache, told: Told) -> None:
         left = self._chunk
-        for row in [row for row, writing in self._rows.items() if writing.last < 0]:
-            left -= self._read(row, left, told)
+        chunks: dict[int, Sequence[int]] = {}
+        for row, writing in [(row, writing) for row, writing in self._rows.items() if writing.last < 0]:
+            if not writing.read:
+                if self._gains(writing.prompt, chunks):
+                    self._read(cache, chunks, told)
+                    chunks = {}
+                cache.begin(row, len(writing.prompt) + writing.most)
+                writing.read = writing.reused = cache.reuse(row, writing.prompt)
+            chunks[row] = writing.prompt[writing.read : writing.read + left]
+            left -= len(chunks[row])
             if not left:
                 break
+        self._read(cache, chunks, told)
 
-    def _read(self, row: int, most: int, told: list[tuple[Writing, Piece]]) -> int:
-        assert self._cache is not None
-        writing = self._rows[row]
-        if not writing.read:
-            self._cache.begin(row, len(writing.prompt) + writing.most)
-            writing.read = writing.reused = self._cache.reuse(row, writing.prompt)
-        tokens = writing.prompt[writing.read : writing.read + most]
-        logits = self._cache.read(row, tokens)
-        writing.read += len(tokens)
-        if writing.read == len(writing.prompt):
-            self._advance(row, logits, None, told)
-        return len(tokens)
+    def _gains(self, prompt: Sequence[int], chunks: Iterable[int]) -> bool:
+        """Whether what is to be read in these rows is what a prompt begins with, so that it need not be read twice."""
+        rows = (self._rows[row] for row in chunks)
+        return any(prefixes.common(prompt, writing.prompt) - writing.read >= prefixes.LEAST for writing in rows)
 
-    def _write(self, rows: list[int], told: list[tuple[Writing, Piece]]) -> None:
-        assert self._cache is not None
-        logits, places = self._cache.step({row: self._rows[row].last for row in rows})
+    def _read(self, cache: Cache, chunks: dict[int, Sequence[int]], told: Told) -> None:
+        for row, logits in cache.read(chunks).items():
+            writing = self._rows[row]
+            writing.read += len(chunks[row])
+            if writing.read == len(writing.prompt):
+                self._advance(row, logits, int(logits.argmax()), told)
+
+    def _write(self, cache: Cache, last: dict[int, int], told: Told) -> None:
+        logits, places = cache.step(last)
         best = logits.argmax(axis=1).tolist()
         for row, place in places.items():
             self._advance(row, logits[place], best[place], told)
 
-    def _advance(
-        self, row: int, logits: "NDArray[np.float32]", best: int | None, told: list[tuple[Writing, Piece]]
-    ) -> None:
+    def _advance(self, row: int, logits: "NDArray[np.float32]", best: int, told: Told) -> None:
         writing = self._rows[row]
         try:
             piece = writing.advance(logits, best)
@@ -221,7 +233,7 @@ class Engine:
             piece = Piece(ended="error", failure=failure)
         except BaseException as error:  # noqa: BLE001  one answer's fault is not the others', nor is a panic
             piece = Piece(ended="error", failure=self._failure(f"{type(error).__name__}: {str(error)[:300]}"))
-        told.append((writing, piece))
+        told.setdefault(writing.loop, []).append((writing, piece))
         if piece.ended is not None:
             self._drop(row)
 
@@ -235,18 +247,18 @@ class Engine:
         every = [*self._rows.values(), *others]
         self._rows.clear()
         self._cache = None
-        _tell([(writing, Piece(ended="error", failure=failure)) for writing in every])
+        told: Told = {}
+        for writing in every:
+            told.setdefault(writing.loop, []).append((writing, Piece(ended="error", failure=failure)))
+        _tell(told)
 
     def _failure(self, message: str) -> ProviderFailure:
         return ProviderFailure("server_error", message, facts=ProviderFacts("local", self._model))
 
 
-def _tell(told: Iterable[tuple[Writing, Piece]]) -> None:
+def _tell(told: Told) -> None:
     """Hand pieces to their loops, in one go each; a loop that is closed reads no more."""
-    loops: dict[asyncio.AbstractEventLoop, list[tuple[Writing, Piece]]] = {}
-    for writing, piece in told:
-        loops.setdefault(writing.loop, []).append((writing, piece))
-    for loop, pieces in loops.items():
+    for loop, pieces in told.items():
         try:
             loop.call_soon_threadsafe(_put, pieces)
         except RuntimeError:

@@ -76,8 +76,11 @@ class GenaiCache:
         """As `Cache`: nothing is kept."""
         return 0
 
-    def read(self, row: int, tokens: Sequence[int]) -> "NDArray[Any]":
+    def read(self, tokens: dict[int, Sequence[int]]) -> "dict[int, NDArray[Any]]":
         """As `Cache`."""
+        return {row: self._read(row, text) for row, text in tokens.items()}
+
+    def _read(self, row: int, tokens: Sequence[int]) -> "NDArray[Any]":
         import numpy as np
 
         generator = self._rows[row]
@@ -89,7 +92,7 @@ class GenaiCache:
         """As `Cache`."""
         import numpy as np
 
-        logits = np.stack([self.read(row, [token]) for row, token in tokens.items()])
+        logits = np.stack([self._read(row, [token]) for row, token in tokens.items()])
         return Stepped(logits, {row: place for place, row in enumerate(tokens)})
 
     def drop(self, row: int) -> None:

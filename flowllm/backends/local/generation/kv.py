@@ -35,8 +35,8 @@ class Cache(Protocol):
         """How many of the first tokens of a prompt, but its last, need not be read; once, behind `begin`."""
         ...
 
-    def read(self, row: int, tokens: Sequence[int]) -> "NDArray[Any]":
-        """Go on with the prompt of a row; the logits after its last token, of shape (vocabulary,)."""
+    def read(self, tokens: dict[int, Sequence[int]]) -> "dict[int, NDArray[Any]]":
+        """Go on with the prompts of some rows; the logits after the last token of each, of shape (vocabulary,)."""
         ...
 
     def step(self, tokens: dict[int, int]) -> "Stepped":
@@ -78,8 +78,11 @@ class GrownCache:
         """As `Cache`: nothing is kept."""
         return 0
 
-    def read(self, row: int, tokens: Sequence[int]) -> "NDArray[Any]":
+    def read(self, tokens: dict[int, Sequence[int]]) -> "dict[int, NDArray[Any]]":
         """As `Cache`."""
+        return {row: self._read(row, text) for row, text in tokens.items()}
+
+    def _read(self, row: int, tokens: Sequence[int]) -> "NDArray[Any]":
         import numpy as np
 
         logits, self._reading[row] = _grown(self._decoder, np.array([tokens]), self._reading[row])
@@ -167,8 +170,11 @@ class SingleCache:
         """As `Cache`: nothing is kept."""
         return 0
 
-    def read(self, row: int, tokens: Sequence[int]) -> "NDArray[Any]":
+    def read(self, tokens: dict[int, Sequence[int]]) -> "dict[int, NDArray[Any]]":
         """As `Cache`."""
+        return {row: self._read(row, text) for row, text in tokens.items()}
+
+    def _read(self, row: int, tokens: Sequence[int]) -> "NDArray[Any]":
         import numpy as np
 
         logits, self._rows[row] = _grown(self._decoder, np.array([tokens]), self._rows[row])
@@ -179,7 +185,7 @@ class SingleCache:
         """As `Cache`."""
         import numpy as np
 
-        logits = np.stack([self.read(row, [token]) for row, token in tokens.items()])
+        logits = np.stack([self._read(row, [token]) for row, token in tokens.items()])
         return Stepped(logits, {row: place for place, row in enumerate(tokens)})
 
     def drop(self, row: int) -> None:

@@ -50,9 +50,9 @@ class _Watched:
     def reuse(self, row: int, prompt: Sequence[int]) -> int:
         return self._cache.reuse(row, prompt)
 
-    def read(self, row: int, tokens: Sequence[int]) -> "NDArray[Any]":
+    def read(self, tokens: dict[int, Sequence[int]]) -> "dict[int, NDArray[Any]]":
         with self._seen():
-            return self._cache.read(row, tokens)
+            return self._cache.read(tokens)
 
     def step(self, tokens: dict[int, int]) -> Stepped:
         with self._seen():

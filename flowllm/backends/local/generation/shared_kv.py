@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 _STRIDE = 16
 """Tokens by which the mask of a step grows."""
+_PADDED = 8
+"""Padded tokens for each run that is saved: what a run costs beside its tokens is as much as some ten."""
 _ROOM = 256
 """Tokens that a buffer is made for at first; it doubles when they do not suffice."""
 
@@ -53,8 +55,6 @@ class SharedCache:
         """What the rows in work may come to at most."""
         self._feeds: dict[str, NDArray[Any]] = {}
         self._mask: NDArray[Any] | None = None
-        self._seen: list[int] = []
-        """How many tokens of each row the mask shows."""
         self._logits: NDArray[Any] | None = None
         self._one: NDArray[Any] | None = None
 
@@ -90,59 +90,65 @@ class SharedCache:
         self._lengths[place], self._tokens[place] = length, list(wanted[:length])
         return length
 
-    def read(self, row: int, tokens: Sequence[int]) -> "NDArray[Any]":
-        """As `Cache`."""
+    def read(self, tokens: dict[int, Sequence[int]]) -> "dict[int, NDArray[Any]]":
+        """As `Cache`: prompts that begin side by side go in one run, where that costs few padded tokens."""
+        found: dict[int, NDArray[Any]] = {}
+        group: list[int] = []
+        for row in tokens:
+            if group and not self._beside([*group, row], tokens):
+                found |= self._read(group, tokens)
+                group = []
+            group.append(row)
+        return found | self._read(group, tokens)
+
+    def _beside(self, rows: list[int], tokens: dict[int, Sequence[int]]) -> bool:
+        places = [self._place[row] for row in rows]
+        counts = [len(tokens[row]) for row in rows]
+        few = 0 if self._decoder.last else _PADDED * (len(rows) - 1)
+        begun = any(self._lengths[place] for place in places)
+        at = range(places[0], places[0] + len(places))
+        return not begun and places == [*at] and max(counts) * len(counts) - sum(counts) <= few
+
+    def _read(self, rows: list[int], tokens: dict[int, Sequence[int]]) -> "dict[int, NDArray[Any]]":
         import numpy as np
 
-        place, kind = self._place[row], self._decoder.whole
-        before = self._lengths[place]
-        total = before + len(tokens)
-        self._make_room(len(self._lengths), total)
-        self._bind_past(place, 1)
-        feeds = {"input_ids": np.array([tokens], kind), "position_ids": np.arange(before, total, dtype=kind)[None]}
-        mask = np.ones((1, total), kind)
-        self._bind(feeds, mask)
+        first, kind = self._place[rows[0]], self._decoder.whole
+        before, wide = self._lengths[first], max(len(tokens[row]) for row in rows)
+        self._make_room(len(self._lengths), before + wide)
+        self._bind_past(first, len(rows))
+        ids, mask = np.zeros((len(rows), wide), kind), np.zeros((len(rows), before + wide), kind)
+        for at, row in enumerate(rows):
+            count = len(tokens[row])
+            ids[at, :count], mask[at, : before + count] = tokens[row], 1
+            self._lengths[first + at] += count
+            self._tokens[first + at] += tokens[row]
+        positions = np.arange(before, before + wide, dtype=kind)[None].repeat(len(rows), axis=0)
+        self._bind({"input_ids": ids, "position_ids": positions}, mask)
         self._bound = 0
         logits = self._run()
-        self._lengths[place] = total
-        self._tokens[place] += tokens
-        last: NDArray[Any] = logits[0, -1]
-        return last
+        ends = [-1 if self._decoder.last else len(tokens[row]) - 1 for row in rows]
+        return {row: logits[at, end].copy() for at, (row, end) in enumerate(zip(rows, ends, strict=True))}
 
     def step(self, tokens: dict[int, int]) -> Stepped:
         """As `Cache`."""
         places = {row: self._place[row] for row in tokens}
         rows, wide = len(self._lengths), max(self._lengths) + 1
-        self._make_room(rows, wide)
-        # Wider than the longest row, so that it need not be bound anew at each token; some graphs turn positions
-        # otherwise from a length on, which is a multiple of this, and none is asked for more than its window.
-        wide = max(wide, min(-(-wide // _STRIDE) * _STRIDE, self._longest, self._room))
-        if self._bound != rows or self._mask is None or self._mask.shape[1] != wide:
+        if self._bound != rows or self._mask is None or self._mask.shape[1] < wide:
             self._bind_step(rows, wide)
-        assert self._mask is not None
-        ids, positions = self._feeds["input_ids"], self._feeds["position_ids"]
+        ids, positions, mask = self._feeds["input_ids"], self._feeds["position_ids"], self._mask
+        assert mask is not None
         for row, place in places.items():
             ids[place, 0] = tokens[row]
-        for place, length in enumerate(self._lengths):
-            if self._decoder.positions:
-                positions[place, 0] = length
-            self._show(place, length + 1)
-        if self._decoder.device != "cpu":
-            self._bind(self._feeds, self._mask)  # a device has read them when they were bound
-        logits = self._run()
-        for row, place in places.items():
-            self._lengths[place] += 1
             self._tokens[place].append(tokens[row])
+        for place, length in enumerate(self._lengths):
+            positions[place, 0] = length
+            mask[place, length] = 1
+        if self._decoder.device != "cpu":
+            self._bind(self._feeds, mask)  # a device has read them when they were bound
+        logits = self._run()
+        for place in places.values():
+            self._lengths[place] += 1
         return Stepped(logits[:, -1], places)
-
-    def _show(self, place: int, count: int) -> None:
-        """Let a row see so many of its tokens."""
-        assert self._mask is not None
-        if self._seen[place] == count - 1:
-            self._mask[place, count - 1] = 1
-        else:
-            self._mask[place, :count], self._mask[place, count:] = 1, 0
-        self._seen[place] = count
 
     def drop(self, row: int) -> None:
         """As `Cache`."""
@@ -150,6 +156,7 @@ class SharedCache:
         if place is None:
             return
         self._keep(place)
+        self._bound = 0
         self._lengths[place], self._tokens[place], self._used[place] = 0, [], False
         last = max((at for at, used in enumerate(self._used) if used), default=-1)
         if place < last and self._buffer.movable:
@@ -157,7 +164,7 @@ class SharedCache:
             last = max(at for at, used in enumerate(self._used) if used)
         del self._lengths[last + 1 :], self._used[last + 1 :], self._tokens[last + 1 :]
         if not self._used:  # nobody writes: the memory goes back
-            self._buffers, self._room, self._bound, self._logits, self._longest = (), 0, 0, None, 0
+            self._buffers, self._room, self._logits, self._longest = (), 0, None, 0
 
     def _keep(self, place: int) -> None:
         tokens, length = self._tokens[place], self._lengths[place]
@@ -194,12 +201,18 @@ class SharedCache:
         self._buffers, self._bound = made, 0
 
     def _bind_step(self, rows: int, wide: int) -> None:
-        """Bind what stays where it is from step to step."""
+        """Bind what stays where it is from step to step, until a row comes, goes or reads on.
+
+        The mask is wider than the longest row, so that it need not be bound anew at each token; some graphs turn
+        positions otherwise from a length on, which is a multiple of this, and none is asked for more than its window.
+        """
         import numpy as np
 
         kind = self._decoder.whole
+        self._make_room(rows, wide)
+        wide = max(wide, min(-(-wide // _STRIDE) * _STRIDE, self._longest, self._room))
         self._feeds = {"input_ids": np.zeros((rows, 1), kind), "position_ids": np.zeros((rows, 1), kind)}
-        self._mask, self._seen = np.zeros((rows, wide), kind), [0] * rows
+        self._mask = (np.arange(wide) < np.array(self._lengths)[:, None]).astype(kind)
         self._bind_past(0, rows)
         self._bind(self._feeds, self._mask)
         self._bound = rows

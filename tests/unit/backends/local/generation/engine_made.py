@@ -58,10 +58,10 @@ class Watched:
     def reuse(self, row, prompt):
         return self.cache.reuse(row, prompt)
 
-    def read(self, row, tokens):
-        self._note("read", [row])
-        self.read_tokens += len(tokens)
-        return self.cache.read(row, tokens)
+    def read(self, tokens):
+        self._note("read", list(tokens))
+        self.read_tokens += sum(map(len, tokens.values()))
+        return self.cache.read(tokens)
 
     def step(self, tokens):
         self._note("step", list(tokens))

@@ -10,7 +10,7 @@ import pytest
 from flowllm.backends.local.generation.detokenizing import Detokenizer
 from flowllm.backends.local.generation.engine import Engine
 from flowllm.backends.local.generation.sampling import Drawing
-from flowllm.backends.local.generation.shared_kv import SharedCache, cache_of
+from flowllm.backends.local.generation.shared_kv import Resident, SharedCache, cache_of
 from flowllm.core.errors import ProviderFailure
 from tests.unit.backends.local.generation.decoders_made import LLAMA, SHAPES, greedy, reference
 from tests.unit.backends.local.generation.engine_made import (
@@ -149,8 +149,67 @@ async def test_short_prompts_are_read_together_as_far_as_a_chunk_goes(shared):
     for made in every:
         assert [piece.drawn.token async for piece in pieces_of(made)] == greedy(LLAMA, made.prompt, 2)
     kinds = [(kind, rows) for kind, rows in watched.runs if kind != "drop"]
-    assert kinds[:5] == [("read", (0,)), ("read", (1,)), ("read", (2,)), ("read", (3,)), ("step", (0,))]
+    assert kinds[:3] == [("read", (0,)), ("read", (1, 2, 3)), ("step", (0,))]
     assert steps[:2] == [3 + 8, 3 + 8 + 1]  # the last of them waits for the rest of its prompt
+
+
+def texts(*counts: int) -> dict[int, list[int]]:
+    return {row: [(row * 7 + at * 5) % 64 for at in range(count)] for row, count in enumerate(counts)}
+
+
+@pytest.mark.parametrize("way", ["shared", "shared with positions", "shared in halves", "shared on a device"])
+@pytest.mark.parametrize(
+    ("given", "runs"),
+    [
+        (texts(7), [(1, 7)]),
+        (texts(7, 7, 7), [(3, 7)]),
+        (texts(7, 3, 12, 9), [(4, 12)]),
+        (texts(20, 3, 2), [(1, 20), (2, 3)]),  # too many padded tokens
+        (texts(20, 12, 3), [(2, 20), (1, 3)]),
+        (texts(1, 1), [(2, 1)]),
+    ],
+)
+def test_prompts_that_begin_side_by_side_are_read_in_one_run(tmp_path, way, given, runs):
+    found = decoder(tmp_path, LLAMA, way)
+    alone, shapes = {}, []
+    for row, text in given.items():
+        cache = cache_of(found)
+        cache.begin(row, 40)
+        alone[row] = cache.read({row: text})[row]
+    cache = SharedCache(found, Resident if "device" in way else None)
+    bind = cache._bind
+    cache._bind = lambda feeds, mask: [shapes.append(feeds["input_ids"].shape), bind(feeds, mask)]
+    for row in given:
+        cache.begin(row, 40)
+    for row, logits in cache.read(given).items():
+        assert logits == pytest.approx(alone[row], abs=1e-3)
+    assert shapes == runs
+    stepped, places = cache.step(dict.fromkeys(given, 9))
+    for row, text in given.items():
+        exactly = 5e-2 if "halves" in way else 1e-3
+        assert stepped[places[row]] == pytest.approx(reference(LLAMA, [*text, 9])[-1], abs=exactly)
+
+
+@pytest.mark.parametrize(("given", "runs"), [(texts(7, 7), [(2, 7)]), (texts(7, 6), [(1, 7), (1, 6)])])
+def test_where_last_logits_come_alone_only_prompts_of_one_length_are_read_in_one_run(tmp_path, given, runs):
+    cache, shapes = SharedCache(decoder(tmp_path, LLAMA, "shared, last logits")), []
+    bind = cache._bind
+    cache._bind = lambda feeds, mask: [shapes.append(feeds["input_ids"].shape), bind(feeds, mask)]
+    for row in given:
+        cache.begin(row, 40)
+    for row, logits in cache.read(given).items():
+        assert logits == pytest.approx(reference(LLAMA, given[row])[-1], abs=1e-3)
+    assert shapes == runs
+
+
+def test_who_has_begun_reads_on_alone(shared):
+    cache = SharedCache(shared)
+    for row in range(2):
+        cache.begin(row, 40)
+    cache.read({0: [1, 2, 3]})
+    found = cache.read({0: [4, 5], 1: [6, 7]})
+    assert found[0] == pytest.approx(reference(LLAMA, [1, 2, 3, 4, 5])[-1], abs=1e-3)
+    assert found[1] == pytest.approx(reference(LLAMA, [6, 7])[-1], abs=1e-3)
 
 
 async def test_a_buffer_that_grows_forgets_nothing(start, monkeypatch):
@@ -174,7 +233,7 @@ def test_those_who_are_left_are_written_with_less(shared, gone, rows):
     cache = SharedCache(shared)
     for row in range(3):
         cache.begin(row, 9)
-        cache.read(row, [row, 5])
+        cache.read({row: [row, 5]})
     for row in gone:
         cache.drop(row)
     left = [row for row in range(3) if row not in gone]
@@ -259,7 +318,7 @@ class Panic(BaseException):
 
 async def test_a_run_that_panics_leaves_nobody_waiting(shared):
     running, watched = engine(shared)
-    watched.before.append(lambda cache: cache.runs == [("read", (0,))] and panic())
+    watched.before.append(lambda cache: len(cache.runs) == 1 and panic())
     async with asyncio.timeout(20):
         both = await asyncio.gather(*(written(running, writing([n], 9)) for n in (1, 2)), return_exceptions=True)
         assert [str(one) for one in both] == ["ONNX Runtime failed: slice index"] * 2

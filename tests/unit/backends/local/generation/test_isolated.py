@@ -184,12 +184,11 @@ class Slow:
     def __init__(self):
         self.gate = threading.Event()
 
-    def read(self, row, tokens):
+    def read(self, tokens):
         assert self.gate.wait(10)
-        return row, tokens
+        return tokens
 
-    def step(self, tokens):
-        return self.read(0, tokens)
+    step = read
 
     begin = drop = reuse = read
 
@@ -202,7 +201,7 @@ def test_what_a_process_may_keep_is_told(tmp_path, room, kept):
     made.close()
 
 
-@pytest.mark.parametrize("run", [lambda cache: cache.read(1, [2]), lambda cache: cache.step({1: 2})])
+@pytest.mark.parametrize("run", [lambda cache: cache.read({1: [2]}), lambda cache: cache.step({1: 2})])
 async def test_a_run_without_an_end_is_told(run):
     line, runs, slow = Sent(), Runs(), Slow()
     task = asyncio.ensure_future(Serving(slow, line, runs).run(0))

@@ -110,6 +110,18 @@ async def test_any_crowd_with_shared_beginnings_writes_what_each_writes_alone(tm
     assert watched.read_tokens <= sum(len(made.prompt) - made.reused for made in every)
 
 
+async def test_who_begins_as_another_waits_for_what_that_one_reads(tmp_path):
+    running, watched = engine(decoder(tmp_path, LLAMA, "shared"))
+    every = [writing([*SYSTEM, number, 3], 4) for number in range(3)] + [writing([9, 9, *SYSTEM[:5]], 4)]
+    first = writing([60, 1], 3)
+    watched.before.append(lambda cache: len(cache.runs) == 1 and [running.submit(made) for made in every])
+    running.submit(first)
+    for made in every:
+        assert [piece.drawn.token async for piece in pieces_of(made)] == greedy(LLAMA, made.prompt, 4)
+    assert [made.reused for made in every] == [0, len(SYSTEM), len(SYSTEM), 0]
+    assert [rows for kind, rows in watched.runs if kind == "read"] == [(0,), (1,), (2, 3, 4)]
+
+
 @pytest.mark.parametrize("way", WAYS)
 async def test_side_by_side_on_every_cache(tmp_path, way):
     running, _ = engine(decoder(tmp_path, LLAMA, way), way)
@@ -122,12 +134,12 @@ def test_a_row_that_moves_up_takes_its_tokens_along(tmp_path):
     cache = cache_of(decoder(tmp_path, LLAMA, "shared"))
     for row, prompt in enumerate(([40, 41], SYSTEM)):
         cache.begin(row, 20)
-        cache.read(row, prompt)
+        cache.read({row: prompt})
     cache.drop(0)
     cache.step({1: 9})
     cache.begin(2, 20)
     assert cache.reuse(2, [*SYSTEM, 9, 8]) == len(SYSTEM) + 1
-    last = cache.read(2, [8])
+    last = cache.read({2: [8]})[2]
     assert last == pytest.approx(reference(LLAMA, [*SYSTEM, 9, 8])[-1], abs=1e-3)
 
 
