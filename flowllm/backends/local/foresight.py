@@ -87,4 +87,4 @@ def _told(work: Callable[[], Any], *steps: str) -> Iterator[Refusal]:
     try:
         work()
     except FlowError as error:
-        yield Refusal(error.code, error.message, error.hint, steps)
+        yield Refusal(error.code, error.message, error.hint, steps, is_key=error.code == "unknown_field")

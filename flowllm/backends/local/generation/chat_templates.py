@@ -323,8 +323,8 @@ class ChatTemplate:
 def message_data(message: Message) -> dict[str, Any]:
     """A message in the shape that chat templates read; `ProviderFailure` ``capability_mismatch`` for an image."""
     if not all(isinstance(part, Text) for part in message.parts):
-        message = "this local model reads text, and a message holds an image"
-        raise ProviderFailure("capability_mismatch", message, facts=ProviderFacts("local"), hint="leave `images` out")
+        said = "this local model reads text, and a message holds an image"
+        raise ProviderFailure("capability_mismatch", said, facts=ProviderFacts("local"), hint="leave `images` out")
     data: dict[str, Any] = {"role": message.role, "content": message.text}
     if message.tool_calls:
         data["tool_calls"] = [

@@ -85,7 +85,7 @@ EXTRA = tuple(name for name in _LEAST_AND_MOST if name not in ("temperature", "t
 def drawing(request: Chat, own: Mapping[str, Any]) -> Drawing:
     """What a request asks for, else what ``own`` (the model's generation_config.json) says, else greedy.
 
-    Raises `ProviderFailure` ``bad_request`` for a word or number that cannot be.
+    Raises `ProviderFailure` ``unknown_field`` for a word and ``bad_value`` for a number that cannot be.
     """
     said: dict[str, Any] = _by_model(own)
     asked = request.sampling
@@ -94,18 +94,18 @@ def drawing(request: Chat, own: Mapping[str, Any]) -> Drawing:
     for name, value in request.extra.items():
         if name == "logprobs":
             message = "log probabilities are asked for by the call itself, not in `extra`"
-            raise refused(request.model, message, "logprobs: 5")
+            raise refused(request.model, message, "logprobs: 5", "unknown_field")
         if name not in _LEAST_AND_MOST:
             hint = did_you_mean(name, _LEAST_AND_MOST, f"known are {', '.join(EXTRA)}")
-            raise refused(request.model, f"a local model knows no `{name}`", hint)
+            raise refused(request.model, f"a local model knows no `{name}`", hint, "unknown_field")
         said[name] = value
     numbers = {name: _number(request.model, name, value) for name, value in said.items()}
     return Drawing(**numbers, logprobs=asked.logprobs)
 
 
-def refused(model: str, message: str, hint: str = "") -> ProviderFailure:
+def refused(model: str, message: str, hint: str = "", code: str = "bad_request") -> ProviderFailure:
     """A request that this model cannot carry out as it is."""
-    return ProviderFailure("bad_request", message, facts=ProviderFacts("local", model), hint=hint)
+    return ProviderFailure(code, message, facts=ProviderFacts("local", model), hint=hint)
 
 
 def _by_model(own: Mapping[str, Any]) -> dict[str, Any]:
@@ -128,7 +128,7 @@ def _number(model: str, name: str, value: Any) -> Any:
     if fits(name, value):
         return value
     hint = f"{name}: {max(_LEAST_AND_MOST[name][0], 0):g}"
-    raise refused(model, f"`{name}` is {range_of(name)}, not {value!r}", hint)
+    raise refused(model, f"`{name}` is {range_of(name)}, not {value!r}", hint, "bad_value")
 
 
 def range_of(name: str) -> str:

@@ -126,9 +126,9 @@ def test_every_wrong_word_is_told_at_its_place(environment, tmp_path):
     )
     with pytest.raises(PipelineInvalid) as caught:
         Flow.load(file, environment=environment).check()
-    assert [(one.where, one.origin.line) for one in caught.value.problems] == [
-        ("a.extra.beams", 8),
-        ("a.extra.top_k", 9),
+    assert [(one.where, one.origin.line, one.origin.column) for one in caught.value.problems] == [
+        ("a.extra.beams", 8, 7),  # the word
+        ("a.extra.top_k", 9, 14),  # the value
     ]
 
 

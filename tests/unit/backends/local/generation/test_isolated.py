@@ -96,7 +96,7 @@ async def test_answers_are_those_of_this_process(writer, model):
 
 @pytest.mark.parametrize(
     ("request_", "code"),
-    [(asked("a b" * 4096), "context_too_long"), (asked(extra={"beams": 2}), "bad_request")],
+    [(asked("a b" * 4096), "context_too_long"), (asked(extra={"beams": 2}), "unknown_field")],
 )
 async def test_failures_are_those_of_this_process(writer, request_, code):
     before = writer.pid

@@ -151,7 +151,7 @@ async def test_many_at_once_answer_as_each_alone(writer):
     [
         (asked(messages=(Message("user", (Text("a b" * 99),)),)), "context_too_long", "the prompt has", "truncate"),
         (asked(tool_choice="required"), "capability_mismatch", "cannot be held to `tool_choice: required`", "auto"),
-        (asked(extra={"beams": 2}), "bad_request", "knows no `beams`", "known are"),
+        (asked(extra={"beams": 2}), "unknown_field", "knows no `beams`", "known are"),
         (asked(schema={"type": "wat"}), "bad_request", "Invalid type: wat", "schema"),
         (asked(schema={}, tools=(Tool("f"),)), "capability_mismatch", "held to a schema or choices", "two nodes"),
     ],
