@@ -77,9 +77,7 @@ async def test_a_cross_encoder_scores_as_transformers_does(export, tmp_path):
     assert [-log(1 / score - 1) for score in scores] == pytest.approx(logits, abs=1e-3)
 
 
-@pytest.mark.parametrize("name", SHAPES)
-async def test_a_decoder_writes_what_transformers_writes(export, tmp_path, name):
-    shape, source = SHAPES[name], tmp_path / name
+def decoder_folder(source, shape):
     source.mkdir()
     kind = "Qwen2ForCausalLM" if shape.bias else "LlamaForCausalLM"
     config = {"model_type": kind.removesuffix("ForCausalLM").lower(), "architectures": [kind], **sizes(shape)}
@@ -88,9 +86,25 @@ async def test_a_decoder_writes_what_transformers_writes(export, tmp_path, name)
     (source / "tokenizer_config.json").write_text('{"tokenizer_class": "PreTrainedTokenizerFast"}')
     byte_level().save(str(source / "tokenizer.json"))
     write_safetensors(source / "model.safetensors", state(shape))
-    found = describe(export(source))
+    return source
+
+
+def running_over(found):
     session = onnxruntime.InferenceSession(str(found.file), providers=["CPUExecutionProvider"])
-    running, _ = engine(read_decoder(session, set()))
+    return engine(read_decoder(session, set()))[0]
+
+
+@pytest.mark.parametrize("name", SHAPES)
+async def test_a_decoder_writes_what_transformers_writes(export, tmp_path, name):
+    running = running_over(describe(export(decoder_folder(tmp_path / name, SHAPES[name]))))
     for known in json.loads(WRITTEN.read_text())[name]:
         assert await written(running, writing(known["prompt"], COUNT)) == known["tokens"]
+    running.close()
+
+
+async def test_a_decoder_in_four_bits_writes(export, tmp_path):
+    found = describe(export(decoder_folder(tmp_path / "llama", SHAPES["llama"]), "--precision", "int4"))
+    assert (found.precision, found.file.name) == ("int4", "model_int4.onnx")
+    running = running_over(found)
+    assert len(await written(running, writing([1, 5, 9], COUNT))) == COUNT
     running.close()

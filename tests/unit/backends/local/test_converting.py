@@ -73,6 +73,20 @@ def test_four_bits_are_blocks_of_thirty_two_with_one_scale(folder):
     assert all(len(node.input) == 3 for node in nodes), "symmetric: no zero points"
 
 
+@pytest.mark.parametrize("rows", [1, 31, 32, 33, 100])
+def test_no_weight_in_four_bits_is_a_step_off(rows):
+    matrix = np.random.default_rng(rows).standard_normal((rows, 5)).astype(np.float32)
+    matrix[:, 3] = 0
+    packed, scales = (onnx.numpy_helper.to_array(one) for one in converting._blocks("x", matrix))
+    assert (packed.shape, scales.shape) == ((5, -(-rows // 32), 16), (5, -(-rows // 32)))
+    known = np.stack([packed & 15, packed >> 4], -1).reshape(*scales.shape, 32).astype(np.float32) - 8
+    whole = (known * scales[..., None]).reshape(5, -1)[:, :rows].T
+    steps = np.repeat(abs(scales), 32, axis=1)[:, :rows].T
+    assert (abs(whole - matrix) <= steps + 1e-6).all()
+    assert np.median(abs(whole - matrix)[:, :3] / steps[:, :3]) < 0.5
+    assert (whole[:, 3] == 0).all()
+
+
 def test_the_whole_is_left_as_it_is(folder):
     before = (folder / "model.onnx").read_bytes()
     assert narrowed(folder, "fp32").read_bytes() == before
