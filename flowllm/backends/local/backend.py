@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from flowllm.backends.local.encoders import Encoder
 from flowllm.backends.local.layout import Description
-from flowllm.backends.local.refusals import plain, refusals, refused
+from flowllm.backends.local.refusals import meant_label, refusals, refused
 from flowllm.backends.local.shelf import Loaded, Shelf
 from flowllm.core.card import Refusal
 from flowllm.core.delta import Delta, Finish, Meta, Scores, Text, Usage, Vectors
@@ -113,8 +113,8 @@ async def _scores(model: Encoder, request: Rerank, scope: Scope) -> tuple[Delta,
 
 async def _label(model: Encoder, request: Chat, scope: Scope) -> tuple[Delta, int]:
     shares, used = await model.classify(_asked(request), scope)
-    known = {plain(label): share for label, share in shares.items()}
-    return Text(max(request.choices, key=lambda choice: known[plain(choice)])), used
+    meant = {choice: meant_label(choice, model.description.labels) or choice for choice in request.choices}
+    return Text(max(meant, key=lambda choice: shares[meant[choice]])), used
 
 
 def _asked(request: Chat) -> str:

@@ -1,6 +1,7 @@
 """What encoders refuse of a request whatever its texts say: told before a run by checks, in a run as its failure."""
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -13,6 +14,8 @@ from flowllm.core.request import Chat, Embed, Request, Rerank
 from flowllm.text.misfits import misfits
 
 _EXTRA = "extra"
+_BETWEEN = re.compile(r"(?<=[^\W_])[\s_-]+(?=[^\W_])")
+"""What only parts two words; a sign at an end of a label is part of it, as in ``C++`` and ``-1``."""
 
 
 class Extra(BaseModel):
@@ -66,13 +69,31 @@ def _of_choices(request: Chat, labels: tuple[str, ...]) -> Iterator[Refusal]:
         message = f"`{request.model}` chooses among labels, and this call has no `choices`"
         yield Refusal("capability_mismatch", message, hint)
         return
-    known = set(map(plain, labels))
-    unknown = [choice for choice in request.choices if plain(choice) not in known]
-    if unknown:
-        message = f"`{request.model}` knows no label {', '.join(unknown)}"
-        yield Refusal("capability_mismatch", message, hint, ("choices",))
+    spelled = {choice: _spelled(choice, labels) for choice in request.choices}
+    meant = [fitting[0] for fitting in spelled.values() if len(fitting) == 1]
+    for told, some in (
+        ("knows no label", [choice for choice, fitting in spelled.items() if not fitting]),
+        ("has several labels spelled like", [choice for choice, fitting in spelled.items() if len(fitting) > 1]),
+        ("is asked twice for the label", sorted({label for label in meant if meant.count(label) > 1})),
+    ):
+        if some:
+            yield Refusal("capability_mismatch", f"`{request.model}` {told} {', '.join(some)}", hint, ("choices",))
 
 
-def plain(label: str) -> str:
-    """A label as it is compared: letters and digits alone, in lower case."""
-    return "".join(filter(str.isalnum, label.casefold())) or label
+def meant_label(choice: str, labels: Sequence[str]) -> str | None:
+    """The label that a choice spells: to the letter, else in any case, else with other signs between its words.
+
+    None where none is spelled so, or more than one.
+    """
+    fitting = _spelled(choice, labels)
+    return fitting[0] if len(fitting) == 1 else None
+
+
+def _spelled(choice: str, labels: Sequence[str]) -> list[str]:
+    """The labels that are spelled like a choice, in the closest way in which any is."""
+    found = ([label for label in labels if form(label) == form(choice)] for form in (str, str.casefold, _words))
+    return next(filter(None, found), [])
+
+
+def _words(label: str) -> str:
+    return _BETWEEN.sub(" ", label.casefold())
