@@ -156,7 +156,6 @@ class SharedCache:
         if place is None:
             return
         self._keep(place)
-        self._bound = 0
         self._lengths[place], self._tokens[place], self._used[place] = 0, [], False
         last = max((at for at, used in enumerate(self._used) if used), default=-1)
         if place < last and self._buffer.movable:

@@ -202,6 +202,17 @@ def test_where_last_logits_come_alone_only_prompts_of_one_length_are_read_in_one
     assert shapes == runs
 
 
+def test_rows_that_lie_apart_are_read_alone(shared):
+    cache, given = SharedCache(shared), texts(5, 6, 7)
+    for row in given:
+        cache.begin(row, 40)
+    found = cache.read({0: given[0], 2: given[2]}) | cache.read({1: given[1]})
+    stepped, places = cache.step(dict.fromkeys(given, 9))
+    for row, text in given.items():
+        assert found[row] == pytest.approx(reference(LLAMA, text)[-1], abs=1e-3)
+        assert stepped[places[row]] == pytest.approx(reference(LLAMA, [*text, 9])[-1], abs=1e-3)
+
+
 def test_who_has_begun_reads_on_alone(shared):
     cache = SharedCache(shared)
     for row in range(2):
