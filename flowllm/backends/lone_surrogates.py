@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import cache
 
 from flowllm.core.delta import Delta, Meta, Reasoning, Text, ToolCall
 
@@ -18,10 +19,9 @@ LONGEST = 4 * 1024 * 1024
 """Bytes of an event or a body beyond which none is marked."""
 MOST = 10_000
 """Escaped surrogates, those of pairs among them, beyond which none is marked."""
-_RUN = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}(?:\\u[dD][89a-fA-F][0-9a-fA-F]{2})*")
+_RUN = rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}(?:\\u[dD][89a-fA-F][0-9a-fA-F]{2})*"
 _ONE = len(rb"\ud83d")
-_MARK = re.compile("[\U0010d800-\U0010dfff]")
-_MARKS = {code: code + 0x100000 for code in range(0xD800, 0xE000)}
+_MARK = "[\U0010d800-\U0010dfff]"
 _Said = Text | Reasoning | ToolCall
 
 
@@ -31,7 +31,7 @@ def marked(data: bytes) -> bytes | None:
         return None
     pieces: list[bytes] = []
     last = escapes = 0
-    for found in _RUN.finditer(data):
+    for found in re.finditer(_RUN, data):
         escapes += (found.end() - found.start()) // _ONE
         if escapes > MOST:
             return None
@@ -46,7 +46,7 @@ def marked(data: bytes) -> bytes | None:
 
 def restored(data: bytes) -> bytes:
     """JSON (UTF-8) with the lone surrogates that its marks stand for."""
-    return _MARK.sub(lambda found: f"\\u{ord(found[0]) - 0x100000:04x}", data.decode()).encode()
+    return re.sub(_MARK, lambda found: f"\\u{ord(found[0]) - 0x100000:04x}", data.decode()).encode()
 
 
 def mended(text: str) -> str:
@@ -97,14 +97,19 @@ class Halves:
             yield told
 
 
+@cache
+def _marks() -> dict[int, int]:
+    return {code: code + 0x100000 for code in range(0xD800, 0xE000)}
+
+
 def _marked_run(escapes: bytes) -> bytes:
     run = json.loads(b'"%b"' % escapes)
-    marks = run.translate(_MARKS)
+    marks = run.translate(_marks())
     return escapes if marks == run else json.dumps(marks)[1:-1].encode()
 
 
 def _unmarked(text: str) -> str:
-    return _MARK.sub(lambda found: chr(ord(found[0]) - 0x100000), text)
+    return re.sub(_MARK, lambda found: chr(ord(found[0]) - 0x100000), text)
 
 
 def _paired(text: str) -> str:

@@ -25,7 +25,7 @@ from flowllm.core.errors import PipelineInvalid, Problem
 from flowllm.core.origin import Origin
 from flowllm.core.placeholders import filled
 from flowllm.core.prices import Hours, Multiplier, Prices, Rate, per_million
-from flowllm.core.secrets import MAKERS
+from flowllm.core.secrets import holds_key
 from flowllm.text.misfits import Misfit, Part, Steps, example_of, misfits
 
 VERSION = "api_version"
@@ -98,8 +98,8 @@ _EXAMPLES = {
 }
 
 _CODE_KEYS = frozenset({"_target_", "_partial_", "_args_", "_convert_", "_recursive_", "hydra", "defaults"})
-_SECRET = re.compile("|".join((*MAKERS, r"(?i:bearer)\s+[\w.-]{16,}")))
-_VARIABLE = re.compile(r"\$\{oc\.env:\s*([A-Za-z][A-Za-z0-9_]*)")
+_TOKEN = re.compile(r"(?i:bearer)\s+[\w.-]{16,}")
+_VARIABLE = r"\$\{oc\.env:\s*([A-Za-z][A-Za-z0-9_]*)"
 _FILLED = frozenset({"headers", "query", "origins", "endpoints", "quirks", "models"})
 """Parts of a file whose texts may name settings."""
 _SECRET_NAMES = re.compile(r"(?i)^(x-|x-goog-)?(authorization|api[-_]?key|key|token|secret|password)$")
@@ -296,14 +296,14 @@ def _refused(data: Any, way: Steps, at: Place) -> Iterator[Problem]:
     elif isinstance(data, str) and "${" in data:
         message, hint = "`${` is not allowed in a provider file", _instead_of_variable(data, way)
         yield Problem("untrusted_resolver", message, words_of(way), at(way, "value"), hint)
-    elif isinstance(data, str) and _SECRET.search(data):
+    elif isinstance(data, str) and (holds_key(data) or _TOKEN.search(data)):
         yield _secret(way, at)
 
 
 def _instead_of_variable(text: str, way: Steps) -> str:
     """How a file takes a value of the environment: as the server, or as a setting that texts name."""
     first = way[0] if way else ""
-    found = _VARIABLE.search(text)
+    found = re.search(_VARIABLE, text)
     name = found[1] if found else "ACME_REGION"
     if first == "base_url":
         return f"base_url_env: {name}"

@@ -12,7 +12,7 @@ from typing import Any
 from flowllm.config.marks import Marks
 from flowllm.config.words import Report
 from flowllm.core.errors import Problem
-from flowllm.core.secrets import MAKERS
+from flowllm.core.secrets import holds_key
 
 _INSTANTIATE = frozenset({"_partial_", "_args_", "_convert_", "_recursive_", "_mode_", "_execute_"})
 _PLAIN = r"\$\{\.*[A-Za-z_][\w.\[\]]*\}"
@@ -20,7 +20,7 @@ _RESOLVER = r"\$\{\s*([A-Za-z_][\w.]*)\s*:"
 _HEADER = r"\s*#\s*@\s*\w+"
 
 _SHORTEST = 20
-_SECRET = re.compile("|".join((*MAKERS, "-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----")))
+_PRIVATE_KEY = "-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----"
 
 Steps = tuple[str | int, ...]
 
@@ -66,7 +66,7 @@ def check_resolvers(value: Any, marks: Marks, report: Report) -> None:
 def _check_secrets(value: Any, marks: Marks, report: Report) -> None:
     """Report what looks like a key of a known provider; the message does not repeat it."""
     for steps, text in strings(value):
-        if len(text) >= _SHORTEST and _SECRET.search(text):
+        if len(text) >= _SHORTEST and (holds_key(text) or re.search(_PRIVATE_KEY, text)):
             where = ".".join(map(str, steps))
             hint = "flowllm keys set NAME keeps it out of files; remove it here and replace the key"
             message = "a secret stands in this file"

@@ -5,6 +5,7 @@ Who reads a secret registers it before it is used; the redactor in ``sinks`` ask
 
 import functools
 import json
+import re
 import threading
 
 SHORTEST = 6
@@ -28,6 +29,16 @@ A digit or a long body is asked for where words of prose would fit as well. All 
 
 _LOCK = threading.Lock()
 _SECRETS: dict[str, None] = {}
+
+
+@functools.cache
+def _of_makers() -> re.Pattern[str]:
+    return re.compile("|".join(MAKERS))
+
+
+def holds_key(text: str) -> bool:
+    """Whether what looks like a key of a known maker stands in the text."""
+    return _of_makers().search(text) is not None
 
 
 def register(secret: str) -> str:
