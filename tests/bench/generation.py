@@ -2,8 +2,9 @@
 
 Each run of the session is timed inside of the loop, so that every step is measured against its own bare run: what is
 left of a step is ours, with everything around a token: buffers, drawing, text, and the way to the event loop. Times
-are of the processor, all threads: the session has one, which is the worker's. `--peers` adds what
-`tests.bench.generation_peers` measures.
+are of the processor, all threads: the session has one, which is the worker's. The floor is the same cache with the
+best token as the next one and a wake-up of the event loop for each step: no texts, no ends, nobody who comes or goes.
+`--peers` adds what `tests.bench.generation_peers` measures.
 """
 
 import asyncio
@@ -12,12 +13,15 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 from flowllm.backends.local.generation.graph import Decoder
 from flowllm.backends.local.generation.sampling import Drawing
+from flowllm.backends.local.generation.shared_kv import cache_of
 from tests.bench.row import FULL, SMOKE, Row, Size, Target, lines, pin
 from tests.unit.backends.local.generation.decoders_made import Shape
 from tests.unit.backends.local.generation.engine_made import decoder, engine, writing, written
@@ -73,20 +77,48 @@ def steps(found: Decoder, way: str, rows: int, tokens: int, how: Drawing) -> lis
     return [((spans[b][0] - spans[a][0]) * 1e6, spans[a][1] * 1e6) for a, b in pairs]
 
 
+def floor(found: Decoder, rows: int, tokens: int) -> list[float]:
+    """Of each step of a loop that only hands tokens on: what it takes beside its run, in microseconds."""
+    timed = Timed(found.session)
+    cache = cache_of(replace(found, session=timed))
+
+    def write(tell: Callable[[list[int]], object]) -> None:
+        for row in range(rows):
+            cache.begin(row, PROMPT + tokens)
+        cache.read({row: [(row * 7 + place) % MODEL.vocabulary for place in range(PROMPT)] for row in range(rows)})
+        best = [0] * rows
+        for _ in range(tokens):
+            best = cache.step(dict(enumerate(best))).logits.argmax(axis=1).tolist()
+            tell(best)
+
+    async def every() -> None:
+        loop, told = asyncio.get_running_loop(), asyncio.Queue[list[int]]()
+        writing = asyncio.ensure_future(asyncio.to_thread(write, partial(loop.call_soon_threadsafe, told.put_nowait)))
+        for _ in range(tokens):
+            await told.get()
+        await writing
+
+    asyncio.run(every())
+    spans = timed.spans[-tokens:]
+    return [(after - start) * 1e6 - run * 1e6 for (start, run), (after, _) in pairwise(spans)]
+
+
 def measure(size: Size) -> list[Row]:
     """For each way of writing, what a step takes beside its run, and the whole step against the run."""
     found_rows = []
     with tempfile.TemporaryDirectory() as folder:
         decoders = {way: decoder(Path(folder), MODEL, way) for way in ("shared", "concat")}
         for name, way, rows, how in WAYS:
-            measured = [
-                step for _ in range(size.rounds) for step in steps(decoders[way], way, rows, size.of(TOKENS, 16), how)
-            ]
-            beside = median(step - run for step, run in measured)
+            measured, least, tokens = [], [], size.of(TOKENS, 16)
+            for _ in range(size.rounds):
+                measured += steps(decoders[way], way, rows, tokens, how)
+                least += floor(decoders[way], rows, tokens)
+            beside, handed = median(step - run for step, run in measured), median(least)
             whole, bare = (median(column) for column in zip(*measured, strict=True))
             ratio = median(step / run for step, run in measured)
             target = Target(60.0, "ours") if how == Drawing() and way == "shared" else None
-            found_rows.append(Row(f"P12 beside a run: {name}", beside, None, None, target, "us CPU a step"))
+            told = f"P12 beside a run: {name}"
+            found_rows.append(Row(told, beside, handed, beside / handed, target, "us CPU a step", "tokens handed on"))
             found_rows.append(Row(f"P12 a step: {name}", whole, bare, ratio, None, "us CPU", "its bare session.run"))
     return found_rows
 
