@@ -4,6 +4,7 @@ The token goes to the hub's own origin alone: where a file is sent on to another
 """
 
 import asyncio
+import re
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, NoReturn
@@ -24,6 +25,8 @@ _LISTING = 32 * 2**20
 _REDIRECTS = 5
 _LOCAL = frozenset({"localhost", "127.0.0.1", "::1"})
 _PARTIAL, _UNMET = 206, 416
+_COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}", re.ASCII | re.IGNORECASE)
+"""A whole commit: what was asked for by it is asked for because nobody can put something else in its place."""
 
 
 @record
@@ -189,6 +192,8 @@ def _parsed(data: bytes, source: Source) -> Listing:
         raise ProviderFailure("invalid_response", f"the hub's list of {source} is not what hubs answer") from None
     if not isinstance(commit, str) or not commit.isalnum() or not commit.isascii():
         raise ProviderFailure("invalid_response", f"the hub names no commit of {source}")
+    if _COMMIT.fullmatch(source.revision) and commit.lower() != source.revision.lower():
+        raise ProviderFailure("invalid_response", f"the hub was asked for {source} and names the commit {commit}")
     return Listing(commit, files)
 
 

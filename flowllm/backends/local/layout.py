@@ -88,6 +88,8 @@ def describe(folder: Path, precision: str = "") -> Description:
     folder = Path(folder)
     if not folder.is_dir():
         raise SetupError("missing_model_file", f"there is no folder {folder}", hint="flowllm models list --local")
+    for path in _small_files(folder):
+        require_own_file(path, folder)
     genai = read_object(folder / "genai_config.json")
     config = read_object(folder / "config.json")
     if not genai and not config:
@@ -251,10 +253,12 @@ def is_small(name: str) -> bool:
 
 def files_of(description: Description) -> tuple[Path, ...]:
     """Every file that the model is made of and that is opened when it is loaded."""
-    folder = description.folder
-    # A module's folder may have any name.
-    small = sorted((*filter(lambda path: is_small(path.name), folder.glob("*")), *folder.glob("*/config.json")))
-    return tuple(dict.fromkeys((description.file, *description.external, *small)))
+    return tuple(dict.fromkeys((description.file, *description.external, *_small_files(description.folder))))
+
+
+def _small_files(folder: Path) -> list[Path]:
+    """What says of a folder what it is; the folder of a module may have any name."""
+    return sorted((*filter(lambda path: is_small(path.name), folder.glob("*")), *folder.glob("*/config.json")))
 
 
 __all__ = ["PRECISIONS", "Description", "Port", "Special", "describe", "files_of", "is_small", "read_json"]

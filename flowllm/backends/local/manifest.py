@@ -5,6 +5,7 @@ listed is an error: nothing of such a folder is loaded. Files of Python are neve
 """
 
 import hashlib
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -37,9 +38,9 @@ def write_manifest(folder: Path, source: Mapping[str, str] | None = None) -> dic
 def read_manifest(folder: Path) -> dict[str, tuple[int, str]] | None:
     """Length and sha256 by file, None where there is no manifest; `SetupError` for a broken one."""
     path = folder / NAME
-    if not path.exists():
+    if not os.path.lexists(path):
         return None
-    files = read_object(path).get("files")
+    files = read_object(require_own_file(path, folder)).get("files")
     if not isinstance(files, dict) or not all(map(_is_entry, files.values())):
         raise bad(path, "does not list files with their size and sha256")
     for name in files:

@@ -49,4 +49,4 @@ def _inside(path: Path, folder: Path) -> Path:
 
 
 def _unsafe(folder: Path, name: Path, why: str, hint: str = "") -> SetupError:
-    return SetupError("bad_model_file", f"the model in {folder} names the file {name}, which {why}", hint=hint)
+    return SetupError("bad_model_file", f"the file {name} of the model in {folder} {why}", hint=hint)

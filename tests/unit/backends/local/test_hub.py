@@ -100,6 +100,23 @@ async def test_a_body_that_is_silent_counts_as_broken_off(monkeypatch):
     assert caught.value.code == "truncated"
 
 
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [("a" * 40, COMMIT), ("A" * 40, COMMIT), ("a" * 64, COMMIT), ("c" * 40, "c" * 64)],
+)
+async def test_a_commit_that_was_asked_for_is_the_one_that_comes(asked, told):
+    body = Said([orjson.dumps({"sha": told, "siblings": []})])
+    with pytest.raises(ProviderFailure, match=f"was asked for acme/tiny@{asked} and names the commit {told}") as caught:
+        await hub_of((200, {}, body)).listing(Source("acme/tiny", asked))
+    assert caught.value.code == "invalid_response"
+
+
+@pytest.mark.parametrize("asked", [COMMIT, COMMIT.upper(), "main", "v1", "abad1dea", "a" * 39])
+async def test_other_revisions_are_what_the_hub_says(asked):
+    body = Said([orjson.dumps({"sha": COMMIT, "siblings": []})])
+    assert (await hub_of((200, {}, body)).listing(Source("acme/tiny", asked))).commit == COMMIT
+
+
 async def test_a_list_of_files_has_a_limit(monkeypatch):
     listing = orjson.dumps({"sha": COMMIT, "siblings": []})
     monkeypatch.setattr(hubs, "_LISTING", len(listing))

@@ -199,6 +199,45 @@ def test_folders_that_cannot_be_used(tmp_path, spoil, code, words):
     assert words in caught.value.message
 
 
+def symbolic(path, outside):
+    path.unlink(missing_ok=True)
+    path.symlink_to(outside)
+
+
+def hard(path, outside):
+    path.unlink(missing_ok=True)
+    os.link(outside, path)
+
+
+def dangling(path, outside):
+    path.unlink(missing_ok=True)
+    path.symlink_to(outside.with_name("nothing"))
+
+
+@pytest.mark.parametrize(
+    ("link", "words"),
+    [(symbolic, "is a symbolic link"), (dangling, "is a symbolic link"), (hard, "a hard link")],
+)
+@pytest.mark.parametrize("name", ["config.json", "chat_template.jinja", "tokenizer_config.json", "vocab.json"])
+def test_small_files_are_the_folders_own(tmp_path, name, link, words):
+    folder = write_embedder(tmp_path / "m")
+    (tmp_path / "outside").write_text("{}")
+    link(folder / name, tmp_path / "outside")
+    with pytest.raises(SetupError) as caught:
+        describe(folder)
+    assert caught.value.code == "bad_model_file"
+    assert f"the file {name}" in caught.value.message
+    assert words in caught.value.message
+
+
+def test_the_folder_of_a_module_is_no_link(tmp_path):
+    folder = write_embedder(tmp_path / "m")
+    (folder / "1_Pooling").rename(tmp_path / "elsewhere")
+    (folder / "1_Pooling").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(SetupError, match="is a symbolic link"):
+        describe(folder)
+
+
 def piped(path):
     path.unlink(missing_ok=True)
     os.mkfifo(path)
@@ -216,14 +255,15 @@ def test_a_pipe_is_not_waited_for(tmp_path, name):
     piped(folder / name)
     with pytest.raises(SetupError) as caught:
         describe(folder)
-    assert (caught.value.code, caught.value.message) == ("bad_model_file", f"{folder / name} is no plain file")
+    assert caught.value.code == "bad_model_file"
+    assert caught.value.message == f"the file {name} of the model in {folder} is no plain file"
 
 
 @pytest.mark.parametrize("precision", ["", "fp16"])
 def test_a_graph_that_is_a_pipe_is_not_waited_for(tmp_path, precision):
     folder = write_embedder(tmp_path / "m")
     piped(folder / "model.onnx")
-    with pytest.raises(SetupError, match=r"names the file model\.onnx, which is no plain file"):
+    with pytest.raises(SetupError, match=r"the file model\.onnx of the model in .* is no plain file"):
         describe(folder, precision)
 
 

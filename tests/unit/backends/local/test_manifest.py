@@ -60,6 +60,16 @@ def planted(name):
     return plant
 
 
+def elsewhere(folder):
+    (folder / NAME).rename(folder.parent / NAME)
+    (folder / NAME).symlink_to(folder.parent / NAME)
+
+
+def nowhere(folder):
+    (folder / NAME).unlink()
+    (folder / NAME).symlink_to(folder / "nothing")
+
+
 FINE = {"size": 1, "sha256": "0" * 64}
 SPOILT = [
     (flipped, "bad_model_file", "is not what its manifest says"),
@@ -75,6 +85,9 @@ SPOILT = [
     (lambda folder: entry(folder, "modeling.py", FINE), "bad_model_file", "lists a program"),
     (lambda folder: entry(folder, "x", {"size": 1, "sha256": "0"}), "bad_model_file", "does not list files"),
     (lambda folder: os.link(folder / "tokenizer.json", folder / "two"), "bad_model_file", "a second name"),
+    (elsewhere, "bad_model_file", "is a symbolic link"),
+    (nowhere, "bad_model_file", "is a symbolic link"),
+    (lambda folder: os.link(folder / NAME, folder / "two"), "bad_model_file", "has a second name"),
 ]
 
 
