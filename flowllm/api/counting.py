@@ -6,15 +6,12 @@ model's family. `flowllm.api.probing.count_tokens` asks the provider instead.
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from flowllm.api.environment import Environment
+from flowllm.api.tokenizers import counter_of
 from flowllm.core.card import Catalog
-from flowllm.text.counting import Counting
-from flowllm.text.tokens import LARGE, Count, Counter, count_tokens
-
-if TYPE_CHECKING:
-    from flowllm.runtime.bind import BoundFrame
+from flowllm.text.tokens import LARGE, Count, count_tokens
 
 Content = str | Sequence[Mapping[str, Any]]
 """A text, or messages as they stand in ports."""
@@ -72,24 +69,3 @@ async def acount(
     work = partial(count, content, model, tools=tools, environment=environment)
     small = model is None and isinstance(content, str) and len(content) <= LARGE
     return work() if small else await asyncio.to_thread(work)
-
-
-def counter_of(catalog: Catalog, model: str) -> Counter | None:
-    """What counts by the tokenizer that a model's entry names; None where it names none."""
-    provider, _, name = model.partition("/")
-    card = catalog.providers[provider].models.get(name) if provider in catalog.providers else None
-    if card is None or not card.tokenizer:
-        return None
-    from flowllm.text.token_files import file_counter
-
-    return file_counter(card, model)
-
-
-def use_tokenizers(frame: "BoundFrame", catalog: Catalog) -> None:
-    """Have the steps that count ``for`` a model count by the tokenizer of its entry."""
-    for bound in frame.steps:
-        node = bound.params
-        if isinstance(node, Counting) and node.counted_for and (counter := counter_of(catalog, node.counted_for)):
-            node.count_with(counter)
-        if bound.body is not None:
-            use_tokenizers(bound.body, catalog)

@@ -134,7 +134,7 @@ class Flow:
 
     def bound_to(self, kinds: "Kinds") -> "BoundFrame":
         """The plan bound to ``kinds``, which count by the tokenizers that provider files name."""
-        from flowllm.api.counting import use_tokenizers
+        from flowllm.api.tokenizers import use_tokenizers
         from flowllm.runtime import bind_frame
 
         frame = bind_frame(self.plan, kinds)

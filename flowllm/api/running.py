@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from flowllm.api.engine import RunOptions, build_engine, time_limit
 from flowllm.api.result import FlowResult, shown_output
-from flowllm.api.stream import FlowStream
 from flowllm.runtime import Bound, BoundFrame, Engine, Options, RunStream
 from flowllm.sinks.ledger import Ledger
 
 if TYPE_CHECKING:
     from flowllm.api.flow import Flow
+    from flowllm.api.stream import FlowStream
     from flowllm.backends.router import Backends
 
 
@@ -31,8 +31,10 @@ class Running:
             result = await bound.run(inputs, self._options)
         return FlowResult.of(result, self._flow.plan, self._ledger)
 
-    def stream(self, inputs: Mapping[str, Any]) -> FlowStream:
+    def stream(self, inputs: Mapping[str, Any]) -> "FlowStream":
         """The run, to be entered and read."""
+        from flowllm.api.stream import FlowStream
+
         return FlowStream(self._streamed(inputs), lambda result: FlowResult.of(result, self._flow.plan, self._ledger))
 
     @asynccontextmanager

@@ -8,7 +8,6 @@ from typing import Any
 import orjson
 
 from flowllm.core.request import Chat, Embed
-from flowllm.text.tokens import count
 
 DIMENSIONS = 64
 _PIECE = re.compile(r"\s*\S+\s*$|\s*\S+|\s+")
@@ -84,7 +83,11 @@ def _usage(request: Chat, full: Mapping[str, Any]) -> dict[str, Any]:
 
 def _counted(text: str) -> int:
     """JSON has few blanks: its words are no measure."""
-    return count(text) if text[:1] in ("{", "[") else len(text.split())
+    if text[:1] not in ("{", "["):
+        return len(text.split())
+    from flowllm.text.tokens import count
+
+    return count(text)
 
 
 def _chunk(model: str, choices: list[Any], kind: str = "chat.completion.chunk") -> dict[str, Any]:

@@ -96,7 +96,7 @@ def usable_model(environment: Environment) -> str:
 
 def read_rules(file: str) -> list[Any]:
     """The rules of a file: a list, or a mapping that holds them under ``mock``, its own or those of its ``cases``."""
-    from flowllm.backends.mock import parse_rules
+    from flowllm.backends.mock_rules import parse_rules
     from flowllm.config import load_yaml, read_text_file
 
     value, marks = load_yaml(read_text_file(file), file)

@@ -15,8 +15,6 @@ from dataclasses import replace
 from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Any, TextIO
 
-from flowllm.cli.excerpt import Excerpts, coloured, plain
-from flowllm.cli.formats import as_data, github, sarif
 from flowllm.cli.options import Manner, wants_colour
 from flowllm.cli.streams import to_stderr, to_stdout
 from flowllm.cli.tables import table
@@ -128,6 +126,8 @@ class Screen:
 
     def problems(self, problems: Sequence[Problem], *, as_data_on_stdout: bool = False) -> None:
         """Findings in the format asked for; with ``--json`` text goes to stderr beside the data."""
+        from flowllm.cli.formats import as_data, github, sarif
+
         target = self.line if as_data_on_stdout else self._say
         if self.manner.format == "json":
             target(self.redactor.clean("\n".join(json.dumps(as_data(p), ensure_ascii=False) for p in problems)))
@@ -141,6 +141,8 @@ class Screen:
             self._problems_as_text(problems)
 
     def _problems_as_text(self, problems: Iterable[Problem]) -> None:
+        from flowllm.cli.excerpt import Excerpts, coloured, plain
+
         excerpts = Excerpts(coloured if wants_colour(terminal=self._err.isatty()) else plain)
         texts = [self.redactor.clean(_tame(excerpts.write(problem))) for problem in problems]
         if texts:
@@ -153,6 +155,8 @@ class Screen:
             self.end_pieces()
         problems = problems_of(error)
         if self.manner.as_json:
+            from flowllm.cli.formats import as_data
+
             self.json({"errors": [as_data(problem) for problem in problems], "exit": error.exit} | _partial(error))
         self.problems(problems)
         if self.manner.format == "text":

@@ -46,7 +46,7 @@ def record(cls: type[Any] | None = None, /, *, kw_only: bool = False, frozen: bo
 
 
 class _Constructor:
-    """Stands for the constructor of a record until many were made, or it is looked at."""
+    """Stands for the constructor of a record until many were made."""
 
     __slots__ = ("_left", "_record", "_shared")
 
@@ -58,9 +58,9 @@ class _Constructor:
     def __get__(self, instance: Any, owner: Any) -> Any:
         """The constructor; the compiled one stands in its own place from then on."""
         self._left -= 1
-        if instance is not None and self._left >= 0:
+        if self._left >= 0:
             self._shared = self._shared or _with_parameters(self._record)
-            return MethodType(self._shared, instance)
+            return MethodType(self._shared, instance) if instance is not None else self._shared
         compiled = _compiled(self._record)
         self._record.__init__ = compiled
         return compiled.__get__(instance, owner)
@@ -88,6 +88,7 @@ def _with_parameters(cls: type[Any]) -> FunctionType:
     )
     made = FunctionType(code, globals(), "__init__", tuple(_defaults(placed).values()))
     made.__kwdefaults__ = _defaults(named)
+    made.__annotations__ = {**{found.name: found.type for found in (*placed, *named)}, "return": None}
     return made
 
 
@@ -103,6 +104,9 @@ class _Fresh:
 
     def __init__(self, make: Callable[[], Any]) -> None:
         self.make = make
+
+    def __repr__(self) -> str:
+        return "<factory>"
 
 
 def _of_any(self: Any) -> None:

@@ -15,7 +15,6 @@ from flowllm.core.event import CallFailed, CallFinished, CallStarted
 from flowllm.core.policy import Policy, Services
 from flowllm.core.request import Request
 from flowllm.core.scope import Call, Scope
-from flowllm.text.tokens import LARGE, count, count_request, length
 
 
 class Meter(Policy):
@@ -130,15 +129,19 @@ class _Reading:
     async def weigh(self) -> None:
         """Before `broke`: count what was asked and came in a thread where it is much."""
         if self._first is not None and self._finish is None:
+            from flowllm.text.tokens import LARGE, length
+
             letters = sum(map(len, self.said)) + length(self._request)
             if letters > LARGE:
                 self._broken = cast("Usage | None", await self._scope.run_in_thread(self._broken_usage))
 
     def _broken_usage(self) -> Usage | None:
         """What is booked of an answer that is not complete; None where none had begun."""
-        known, came = self._usage or Usage(), count("".join(self.said))
         if self._first is None:
             return None
+        from flowllm.text.tokens import count, count_request
+
+        known, came = self._usage or Usage(), count("".join(self.said))
         if known.input is not None and known.output is not None and known.output >= came:
             return known
         asked = count_request(self._request) if known.input is None else known.input

@@ -25,7 +25,6 @@ from flowllm.core.record import record
 from flowllm.core.scope import Call, Clock, SystemClock
 from flowllm.core.spec import Schema
 from flowllm.policies.chain import ordered, parse_policy
-from flowllm.policies.timeout import Timeout
 from flowllm.runtime.inputs import misfit
 from flowllm.text.slots import compile_evaluable
 
@@ -200,7 +199,11 @@ def _beside(evaluate: Evaluate, given: Mapping[str, Evaluate]) -> Evaluate:
 
 
 def _timeout(step: Step) -> float | None:
-    policy = parse_policy("timeout", step.policies.get("timeout"))
+    if step.policies.get("timeout") is None:
+        return None
+    from flowllm.policies.timeout import Timeout
+
+    policy = parse_policy("timeout", step.policies["timeout"])
     return policy.seconds if isinstance(policy, Timeout) else None
 
 

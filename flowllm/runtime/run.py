@@ -4,7 +4,7 @@ import asyncio
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from flowllm.core.errors import FlowError, NodeFailure, SetupError, UsageError
 from flowllm.core.event import DeltaReceived, RunFinished, RunStarted
@@ -16,8 +16,10 @@ from flowllm.runtime.bus import Bus, Reader
 from flowllm.runtime.context import Place, Run, node_of
 from flowllm.runtime.frame import Frame
 from flowllm.runtime.inputs import complete_inputs
-from flowllm.runtime.streams import Deltas, Follower
 from flowllm.runtime.values import models_of
+
+if TYPE_CHECKING:
+    from flowllm.runtime.streams import Deltas, Follower
 
 
 @record
@@ -70,6 +72,8 @@ class Bound:
 
     def stream(self, inputs: Mapping[str, Any], output: str | None, options: Options | None = None) -> "RunStream":
         """Run once and show ``output`` as it grows, None: nothing; use it as an async context manager."""
+        from flowllm.runtime.streams import Follower
+
         options = options or Options()
         follower = Follower(self.frame, output)
         readers: tuple[Reader, ...] = (*options.readers, follower)
@@ -147,7 +151,7 @@ class Started:
 class RunStream:
     """Iterate for the output's deltas; ``await result()`` afterwards. Leaving the context ends the run."""
 
-    def __init__(self, started: Started, follower: Follower) -> None:
+    def __init__(self, started: Started, follower: "Follower") -> None:
         self._started = started
         self._follower = follower
         self._task: asyncio.Task[Result] | None = None
@@ -163,7 +167,7 @@ class RunStream:
             with suppress(asyncio.CancelledError, FlowError):
                 await self._task
 
-    def __aiter__(self) -> Deltas:
+    def __aiter__(self) -> "Deltas":
         return self._follower.deltas(self._started.frame)
 
     async def result(self) -> Result:

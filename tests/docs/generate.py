@@ -17,7 +17,7 @@ from pydantic import BaseModel
 
 from flowllm.api.providers import FEATURES, TASKS
 from flowllm.backends import wire
-from flowllm.backends.mock import MockError, MockRule, PathMatch
+from flowllm.backends.mock_rules import MockError, MockRule, PathMatch
 from flowllm.catalog.entries import (
     AuthEntry,
     LimitEntry,

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowllm.backends.mock import MockBackend, parse_rules
+from flowllm.backends.mock import MockBackend
+from flowllm.backends.mock_rules import parse_rules
 from flowllm.core.delta import Fold, Text, Token
 from flowllm.core.errors import PipelineInvalid, ProviderFailure
 from flowllm.core.request import Chat, Embed, Message, Rerank, Sampling

@@ -113,6 +113,11 @@ class Heir(Kept):
 def test_the_constructor_is_that_of_a_dataclass():
     assert str(inspect.signature(Kept)) == "(size: int, names: list[str] = <factory>) -> None"
     assert str(inspect.signature(Point)) == str(inspect.signature(Frozen))
+    first, later = fresh(kw_only=True), fresh(kw_only=True)
+    for _ in range(FEW + 1):
+        later(size=1)
+    assert str(inspect.signature(first)) == str(inspect.signature(later))
+    assert not inspect.isfunction(vars(first)["__init__"])
     assert Heir(3).names == [] == Kept(3).names
     assert Heir(3).names is not Heir(3).names
     for made in (Heir, Kept):
