@@ -84,7 +84,7 @@ def _built(job: dict[str, str], builder: Any) -> Outcome:
         if unproven := _unproven(config):
             return _unwritten(f"no builder's model of {unproven} was seen to write what it should")
         builder.create_model(*places, **options)
-    except (AttributeError, KeyError, NotImplementedError) as error:
+    except (AttributeError, KeyError, RuntimeError) as error:
         why = f"{type(error).__name__}: {error}".replace(source, "this")
         return _unwritten(f"the builder does not write a model like this `{job['type']}` ({why})")
     return {"exporter": "builder", "by": _versions("onnxruntime-genai", "transformers", "torch"), "doubts": []}

@@ -191,7 +191,7 @@ def test_decoders_are_written_by_the_builder_without_code_token_or_windows(build
 @pytest.mark.parametrize(
     ("raised", "said"),
     [
-        (NotImplementedError("The {source} model is not currently supported."), "The this model is not"),
+        (RuntimeError("The {source} model is not currently supported."), "The this model is not"),
         (KeyError("rope_type"), "KeyError: 'rope_type'"),
     ],
 )
