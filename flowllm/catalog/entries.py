@@ -154,6 +154,9 @@ class _Apart:
     def __get_pydantic_core_schema__(self, part: type[BaseModel], handler: object) -> CoreSchema:
         return core_schema.no_info_plain_validator_function(part.model_validate)
 
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: object) -> dict[str, Any]:
+        return {"type": "object"}
+
 
 APART = _Apart()
 

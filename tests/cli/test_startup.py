@@ -70,6 +70,10 @@ STORE = ["sqlite3", "diskcache", "platformdirs", "flowllm.backends.store"]
 REHEARSAL = ["flowllm.backends.rehearsal", "flowllm.api.rehearsed"]
 ELSEWHERE = ["configparser", "flowllm.core.aws_profile", "flowllm.backends.wire.openai_embeddings"]
 """What no file of one call needs: profiles of AWS, embeddings."""
+UNASKED = ["flowllm.backends.mock_rules", "flowllm.policies.timeout"]
+PROBLEMS = ["flowllm.cli.excerpt", "flowllm.cli.formats"]
+COUNTS = ["flowllm.text.tokens", "flowllm.text.token_estimate", "flowllm.text.image_tokens", "flowllm.text.counting"]
+STREAMS = ["flowllm.runtime.streams", "flowllm.api.stream"]
 WIRES = ["flowllm.backends.wire.openai_chat", "flowllm.backends.failures"]
 RUNTIME = [
     "asyncio", "flowllm.runtime", "flowllm.backends.router", "flowllm.sinks.log", "flowllm.sinks.ledger",
@@ -77,10 +81,35 @@ RUNTIME = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("command", "unused"), [("run", []), ("check", [*RUNTIME, *WIRES])])
+@pytest.mark.parametrize(
+    ("command", "unused"), [("run", [*COUNTS, *STREAMS, *PROBLEMS]), ("check", [*RUNTIME, *WIRES, *STREAMS])]
+)
 def test_a_command_imports_what_it_uses(tmp_path, command, unused):
     (tmp_path / "echo.yaml").write_text(ECHO)
-    assert imported([command, str(tmp_path / "echo.yaml")], [*UNUSED, *STORE, *REHEARSAL, *ELSEWHERE, *unused]) == "[]"
+    names = [*UNUSED, *STORE, *REHEARSAL, *ELSEWHERE, *UNASKED, *unused]
+    assert imported([command, str(tmp_path / "echo.yaml")], names) == "[]"
+
+
+BUILT = """
+import sys
+sys.argv = ["flowllm", *{words!r}]
+from flowllm.cli.main import main
+status = main()
+from flowllm.backends.wire.openai_chat import Quirks
+from flowllm.catalog import entries
+parts = [Quirks, *(found for name, found in vars(entries).items() if name.endswith("Entry"))]
+print(sorted(part.__name__ for part in parts if part.__pydantic_complete__), file=sys.stderr)
+"""
+
+
+def test_what_checks_parts_that_a_provider_file_has_not_is_not_built(tmp_path):
+    (tmp_path / "echo.yaml").write_text(ECHO)
+    code = BUILT.format(words=["run", str(tmp_path / "echo.yaml")])
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code],
+        env=environment(), cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE, check=True,
+    )  # fmt: skip
+    assert done.stderr.splitlines()[-1] == "['ModelEntry', 'ProviderEntry']"
 
 
 def test_a_run_that_keeps_answers_opens_the_store(tmp_path):
