@@ -24,14 +24,21 @@ class Ended(Exception):
     """The other process ended, or what it sent is no message."""
 
 
+class Unsendable(Exception):
+    """What is to be sent cannot be a message; the text says why."""
+
+
 def packed(header: Mapping[str, Any], arrays: Mapping[str, Any] | None = None) -> list[Any]:
-    """A message as pieces of bytes, one behind the other."""
+    """A message as pieces of bytes, one behind the other; `Unsendable` for what JSON cannot hold."""
     listed, pieces = [], []
     for name, array in (arrays or {}).items():
         row = _plain(array)
         listed.append([name, row.dtype.str, list(row.shape)])
         pieces.append(row)
-    text = orjson.dumps({**header, "arrays": listed})
+    try:
+        text = orjson.dumps({**header, "arrays": listed})
+    except orjson.JSONEncodeError as error:
+        raise Unsendable(str(error)) from None
     return [len(text).to_bytes(_HEADER, "big") + text, *(_bytes(row) for row in pieces if row.size)]
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from flowllm.backends.local.devices import Device
+from flowllm.backends.local.frames import Unsendable
 from flowllm.backends.local.process import Died, Process
 from flowllm.core.errors import CODES, ProviderFacts, ProviderFailure, SetupError
 
@@ -80,9 +81,12 @@ def opened(
     That is a ``provider``, and objects of the names ``ports``. `ProviderFailure` ``worker_died`` where it says
     neither, or ends meanwhile: for want of memory, or as it was killed.
     """
-    process.send(header)
     try:
+        process.send(header)
         said, _ = process.answer(patience)
+    except Unsendable as error:
+        process.end()
+        raise SetupError("bad_value", f"what is set for the model in {file.parent.name} is no JSON: {error}") from None
     except Died as death:
         process.end()
         raise died(file.parent.name, death, "opened it") from None

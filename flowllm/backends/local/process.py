@@ -60,9 +60,10 @@ class Process:
         return not self._why and self._child.poll() is None
 
     def send(self, header: Mapping[str, Any], arrays: Mapping[str, Any] | None = None) -> None:
-        """Have a message sent; never waits."""
+        """Have a message sent; never waits. `frames.Unsendable` for what is none: nothing is sent then."""
+        message = frames.packed(header, arrays)
         self._untaken.append(time.monotonic())
-        self._outbox.put(frames.packed(header, arrays))
+        self._outbox.put(message)
 
     @property
     def silence(self) -> float:

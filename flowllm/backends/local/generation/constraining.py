@@ -43,13 +43,15 @@ class Constraints:
         if request.schema is None and not request.choices:
             return None
         library = _library()
-        matcher = library.LLMatcher
-        source = _of_schema(matcher, request.schema) if request.schema is not None else _of_choices(request.choices)
-        found = matcher(self._ready(library), source, log_level=0)
-        if found.is_error():
-            told = found.get_error().partition("\n")[0][:200]
-            raise refused(request.model, f"an answer cannot be held to this schema: {told}", "leave `schema` out")
-        return Guided(found, self._vocabulary, after)
+        held = "this schema" if request.schema is not None else "these choices"
+        hint = f"leave `{'schema' if request.schema is not None else 'choices'}` out"
+        try:
+            source = _of_choices(request.choices) if request.schema is None else _of_schema(library, request.schema)
+            found = library.LLMatcher(self._ready(library), source, log_level=0)
+            return Guided(found, self._vocabulary, after)
+        except (TypeError, ValueError) as error:
+            message = f"an answer cannot be held to {held}: {_first_line(error)}"
+            raise refused(request.model, message, hint) from None
 
     def _ready(self, library: Any) -> Any:
         with self._lock:
@@ -63,7 +65,10 @@ class Constraints:
 
 
 class Guided:
-    """The place in a grammar that one answer has come to."""
+    """The place in a grammar that one answer has come to. ValueError for a grammar that is none, or fits no answer.
+
+    What may come first is worked out when it is made: that may take long, and later ones wait for each other.
+    """
 
     def __init__(self, matcher: Any, vocabulary: int, after: int | None) -> None:
         from llguidance import numpy as bits
@@ -73,6 +78,12 @@ class Guided:
         self._after = after
         self._bits = bits.allocate_token_bitmask(1, vocabulary)
         self._fill = bits.fill_next_token_bitmask
+        self._filled = False
+        if matcher.is_error():
+            raise ValueError(matcher.get_error())
+        self._look_ahead()
+        if matcher.is_error():
+            raise ValueError(f"no answer begins as it asks ({_first_line(matcher.get_error())})")
 
     def allowed(self) -> "NDArray[np.bool_] | None":
         """The tokens that may come; None before the grammar begins."""
@@ -80,7 +91,7 @@ class Guided:
 
         if self._after is not None:
             return None
-        self._fill(self._matcher, self._bits, 0)
+        self._look_ahead()
         self._check()
         return np.unpackbits(self._bits[0].view(np.uint8), count=self._vocabulary, bitorder="little").view(np.bool_)
 
@@ -90,23 +101,34 @@ class Guided:
             self._after = None if token == self._after else self._after
             return False
         self._matcher.consume_token(token)
+        self._filled = False
         self._check()
         return bool(self._matcher.is_stopped())
 
+    def _look_ahead(self) -> None:
+        if not self._filled:
+            self._fill(self._matcher, self._bits, 0)
+            self._filled = True
+
     def _check(self) -> None:
         if self._matcher.is_error():
-            message = f"the answer left its grammar: {self._matcher.get_error()[:200]}"
+            message = f"the answer left its grammar: {_first_line(self._matcher.get_error())}"
             raise ProviderFailure("invalid_response", message, facts=ProviderFacts("local"))
 
 
-def _of_schema(matcher: Any, schema: Mapping[str, Any]) -> str:
-    text: str = matcher.grammar_from_json_schema(orjson.dumps(schema).decode(), overrides=_STYLE)
+def _first_line(told: object) -> str:
+    """What the library says, without the state that it prints behind."""
+    return str(told).partition("\n")[0][:200]
+
+
+def _of_schema(library: Any, schema: Mapping[str, Any]) -> str:
+    text: str = library.LLMatcher.grammar_from_json_schema(orjson.dumps(schema).decode(), overrides=_STYLE)
     return text
 
 
 def _of_choices(choices: Sequence[str]) -> str:
-    """A grammar of Lark: one of some texts."""
-    return "start: " + " | ".join(orjson.dumps(choice).decode() for choice in choices)
+    """A grammar of Lark: one of some texts. JSON leaves one control character as it is that Lark does not take."""
+    return "start: " + " | ".join(orjson.dumps(choice).decode().replace("\x7f", "\\u007f") for choice in choices)
 
 
 def _library() -> Any:

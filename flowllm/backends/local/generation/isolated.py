@@ -14,7 +14,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from flowllm.backends.local.devices import Device
+from flowllm.backends.local.frames import Unsendable
 from flowllm.backends.local.generation.prefixes import KEPT
+from flowllm.backends.local.generation.sampling import refused
 from flowllm.backends.local.generation.told import delta_of, failure_of
 from flowllm.backends.local.isolated import NO_ANSWER, died, opened
 from flowllm.backends.local.layout import Description
@@ -23,6 +25,8 @@ from flowllm.core.delta import Delta
 from flowllm.core.errors import FlowError
 from flowllm.core.request import Chat
 from flowllm.core.scope import Scope
+
+_TOLD = "keys that are texts, whole numbers of at most 64 bits, and no lone surrogate"
 
 News = dict[str, Any] | FlowError
 """What the process says of a call, or how it failed."""
@@ -93,6 +97,9 @@ class IsolatedWriter:
                     raise failure_of(news, request.model)
                 else:
                     return
+        except Unsendable as error:
+            message = f"what is asked of `{request.model}` cannot be told to its process: {error}"
+            raise refused(request.model, message, _TOLD) from None
         finally:
             self._leave(call)
 
@@ -136,8 +143,8 @@ class IsolatedWriter:
             if not process.alive:
                 call.tell(died(self.description.folder.name, process.last_words))
             elif not call.left:
-                self._calls[call.number] = call
                 process.send(header)
+                self._calls[call.number] = call
 
     def _leave(self, call: _Call) -> None:
         with self._lock:

@@ -102,6 +102,17 @@ def test_each_answer_tells_that_a_message_was_taken(started):
         assert running.silence == 0
 
 
+@pytest.mark.parametrize("held", [10**30, {1: 2}, "\ud800"])
+def test_what_cannot_be_sent_is_not_waited_for(started, held):
+    running = started(ECHO)
+    with pytest.raises(frames.Unsendable):
+        running.send({"n": held})
+    assert running.silence == 0
+    running.send({"n": 1})
+    assert running.answer(30.0) == ({"n": 1}, {})
+    assert running.silence == 0
+
+
 def test_it_knows_no_key(monkeypatch):
     given, popen = [], subprocess.Popen
     monkeypatch.setattr(subprocess, "Popen", lambda *words, env, **more: given.append(env) or popen(*words, **more))

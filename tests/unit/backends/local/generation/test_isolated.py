@@ -21,9 +21,10 @@ from flowllm.backends.local.generation.prefixes import KEPT, Prefixes
 from flowllm.backends.local.generation.serving import Runs, Serving
 from flowllm.backends.local.generation.told import told_failure
 from flowllm.backends.local.layout import describe
+from flowllm.backends.local.process import Process
 from flowllm.core.delta import Text, fold
 from flowllm.core.errors import NodeFailure, ProviderFailure, SetupError
-from flowllm.core.request import Chat, Message, Sampling
+from flowllm.core.request import Chat, Message, Sampling, Tool
 from flowllm.core.request import Text as Words
 from flowllm.core.scope import Scope
 from tests.unit.backends.local.generation.folders_made import SHAPE, folder
@@ -118,6 +119,35 @@ async def test_a_killed_process_fails_all_that_it_wrote(writer):
         assert "the process of the model in m ended (-9) while it worked" in caught.value.message
     assert await reply_of(writer, asked()) == expected
     assert writer.pid not in (None, before)
+
+
+@pytest.mark.parametrize(
+    ("request_", "why"),
+    [
+        (asked(schema={"type": "integer", "maximum": 10**30}), "Integer exceeds 64-bit range"),
+        (asked(tools=(Tool("f", parameters={1: {}}),)), "Dict key must be str"),
+        (asked("\ud800"), "str is not valid UTF-8: surrogates not allowed"),
+    ],
+)
+async def test_a_request_that_cannot_be_told_harms_no_other(writer, request_, why):
+    before = writer.pid
+    answer = await begun(writer, asked("hello", 4000))
+    with pytest.raises(ProviderFailure) as caught:
+        await reply_of(writer, request_)
+    assert (caught.value.code, len(writer._calls)) == ("bad_request", 1)
+    assert caught.value.message == f"what is asked of `local/m` cannot be told to its process: {why}"
+    await answer.aclose()
+    assert (await reply_of(writer, asked())).usage.output == 12
+    assert (writer._process.silence, writer.pid, writer._calls) == (0, before, {})
+
+
+async def test_settings_that_cannot_be_told_leave_no_process(model, monkeypatch):
+    ended = []
+    monkeypatch.setattr(Process, "end", lambda self: ended.append(self._child) or self._child.kill())
+    with pytest.raises(SetupError, match="what is set for the model in m is no JSON") as caught:
+        IsolatedWriter(describe(model), CPU.model_copy(update={"options": {"most": 10**30}}), 60.0)
+    assert (caught.value.code, len(ended)) == ("bad_value", 1)
+    ended[0].wait()
 
 
 async def test_who_goes_frees_the_slot_in_the_process_at_once(writer, monkeypatch):
