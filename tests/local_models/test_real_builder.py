@@ -74,6 +74,13 @@ async def test_a_family_writes_what_transformers_writes(models, export, name):
     assert await answers(folder) == [one["tokens"] for one in known]
 
 
+@pytest.mark.parametrize("name", ["llama", "qwen3", "gemma3"])
+async def test_half_precision_runs_on_the_processor(export, name):
+    folder = export(name, "--precision", "fp16")
+    assert describe(folder).precision == "fp16"
+    assert [len(tokens) for tokens in await answers(folder)] == [COUNT] * len(PROMPTS)
+
+
 @pytest.mark.parametrize(("name", "precision"), ROUGH)
 async def test_fewer_bits_write_what_genai_writes(export, name, precision):
     folder = export(name, "--precision", precision)

@@ -27,8 +27,11 @@ TASKS = {
 GRAPH = "model.onnx"
 _BLOCK = 32
 Outcome = dict[str, Any]
-_OPTIONS = ("hf_token=false", "hf_remote=false", "windowed_kv_cache=false")
-"""The builder's: no token, no code that lies beside a model; every layer keeps its whole past, as it is read here."""
+_OPTIONS = ("hf_token=false", "hf_remote=false", "windowed_kv_cache=false", "fuse_qk_norm_gqa=false")
+"""The builder's: no token, no code that lies beside a model; every layer keeps its whole past, as it is read here.
+
+The last keeps a graph of half precision, which has operators of CUDA, one that the processor runs as well.
+"""
 _PROVEN = {
     "Llama": ("default", "llama3"),
     "Phi3": ("default", "longrope"),
@@ -76,7 +79,8 @@ def converted(job: dict[str, str]) -> Outcome:
 def _built(job: dict[str, str], builder: Any) -> Outcome:
     """A decoder whose past is written in place, by the builder of onnxruntime-genai."""
     source, target = job["source"], Path(job["target"])
-    places = "", source, str(target), job["precision"], "cpu", str(target.with_name("cache"))
+    device = "cuda" if job["precision"] == "fp16" else "cpu"  # whose operators there are in that precision
+    places = "", source, str(target), job["precision"], device, str(target.with_name("cache"))
     try:
         options = builder.parse_extra_options(*places, list(_OPTIONS))
         config = options["hf_details"]["hf_config"]

@@ -180,11 +180,12 @@ def job(tmp_path, **more):
     } | more
 
 
-def test_decoders_are_written_by_the_builder_without_code_token_or_windows(builder, tmp_path):
-    outcome = converting.converted(job(tmp_path, precision="int4"))
+@pytest.mark.parametrize(("precision", "device"), [("fp32", "cpu"), ("int8", "cpu"), ("int4", "cpu"), ("fp16", "cuda")])
+def test_decoders_are_written_by_the_builder_without_code_token_or_windows(builder, tmp_path, precision, device):
+    outcome = converting.converted(job(tmp_path, precision=precision))
     assert (outcome["exporter"], "onnxruntime-genai" in outcome["by"], outcome["doubts"]) == ("builder", True, [])
-    places = ("", f"{tmp_path}/source", f"{tmp_path}/made", "int4", "cpu", f"{tmp_path}/cache")
-    options = ("hf_remote=false", "hf_token=false", "windowed_kv_cache=false")
+    places = ("", f"{tmp_path}/source", f"{tmp_path}/made", precision, device, f"{tmp_path}/cache")
+    options = ("fuse_qk_norm_gqa=false", "hf_remote=false", "hf_token=false", "windowed_kv_cache=false")
     assert builder.calls == [(*places, options), places]
 
 
