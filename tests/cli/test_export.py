@@ -208,12 +208,17 @@ def odd_module(source):
     (source / "modules.json").write_text(json.dumps([{"type": "sentence_transformers.models.Dense", "path": "2_D"}]))
 
 
+def adapter(source):
+    (source / "adapter_config.json").write_text('{"base_model_name_or_path": "../elsewhere"}')
+
+
 @pytest.mark.parametrize(
     ("spoil", "code", "said"),
     [
         (only_a_pickle, "bad_model_file", "a pickle alone"),
         (no_weights, "missing_model_file", "no file ends in .safetensors"),
         (no_config, "missing_model_file", "holds no config.json"),
+        (adapter, "capability_mismatch", "an adapter to another model"),
         (odd_module, "capability_mismatch", "a module `Dense`"),
     ],
 )

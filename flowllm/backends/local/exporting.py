@@ -104,6 +104,9 @@ def _job(order: Order) -> dict[str, str]:
     config = read_object(source / "config.json")
     if not config:
         raise SetupError("missing_model_file", f"{source} holds no config.json, so that it is no model of transformers")
+    if (source / "adapter_config.json").exists():  # it names a model elsewhere, at whose files nobody has looked
+        message = f"{source} holds an adapter to another model (adapter_config.json)"
+        raise SetupError("capability_mismatch", message, hint="merge both by peft's merge_and_unload, and save that")
     words.sentence_modules(source)  # a module that does not run here is told before minutes have passed
     _require_weights(source)
     task = order.task or _task(source, config)
