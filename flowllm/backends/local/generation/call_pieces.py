@@ -2,7 +2,8 @@
 
 It has begun when its name and the brace that opens its arguments are there, in the order in which models write them;
 its arguments are what the model writes from that brace to the one that closes it. Whether they are JSON is not asked
-here. Offsets are into the text that is handed in.
+here. Offsets are into the text that is handed in. A text is gone through once: blanks are taken possessively, for a
+model may write nothing else. Groups are not: early versions of Python 3.11 do that wrongly.
 """
 
 import re
@@ -15,24 +16,24 @@ from flowllm.core.record import record
 Form = Literal["json", "by name", "functions"]
 
 _TEXT = r'"(?:[^"\\]|\\.){0,256}"'
-_OTHER = rf'"(?:id|type)"\s*:\s*{_TEXT}\s*,\s*'
+_OTHER = rf'"(?:id|type)"\s*+:\s*+{_TEXT}\s*+,\s*+'
 _BEGUN: dict[Form, str] = {
     "json": (
-        rf'\{{\s*(?:{_OTHER})*(?P<inside>"function"\s*:\s*\{{\s*)?"name"\s*:\s*(?P<said>{_TEXT})\s*,\s*'
-        r'"(?:arguments|parameters)"\s*:\s*(?=\{)'
+        rf'\{{\s*+(?:{_OTHER}){{0,16}}(?P<inside>"function"\s*+:\s*+\{{\s*+)?"name"\s*+:\s*+(?P<said>{_TEXT})\s*+,\s*+'
+        r'"(?:arguments|parameters)"\s*+:\s*+(?=\{)'
     ),
-    "by name": r"(?P<name>[A-Za-z0-9_.:-]{1,128})\s*(?:\[CALL_ID\][^\[{]{0,64})?(?:\[ARGS\])?\s*(?=\{)",
-    "functions": r"(?P<name>[^\s>{}<]{1,128})>\s*(?=\{)",
+    "by name": r"(?P<name>[A-Za-z0-9_.:-]{1,128}+)\s*+(?:\[CALL_ID\][^\[{]{0,64}+)?(?:\[ARGS\])?\s*+(?=\{)",
+    "functions": r"(?P<name>[^\s>{}<]{1,128}+)>\s*+(?=\{)",
 }
-_LEAD = {"json": (r"\s*\[?\s*", r"\s*[,;]?\s*")}
+_LEAD = {"json": (r"\s*+(?:\[\s*+)?", r"\s*+(?:[,;]\s*+)?")}
 """What may stand before the first call of a block, and before a further one."""
 
 _FIRST, _NEXT = (
-    {form: re.compile(_LEAD.get(form, (r"\s*", r"\s*"))[place] + begun) for form, begun in _BEGUN.items()}
+    {form: re.compile(_LEAD.get(form, (r"\s*+", r"\s*+"))[place] + begun) for form, begun in _BEGUN.items()}
     for place in (0, 1)
 )
-_MORE = rf"(?:\s*,\s*{_TEXT}\s*:\s*(?:{_TEXT}|[\w.+-]+))*\s*"
-_LATEST = re.compile(r"\s*\]?\s*")
+_MORE = rf"\s*+(?:,\s*+{_TEXT}\s*+:\s*+(?:{_TEXT}|[\w.+-]{{1,256}}+)\s*+){{0,16}}"
+_LATEST = re.compile(r"\s*+(?:\]\s*+)?")
 
 
 @record

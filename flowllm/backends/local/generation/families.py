@@ -114,6 +114,8 @@ class Reader:
     _after: bool = False
     """A thought was closed: blanks that follow belong to its mark."""
     _count: int = 0
+    _asked: int = 0
+    """How much of what is held was seen to begin no call."""
     _begun: Begun | None = None
     """A call whose arguments come, or came: ``_arguments`` is None where they are there."""
     _arguments: Arguments | None = None
@@ -194,7 +196,9 @@ class Reader:
         marked = self._held.startswith(calls.open)
         start = len(calls.open) if marked else 0
         stop, ended = self._end_of_block(start, last=last)
-        found = begun(self._held[start:stop], calls.forms)
+        # A call has begun with a brace: without a new one, what began none before begins none now.
+        found = begun(self._held[start:stop], calls.forms) if self._held.find("{", self._asked, stop) >= 0 else None
+        self._asked = stop
         if found is not None:
             yield from self._begin(found, start + found.end)
         elif ended:
@@ -206,7 +210,7 @@ class Reader:
                 # The mark alone is text; another call may stand behind it.
                 kept = len(calls.open) if marked else stop + self._close_at(stop)
                 yield Text(self._held[:kept])
-                self._held, self._open, self._blank = self._held[kept:], False, False
+                self._held, self._open, self._blank, self._asked = self._held[kept:], False, False, 0
 
     def _pieces(self, arguments: Arguments, *, last: bool) -> Iterator[Delta]:
         """More of the arguments of the call that has begun."""
@@ -241,6 +245,7 @@ class Reader:
         yield ToolCall(self._count, f"call_{self._count}", found.name)
         self._count += 1
         self._held, self._begun, self._arguments = self._held[end:], found, Arguments(self._looked_for.open)
+        self._asked = 0
 
     def _whole(self, found: Sequence[tuple[str, str]]) -> Iterator[Delta]:
         for name, arguments in found:
@@ -250,7 +255,7 @@ class Reader:
     def _leave(self, stop: int) -> None:
         """Go on behind a block that ends at ``stop``, and behind its closing mark."""
         self._held = self._held[stop + self._close_at(stop) :]
-        self._open, self._blank, self._begun, self._arguments = False, False, None, None
+        self._open, self._blank, self._begun, self._arguments, self._asked = False, False, None, None, 0
 
     def _end_of_block(self, start: int, *, last: bool) -> tuple[int, bool]:
         """Where the block ends that goes on from ``start``, as far as it came, and whether that is known."""

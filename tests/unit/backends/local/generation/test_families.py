@@ -1,9 +1,11 @@
+import signal
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from flowllm.backends.local.generation import families
 from flowllm.backends.local.generation.families import CALLS, THINKING, Family, Reader, family_of
 from flowllm.core.delta import Reasoning, Text, ToolCall, fold
 from flowllm.core.request import ToolUse
@@ -224,3 +226,59 @@ def test_a_family_is_known_by_its_template(template, calls, thinking):
 def test_marks_that_stay_in_the_text():
     assert family_of("[TOOL_CALLS] </think>").marks == {"[TOOL_CALLS]", "[ARGS]", "<think>", "</think>"}
     assert Family().marks == frozenset()
+
+
+LOOPS = {
+    "blanks": ("hermes", "<tool_call>", "\n"),
+    "blanks behind a brace": ("hermes", "<tool_call>{", "\n"),
+    "blanks behind a bracket": ("hermes", "<tool_call>[", " \t"),
+    "blanks behind arguments": ("hermes", '<tool_call>{"name": "f", "arguments": {}', "\n"),
+    "blanks behind a call": ("hermes", f"<tool_call>{TWO}", "\n"),
+    "blanks behind a list": ("hermes", f"<tool_call>[{TWO}]", "\n"),
+    "blanks behind a name": ("mistral", "[TOOL_CALLS]f", "\n"),
+    "blanks behind a number": ("mistral", "[TOOL_CALLS]f[CALL_ID]a", "\n"),
+    "blanks behind a named call": ("mistral", "[TOOL_CALLS]f{}", "\n"),
+    "blanks behind a function": ("functions", "<function=f>", "\n"),
+    "other words": ("hermes", "<tool_call>{", '"id": "a", '),
+    "further words": ("hermes", '<tool_call>{"name": "f", "arguments": {}', ', "a": 1'),
+    "a further number": ("hermes", '<tool_call>{"name": "f", "arguments": {}, "a": ', "1"),
+    "letters of a name": ("mistral", "[TOOL_CALLS]", "f"),
+    "letters of a function": ("functions", "<function=", "f"),
+}
+
+
+@pytest.fixture
+def an_end():
+    """A minute, so that work of days is a failure and no hang: matching looks for signals."""
+
+    def stop(*_):
+        raise TimeoutError
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.alarm(60)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
+
+@pytest.mark.usefixtures("an_end")
+@pytest.mark.parametrize(("calls", "before", "again"), LOOPS.values(), ids=LOOPS)
+@pytest.mark.parametrize("end", ["", "{", "}", "x"])
+def test_a_model_that_says_one_thing_for_ever_is_read_once(calls, before, again, end):
+    made = reader(calls)
+    text = before + again * 1_000_000
+    told = [*made.feed(text), *made.feed(end), *made.finish()]
+    assert len(told) <= 4
+
+
+@pytest.mark.parametrize("again", ["\n", "a", '"id": "a", '])
+def test_what_begins_no_call_is_not_asked_again_without_a_brace(monkeypatch, again):
+    asked = []
+    monkeypatch.setattr(families, "begun", lambda text, *_: asked.append(text))
+    made = reader("hermes")
+    made.feed("<tool_call>{")
+    for _ in range(50):
+        made.feed(again)
+    assert len(asked) == 1
+    made.feed("{")
+    assert len(asked) == 2
