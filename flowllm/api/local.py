@@ -74,9 +74,8 @@ def describe_local(environment: Environment, name: str) -> dict[str, Any]:
     Raises `SetupError`.
     """
     shelf, name = shelf_of(environment), _on_shelf(name)
-    shelf.preload(name)
-    held = next(one for one in shelf.loaded() if one.name == name)
-    return {**model_facts(shelf.describe(name)), "provider": held.provider}
+    with shelf.in_use(name) as model:
+        return {**model_facts(model.description), "provider": model.provider}
 
 
 def model_facts(found: Description) -> Mapping[str, Any]:

@@ -254,8 +254,8 @@ def flow_of(environment, name, attempts):
 
 def killed_at(environment, name, number, monkeypatch, sign):
     """Have the process of a model end by a signal while it works on call ``number``, and never again."""
-    model = api.shelf_of(environment)._entries[name].model
-    isolated = model.opened if name == "tiny" else model
+    with api.shelf_of(environment).in_use(name) as model:
+        isolated = model.opened if name == "tiny" else model
     process, calls = isolated._process, iter(range(number + 1))
     send = process.send
 

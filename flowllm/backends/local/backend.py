@@ -49,7 +49,7 @@ class LocalBackend:
         return self._shelf.identity(_name(model))
 
     async def _answer(self, request: Request, scope: Scope) -> AsyncGenerator[Delta, None]:
-        async with self._shelf.held(_name(request.model), scope) as model:
+        async with self._shelf.held(_name(request.model)) as model:
             if isinstance(model, Encoder):
                 deltas = await _encoded(model, request, scope)
             else:

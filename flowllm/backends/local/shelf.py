@@ -5,22 +5,22 @@ together stay under ``memory`` bytes of graphs and weights, and of what models k
 model does. While models are in use they may pass that limit.
 """
 
-import asyncio
 import ctypes
 import gc
 import itertools
 import threading
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
+from weakref import WeakSet
 
-from flowllm.backends.local import manifest
-from flowllm.backends.local.layout import Description, describe, files_of
+from flowllm.backends.local.layout import Description, describe
+from flowllm.backends.local.made_of import MadeOf
+from flowllm.backends.local.opening import Opening
 from flowllm.backends.local.places import Places
 from flowllm.core.errors import SetupError
 from flowllm.core.record import record
-from flowllm.core.scope import Scope
 
 
 class Loaded(Protocol):
@@ -72,18 +72,42 @@ class Held:
     users: int
 
 
+class _Use:
+    """That somebody uses a model: gone with whoever has it, however that ends."""
+
+    __slots__ = ("__weakref__",)
+
+
 @dataclass(slots=True, eq=False)
 class _Entry:
-    size: int = 0
-    users: int = 0
+    """One model. ``opening`` loads it, ``uses`` are those who have it or wait for it.
+
+    ``current`` is False where its files are no longer those that it was made of: it answers whom it answers already.
+    """
+
+    name: str
     used: int = 0
+    size: int = 0
+    current: bool = True
+    made_of: MadeOf | None = None
     model: Loaded | None = None
-    opening: threading.Lock = field(default_factory=threading.Lock)
+    opening: Opening | None = None
+    uses: "WeakSet[_Use]" = field(default_factory=WeakSet)
 
     @property
     def whole(self) -> int:
         """Bytes of its files and of what it keeps beside."""
         return self.size + (self.model.kept if self.model else 0)
+
+    @property
+    def idle(self) -> bool:
+        """Whether it is in memory for nobody."""
+        return self.model is not None and not self.uses
+
+    @property
+    def stale(self) -> bool:
+        """Whether it was made of other files than lie there now."""
+        return self.made_of is not None and not self.made_of.same()
 
 
 class Shelf:
@@ -94,7 +118,7 @@ class Shelf:
         self._load = load
         self._memory = memory
         self._precision = precision
-        self._entries: dict[str, _Entry] = {}
+        self._entries: list[_Entry] = []
         self._lock = threading.Lock()
         self._ticks = itertools.count(1)
 
@@ -104,9 +128,12 @@ class Shelf:
 
     def identity(self, name: str) -> str:
         """What tells this model from another of its name; empty where there is none."""
+        with self._lock:
+            entry = self._current(name)
+        if entry is not None and entry.made_of is not None:
+            return entry.made_of.identity
         with suppress(SetupError):
-            found = self.describe(name)
-            return manifest.identity(found.folder, files_of(found))
+            return MadeOf(self.describe(name)).identity
         return ""
 
     def check(self, name: str) -> None:
@@ -115,110 +142,146 @@ class Shelf:
         self.describe(name)
 
     @asynccontextmanager
-    async def held(self, name: str, scope: Scope) -> AsyncGenerator[Loaded, None]:
+    async def held(self, name: str) -> AsyncGenerator[Loaded, None]:
         """The model, loaded where it is not, and kept as long as this is entered."""
-        model = self._ready(name) or await self._taken(name, scope)
+        entry, opening, use = self._joined(name)
         try:
-            yield model
+            await opening.come()
+            yield _loaded(entry)
         finally:
-            _close_aside(self._given_back(name))
+            _close_aside(self._given_back(entry, use))
+
+    @contextmanager
+    def in_use(self, name: str) -> Iterator[Loaded]:
+        """As `held`, for a thread that may wait."""
+        entry, opening, use = self._joined(name)
+        try:
+            opening.wait()
+            yield _loaded(entry)
+        finally:
+            _close(self._given_back(entry, use))
 
     def preload(self, *names: str) -> None:
         """Load models now."""
         for name in names:
-            self._take(name)
-            _close(self._given_back(name))
+            with self.in_use(name):
+                pass
 
     def unload(self, name: str | None = None) -> list[str]:
         """Give back the memory of a model, or of all; those in use stay. Returns the names of what went."""
         with self._lock:
-            idle = [one for one, entry in self._entries.items() if name in (None, one) and self._is_idle(entry)]
-            gone = [self._entries.pop(one).model for one in idle]
+            idle = [entry for entry in self._entries if name in (None, entry.name) and entry.idle]
+            gone = list(map(self._taken_away, idle))
         _close(gone)
-        return idle
+        return sorted(entry.name for entry in idle)
 
     def loaded(self) -> list[Held]:
         """What is in memory."""
         with self._lock:
-            found = [(name, entry, entry.model) for name, entry in sorted(self._entries.items())]
-        return [Held(name, entry.whole, model.provider, entry.users) for name, entry, model in found if model]
+            found = sorted(((entry, entry.model) for entry in self._entries), key=lambda one: one[0].name)
+        return [Held(one.name, one.whole, model.provider, len(one.uses)) for one, model in found if model]
 
-    async def _taken(self, name: str, scope: Scope) -> Loaded:
-        taking: asyncio.Future[Any] = asyncio.ensure_future(scope.run_in_thread(lambda: self._take(name)))
-        try:
-            model: Loaded = await asyncio.shield(taking)
-        except asyncio.CancelledError:
-            # The thread goes on, and whoever it loads for is gone.
-            taking.add_done_callback(lambda done: self._forget(name, done))
-            raise
-        return model
+    def abandon(self) -> object:
+        """Be empty without an end for what is there, in a process that was forked: its threads are not here.
 
-    def _forget(self, name: str, taking: "asyncio.Future[Any]") -> None:
-        if not taking.cancelled() and taking.exception() is None:
-            _close_aside(self._given_back(name))
+        What is returned must be kept for good: the end of a session waits for its threads.
+        """
+        self._lock = threading.Lock()
+        lost, self._entries = self._entries, []
+        return lost
 
-    def _ready(self, name: str) -> Loaded | None:
+    def _joined(self, name: str) -> tuple[_Entry, Opening, _Use]:
+        """The model as it lies there now, and who opens it; used from here on."""
         with self._lock:
-            entry = self._entries.get(name)
-            if entry is None or entry.model is None:
-                return None
-            entry.users += 1
+            entry = self._current(name)
+            if entry is None:
+                entry = _Entry(name)
+                self._entries.append(entry)
+            opening = entry.opening or self._begun(entry)
+            use = _Use()
+            entry.uses.add(use)
             entry.used = next(self._ticks)
-            return entry.model
+            return entry, opening, use
 
-    def _take(self, name: str) -> Loaded:
-        with self._lock:
-            entry = self._entries.setdefault(name, _Entry())
-            entry.users += 1
-            entry.used = next(self._ticks)
+    def _begun(self, entry: _Entry) -> Opening:
+        entry.opening = Opening(lambda: self._open(entry))
+        return entry.opening
+
+    def _current(self, name: str) -> _Entry | None:
+        """What is there by that name, unless its files were replaced."""
+        entry = next((one for one in self._entries if one.name == name and one.current), None)
+        if entry is None or not entry.stale:
+            return entry
+        entry.current = False
+        return None
+
+    def _open(self, entry: _Entry) -> None:
+        """Load a model; on the thread of its opening."""
         try:
-            with entry.opening:
-                if entry.model is None:
-                    entry.model = self._opened(name, entry)
-                return entry.model
+            found = self.describe(entry.name)
+            made_of = MadeOf(found)
+            self._require_room(entry.name, found.size)
+            made_of.check()
+            entry.size = found.size
+            _close(self._too_many())
+            model = self._load(found)
+            _require_same(made_of, model)
         except BaseException:
-            _close(self._given_back(name))
+            with self._lock:
+                self._entries.remove(entry)
             raise
-
-    def _opened(self, name: str, entry: _Entry) -> Loaded:
-        found = self.describe(name)
-        if found.size > self._memory:
-            message = f"`local/{name}` has {_gigabytes(found.size)}, and models may take {_gigabytes(self._memory)}"
-            raise SetupError("device_unavailable", message, hint=f"FLOWLLM_MODEL_MEMORY={found.size}")
-        manifest.check_manifest(found.folder, files_of(found))
-        entry.size = found.size
+        with self._lock:
+            entry.made_of, entry.model = made_of, model
+        del model
         _close(self._too_many())
-        return self._load(found)
 
-    def _given_back(self, name: str) -> list[Loaded | None]:
+    def _require_room(self, name: str, size: int) -> None:
+        if size > self._memory:
+            message = f"`local/{name}` has {_bytes(size)}, and models may take {_bytes(self._memory)}"
+            raise SetupError("device_unavailable", message, hint=f"FLOWLLM_MODEL_MEMORY={size}")
+
+    def _given_back(self, entry: _Entry, use: _Use) -> list[Loaded | None]:
         """Use a model no more; what is to be closed now."""
         with self._lock:
-            entry = self._entries[name]
-            entry.users -= 1
-            if not entry.users and entry.model is None:
-                del self._entries[name]
+            entry.uses.discard(use)
         return self._too_many()
 
+    def _taken_away(self, entry: _Entry) -> Loaded | None:
+        self._entries.remove(entry)
+        model, entry.model = entry.model, None
+        return model
+
     def _too_many(self) -> list[Loaded | None]:
-        """Take away until the rest is under the limit: what models keep, then models that nobody uses, oldest first."""
-        gone = []
+        """Take away what nobody can ask any more, then until the rest is under the limit.
+
+        What models keep goes first, then models that nobody uses; both by how long ago they were used.
+        """
         with self._lock:
-            order = sorted(self._entries, key=lambda name: self._entries[name].used)
-            over = sum(entry.whole for entry in self._entries.values()) - self._memory
-            for entry in [self._entries[name] for name in order]:
+            gone = [self._taken_away(entry) for entry in list(self._entries) if entry.idle and not entry.current]
+            order = sorted(self._entries, key=lambda entry: entry.used)
+            over = sum(entry.whole for entry in order) - self._memory
+            for entry in order:
                 if over > 0 and entry.model is not None:
                     held = entry.whole
                     entry.model.forget()
                     over -= held - entry.whole
-            for name in [name for name in order if self._is_idle(self._entries[name])]:
+            for entry in [entry for entry in order if entry.idle]:
                 if over > 0:
-                    entry = self._entries.pop(name)
                     over -= entry.whole
-                    gone.append(entry.model)
+                    gone.append(self._taken_away(entry))
         return gone
 
-    def _is_idle(self, entry: _Entry) -> bool:
-        return entry.model is not None and not entry.users
+
+def _loaded(entry: _Entry) -> Loaded:
+    assert entry.model is not None
+    return entry.model
+
+
+def _require_same(made_of: MadeOf, model: Loaded) -> None:
+    if not made_of.same():
+        model.close()
+        message = f"the files of {model.description.folder} changed while the model was loaded"
+        raise SetupError("bad_model_file", message, hint="run it again when they are whole")
 
 
 def _close_aside(models: list[Loaded | None]) -> None:
@@ -244,5 +307,10 @@ def _end(model: Loaded | None) -> None:
         model.close()
 
 
-def _gigabytes(size: int) -> str:
-    return f"{size / 10**9:.1f} GB" if size >= 10**8 else f"{size / 10**6:.1f} MB"
+def _bytes(size: int) -> str:
+    """An amount that is never shown as none where there is some."""
+    units = {10**8: (10**9, "GB"), 10**5: (10**6, "MB"), 10**3: (10**3, "kB")}
+    for least, (unit, name) in units.items():
+        if size >= least:
+            return f"{size / unit:.1f} {name}"
+    return f"{size} bytes"

@@ -179,9 +179,11 @@ def test_a_pipeline_runs_with_local_models_alone(environment):
 def test_runs_share_what_is_loaded(environment):
     flow(environment).run({"docs": DOCS})
     shelf = api.shelf_of(environment)
-    first = shelf._entries["tiny"].model
+    with shelf.in_use("tiny") as first:
+        pass
     flow(Environment(project=environment.project, cache_folder=environment.cache_folder)).run({"docs": DOCS})
-    assert shelf._entries["tiny"].model is first
+    with shelf.in_use("tiny") as second:
+        assert second is first
 
 
 @pytest.mark.parametrize(
@@ -244,7 +246,7 @@ async def test_a_writer_is_held_while_it_writes():
         def __init__(self):
             self.users = 0
 
-        def held(self, name, scope):
+        def held(self, name):
             return self
 
         async def __aenter__(self):

@@ -265,8 +265,8 @@ def test_which_models_run_apart(tmp_path, isolation, listed, apart):
     nodes = {"rows": {"kind": "embed", "in": {"text": {"const": TEXTS}}, "model": "local/m"}}
     result = Flow.of({"nodes": nodes, "outputs": {"rows": "rows.vectors"}}, environment=environment).run({})
     assert np.allclose(result.outputs["rows"][0], embedding(Encoder(), TEXTS[0]), atol=1e-5)
-    entry = api.shelf_of(environment)._entries["m"]
-    assert isinstance(entry.model.opened, Isolated) == apart
+    with api.shelf_of(environment).in_use("m") as model:
+        assert isinstance(model.opened, Isolated) == apart
     assert api.unload(environment) == ["m"]
 
 

@@ -1,4 +1,7 @@
 import asyncio
+import gc
+import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -13,8 +16,7 @@ from flowllm.backends.local.places import Places
 from flowllm.backends.local.settings import MEMORY, Settings, parse_settings
 from flowllm.backends.local.shelf import Shelf
 from flowllm.core.errors import SetupError
-from flowllm.core.scope import Scope
-from tests.local_models.encoders import write_embedder
+from tests.local_models.encoders import Encoder, write_embedder
 
 ROOT = Path(__file__).resolve().parents[4]
 
@@ -41,12 +43,18 @@ class Opened:
 
     def __init__(self):
         self.models = []
+        self.tries, self.slow, self.failure = 0, "", None
+        self.before = lambda: None
         self.gate, self.ending = threading.Event(), threading.Event()
         self.gate.set()
         self.ending.set()
 
     def __call__(self, description):
-        assert self.gate.wait(10)
+        self.tries += 1
+        assert self.slow not in ("", description.folder.name) or self.gate.wait(20)
+        self.before()
+        if self.failure:
+            raise self.failure
         self.models.append(Model(description, self.ending))
         return self.models[-1]
 
@@ -79,8 +87,15 @@ def size(folder):
     return (folder / "a" / "model.onnx").stat().st_size
 
 
+def ended():
+    """Wait for what is unloaded beside."""
+    for thread in threading.enumerate():
+        if thread.name == "flowllm unloading":
+            thread.join(30)
+
+
 async def use(shelf, name):
-    async with shelf.held(name, Scope()) as model:
+    async with shelf.held(name) as model:
         return model
 
 
@@ -111,7 +126,7 @@ async def test_the_one_used_longest_ago_goes_first(folder, opened):
 async def test_what_models_keep_counts_and_goes_before_they_do(folder, opened, kept, left, closed):
     shelf = Shelf(Places(folder.parent, (folder,)), opened, 2 * size(folder) + 10)
     for name, count in kept.items():
-        async with shelf.held(name, Scope()) as model:
+        async with shelf.held(name) as model:
             model.kept = count
     assert opened.names(closed=True) == closed
     assert {held.name: held.size - size(folder) for held in shelf.loaded()} == left
@@ -119,7 +134,7 @@ async def test_what_models_keep_counts_and_goes_before_they_do(folder, opened, k
 
 async def test_what_a_model_in_use_keeps_goes_too(folder, opened):
     shelf = Shelf(Places(folder.parent, (folder,)), opened, size(folder) + 10)
-    async with shelf.held("a", Scope()) as model:
+    async with shelf.held("a") as model:
         model.kept = 11
         await use(shelf, "b")
         assert (model.kept, opened.names(closed=True)) == (0, ["b"])
@@ -127,7 +142,7 @@ async def test_what_a_model_in_use_keeps_goes_too(folder, opened):
 
 async def test_what_is_in_use_stays_whatever_the_limit(folder, opened):
     shelf = Shelf(Places(folder.parent, (folder,)), opened, size(folder) + 10)
-    async with shelf.held("a", Scope()), shelf.held("b", Scope()):
+    async with shelf.held("a"), shelf.held("b"):
         assert opened.names(closed=True) == []
         assert [held.users for held in shelf.loaded()] == [1, 1]
     assert len(shelf.loaded()) == 1
@@ -136,15 +151,13 @@ async def test_what_is_in_use_stays_whatever_the_limit(folder, opened):
 async def test_who_leaves_a_model_does_not_wait_for_its_end(folder, opened):
     shelf = Shelf(Places(folder.parent, (folder,)), opened, size(folder) + 10)
     opened.ending.clear()
-    async with shelf.held("a", Scope()):
-        async with shelf.held("b", Scope()):
+    async with shelf.held("a"):
+        async with shelf.held("b"):
             pass
         assert [held.name for held in shelf.loaded()] == ["a"]
         assert opened.names(closed=True) == []
         opened.ending.set()
-        for thread in threading.enumerate():
-            if thread.name == "flowllm unloading":
-                await asyncio.to_thread(thread.join, 30)
+        await asyncio.to_thread(ended)
         assert opened.names(closed=True) == ["b"]
 
 
@@ -159,7 +172,7 @@ async def test_a_model_larger_than_the_limit_is_told(folder, opened):
 
 async def test_unload_spares_what_is_in_use(shelf, opened):
     shelf.preload("a", "b")
-    async with shelf.held("a", Scope()):
+    async with shelf.held("a"):
         assert shelf.unload() == ["b"]
     assert opened.names(closed=False) == ["a"]
     assert shelf.unload("a") == ["a"]
@@ -171,6 +184,78 @@ async def test_a_failure_leaves_nothing_behind_and_the_next_try_loads(shelf, ope
         await use(shelf, "nothing")
     assert (await use(shelf, "a")).description.task == "embed"
     assert [held.name for held in shelf.loaded()] == ["a"]
+
+
+async def test_a_load_that_fails_fails_all_who_wait_and_nobody_after_them(shelf, opened):
+    opened.failure = MemoryError("no room")
+    opened.gate.clear()
+    tasks = [asyncio.ensure_future(use(shelf, "a")) for _ in range(5)]
+    await asyncio.sleep(0)
+    opened.gate.set()
+    assert [str(found) for found in await asyncio.gather(*tasks, return_exceptions=True)] == ["no room"] * 5
+    assert (shelf.loaded(), shelf._entries, opened.tries) == ([], [], 1)
+    opened.failure = None
+    await use(shelf, "a")
+    assert [(held.name, held.users) for held in shelf.loaded()] == [("a", 0)]
+
+
+async def test_who_waits_for_a_model_takes_no_thread_from_others(shelf, opened):
+    opened.slow = "a"
+    opened.gate.clear()
+    before = threading.active_count()
+    tasks = [asyncio.ensure_future(use(shelf, "a")) for _ in range(64)]
+    async with asyncio.timeout(20):
+        assert (await use(shelf, "b")).description.folder.name == "b"
+        assert await asyncio.to_thread(lambda: "a thread") == "a thread"
+    assert threading.active_count() < before + 8
+    opened.gate.set()
+    assert len(set(await asyncio.gather(*tasks))) == 1
+
+
+def test_a_loop_that_ends_while_a_model_loads_leaves_no_user(shelf, opened):
+    opened.gate.clear()
+
+    async def begin():
+        asyncio.ensure_future(use(shelf, "a"))  # noqa: RUF006  ended with its loop
+        await asyncio.sleep(0)
+
+    asyncio.run(begin())
+    opened.gate.set()
+    shelf.preload("a")
+    assert [(held.name, held.users) for held in shelf.loaded()] == [("a", 0)]
+
+
+def hold_and_vanish(shelf):
+    """Enter in a loop that is closed in the middle, without a word to its tasks."""
+
+    async def hold():
+        async with shelf.held("a"):
+            await asyncio.Event().wait()
+
+    loop = asyncio.new_event_loop()
+    loop.set_exception_handler(lambda loop, context: None)
+    held = loop.create_task(hold())
+    while not shelf.loaded():
+        loop.run_until_complete(asyncio.sleep(0))
+    loop.run_until_complete(asyncio.sleep(0))
+    assert [held.users for held in shelf.loaded()] == [1]
+    loop.close()
+    del held
+
+
+def test_a_loop_that_is_closed_while_a_model_is_used_leaves_no_user(shelf):
+    hold_and_vanish(shelf)
+    gc.collect()
+    assert [held.users for held in shelf.loaded()] == [0]
+    assert shelf.unload() == ["a"]
+
+
+async def test_one_that_is_put_out_at_once_was_there_to_be_asked(folder, opened):
+    shelf = Shelf(Places(folder.parent, (folder,)), opened, size(folder) + 10)
+    async with shelf.held("b"):
+        with shelf.in_use("a") as model:
+            assert not model.closed
+        assert opened.names(closed=True) == ["a"]
 
 
 async def test_a_caller_that_goes_while_it_loads_holds_nothing(shelf, opened):
@@ -185,6 +270,99 @@ async def test_a_caller_that_goes_while_it_loads_holds_nothing(shelf, opened):
     await asyncio.sleep(0)
     await asyncio.to_thread(lambda: None)
     assert shelf.unload() == ["a"]
+
+
+@pytest.fixture
+def own(tmp_path, opened):
+    """A folder of one's own with the model `m`, and its shelf."""
+    write_embedder(tmp_path / "m")
+    return Shelf(Places(tmp_path, (tmp_path,)), opened, MEMORY)
+
+
+def replaced(folder):
+    shutil.rmtree(folder)
+    write_embedder(folder, Encoder(seed=8))
+
+
+def rewritten(folder):
+    content = (folder / "model.onnx").read_bytes()
+    (folder / "model.onnx").write_bytes(content[:-1] + b"x")
+
+
+def listed(folder):
+    write_manifest(folder)
+
+
+def templated(folder):
+    (folder / "chat_template.jinja").write_text("x")
+
+
+def touched(folder):
+    os.utime(folder / "tokenizer.json", (1, 1))
+
+
+def lessened(folder):
+    (folder / "1_Pooling" / "config.json").unlink()
+
+
+@pytest.mark.parametrize("change", [replaced, rewritten, listed, templated, touched, lessened])
+async def test_a_model_of_other_files_is_another(own, opened, tmp_path, change):
+    first, before = await use(own, "m"), own.identity("m")
+    change(tmp_path / "m")
+    after = own.identity("m")
+    second = await use(own, "m")
+    assert (second is first, before == after, own.identity("m")) == (False, False, after)
+    await asyncio.to_thread(ended)
+    assert opened.models == [first, second]
+    assert [model.closed for model in opened.models] == [True, False]
+    assert [held.name for held in own.loaded()] == ["m"]
+
+
+def noted(folder):
+    (folder / "notes.txt").write_text("x")
+
+
+async def test_a_file_that_no_model_reads_changes_nothing(own, opened, tmp_path):
+    first, before = await use(own, "m"), own.identity("m")
+    noted(tmp_path / "m")
+    assert (await use(own, "m"), own.identity("m")) == (first, before)
+    assert (first.closed, opened.tries) == (False, 1)
+
+
+async def test_who_uses_the_old_one_keeps_it(own, opened, tmp_path):
+    async with own.held("m") as old:
+        replaced(tmp_path / "m")
+        async with own.held("m") as new:
+            assert new is not old
+            assert [(held.name, held.users) for held in own.loaded()] == [("m", 1), ("m", 1)]
+            assert own.unload() == []
+        assert not old.closed
+    await asyncio.to_thread(ended)
+    assert (old.closed, new.closed, len(own.loaded())) == (True, False, 1)
+
+
+async def test_the_identity_is_of_the_files_whether_it_is_loaded_or_not(own, opened):
+    before = own.identity("m")
+    await use(own, "m")
+    assert own.identity("m") == before
+    assert own.identity("nothing") == ""
+
+
+async def test_files_that_go_take_the_model_along(own, tmp_path):
+    await use(own, "m")
+    shutil.rmtree(tmp_path / "m")
+    with pytest.raises(SetupError) as caught:
+        await use(own, "m")
+    assert (caught.value.code, own.loaded(), own.identity("m")) == ("missing_model_file", [], "")
+
+
+async def test_files_that_change_while_it_loads_are_told(own, opened, tmp_path):
+    opened.before = lambda: replaced(tmp_path / "m")
+    with pytest.raises(SetupError, match="changed while the model was loaded") as caught:
+        await use(own, "m")
+    assert (caught.value.code, own.loaded(), opened.models[0].closed) == ("bad_model_file", [], True)
+    opened.before = lambda: None
+    await use(own, "m")
 
 
 async def test_a_changed_file_is_told_before_it_is_opened(tmp_path, opened):

@@ -362,8 +362,8 @@ def with_killed(environment, words, **policies):
     """Run the pipeline; the process is killed as soon as it began to write for the second time."""
     nodes = {**PIPELINE["nodes"], "all": {**PIPELINE["nodes"]["all"], "keep_going": True, "at_once": 1}}
     nodes["say"] = nodes["say"] | policies
-    api.preload(environment, "m")
-    writer = api.shelf_of(environment)._entries["m"].model
+    with api.shelf_of(environment).in_use("m") as loaded:
+        writer = loaded
     send, count = writer._send, iter(range(99))
 
     def killing(call, header):
@@ -400,10 +400,9 @@ def test_the_policy_retry_repeats_what_was_lost(environment):
 
 
 def test_it_ends_with_the_run_that_unloads_it(environment):
-    writer = None
     with_killed(environment, ["a"])
-    writer = api.shelf_of(environment)._entries["m"].model
-    assert isinstance(writer, IsolatedWriter)
-    assert writer.pid is not None
+    with api.shelf_of(environment).in_use("m") as writer:
+        assert isinstance(writer, IsolatedWriter)
+        assert writer.pid is not None
     assert api.unload(environment) == ["m"]
     assert writer.pid is None

@@ -1,0 +1,51 @@
+"""The files that a model in memory was made of: what tells them from others, and whether they still lie there."""
+
+import os
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+
+from flowllm.backends.local import manifest
+from flowllm.backends.local.layout import Description, files_of
+
+_Stamp = tuple[int, int, int, int] | None
+
+
+class MadeOf:
+    """Made before a model is loaded, so that what changes from then on is seen."""
+
+    def __init__(self, found: Description) -> None:
+        self._found = found
+        self._files = files_of(found)
+        self._folders = tuple({path.parent for path in self._files} | {found.folder})
+        self._stamps = _stamps((found.folder / manifest.NAME, *self._files))
+        self._listed = _stamps(self._folders)
+        self.identity = manifest.identity(found.folder, self._files)
+        """What tells this model from another of its name."""
+
+    def check(self) -> None:
+        """`SetupError` for the first file that is not as the manifest says, where there is one."""
+        manifest.check_manifest(self._found.folder, self._files)
+
+    def same(self) -> bool:
+        """Whether all of them are there unchanged, and no further one. Reads no file."""
+        if _stamps((self._found.folder / manifest.NAME, *self._files)) != self._stamps:
+            return False
+        listed = _stamps(self._folders)
+        if listed != self._listed:
+            # What came or went there may be none of the model's.
+            if files_of(self._found) != self._files:
+                return False
+            self._listed = listed
+        return True
+
+
+def _stamps(paths: Iterable[Path]) -> list[_Stamp]:
+    return [_stamp(path) for path in paths]
+
+
+def _stamp(path: Path) -> _Stamp:
+    with suppress(OSError):
+        found = os.stat(path)  # noqa: PTH116  asked at every call of a model
+        return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+    return None
