@@ -167,13 +167,14 @@ class Sampler:
         model = logits
         if self.how.penalised:
             logits = self._penalised(logits)
-        if allowed is not None:
-            logits = np.where(allowed, logits, -np.inf)
-        token = int(logits.argmax())  # the place of a NaN, where there is one
-        if not np.isfinite(logits[token]):
+        among = None if allowed is None else np.flatnonzero(allowed)
+        logits = logits if among is None else logits[among]
+        place = int(logits.argmax()) if len(logits) else -1  # the place of a NaN, where there is one
+        if place < 0 or not np.isfinite(logits[place]):
             message = "the model gave no numbers to choose the next token by"
             raise ProviderFailure("invalid_response", message, facts=ProviderFacts("local"))
-        token = token if self.how.greedy else self._pick(logits)
+        place = place if self.how.greedy else self._pick(logits)
+        token = place if among is None else int(among[place])
         self.written[token] += 1
         self._last = token
         return Drawn(token) if self.how.logprobs is None else _with_logprobs(model, token, self.how.logprobs)
@@ -221,18 +222,19 @@ def picked(logits: "Logits", how: Drawing, random: "np.random.Generator") -> int
 
     tokens = best(logits, how.top_k) if how.top_k else None
     scores = _scores(logits if tokens is None else logits[tokens], how.temperature)
-    within = None
+    within = how.top_p * float(scores.sum())
+    if how.min_p:
+        kept = np.flatnonzero(scores >= how.min_p)
+        tokens, scores = kept if tokens is None else tokens[kept], scores[kept]
     while True:
-        place, whole = _by_share(scores, 1.0 - random.random())
-        within = how.top_p * whole if within is None else within
-        if how.top_p == 1.0 and scores[place] >= how.min_p:
+        place = _by_share(scores, 1.0 - random.random())
+        if how.top_p == 1.0:
             break
         ahead = scores > scores[place]
         ahead[:place] = scores[:place] >= scores[place]
         rest = scores * ahead
-        before = float(rest.sum(dtype=np.float64))
-        # The best is always in.
-        if scores[place] >= how.min_p and (before < within or not before):
+        before = float(rest.sum())
+        if before < within or not before:  # the best is always in
             break
         scores = rest
     return place if tokens is None else int(tokens[place])
@@ -248,17 +250,17 @@ def _scores(logits: "Logits", temperature: float) -> "Logits":
     return scores
 
 
-def _by_share(scores: "Logits", height: float) -> tuple[int, float]:
-    """The place at a height of all scores put on each other, from more than 0 to 1, and the sum of all."""
+def _by_share(scores: "Logits", height: float) -> int:
+    """The place at a height of all scores put on each other, from more than 0 to 1."""
     import numpy as np
 
     heights = np.add.reduceat(scores, np.arange(0, len(scores), _BLOCK)).cumsum(dtype=np.float64)
-    whole = float(heights[-1])
-    block = int(heights.searchsorted(height * whole))
+    height *= float(heights[-1])
+    block = int(heights.searchsorted(height))
     under = float(heights[block - 1]) if block else 0.0
     start = block * _BLOCK
     inside = scores[start : start + _BLOCK].cumsum(dtype=np.float64)
-    return start + int(inside.searchsorted(min(height * whole - under, inside[-1]))), whole
+    return start + int(inside.searchsorted(min(height - under, inside[-1])))
 
 
 def best(logits: "Logits", count: int) -> "NDArray[np.int64]":

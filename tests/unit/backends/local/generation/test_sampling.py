@@ -50,7 +50,7 @@ class Once:
 
 def taken(logits: np.ndarray, how: Drawing) -> list[int]:
     """The tokens that are taken when they come first, of those that come at all."""
-    everyone, shares = plainly(logits, Drawing(how.temperature, how.top_k))
+    everyone, shares = plainly(logits, Drawing(how.temperature, how.top_k, min_p=how.min_p))
     places = np.arange(len(everyone)) if how.top_k else np.argsort(everyone)
     heights, found = np.cumsum(shares[places]), []
     for place, height in zip(places, heights, strict=True):
@@ -232,6 +232,12 @@ def test_only_what_is_allowed_is_drawn(temperature):
     allowed = np.array([True, False, False, False, True])
     sampler = Sampler(Drawing(temperature, seed=3))
     assert {sampler.draw(LOGITS, allowed).token for _ in range(20)} <= {0, 4}
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_where_nothing_is_allowed_there_is_nothing_to_choose(temperature):
+    with pytest.raises(ProviderFailure, match="no numbers"):
+        Sampler(Drawing(temperature)).draw(LOGITS, np.zeros(5, np.bool_))
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
