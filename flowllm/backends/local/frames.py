@@ -28,8 +28,15 @@ class Unsendable(Exception):
     """What is to be sent cannot be a message; the text says why."""
 
 
+class TooLong(Unsendable):
+    """More than is sent in one message."""
+
+
 def packed(header: Mapping[str, Any], arrays: Mapping[str, Any] | None = None) -> list[Any]:
-    """A message as pieces of bytes, one behind the other; `Unsendable` for what JSON cannot hold."""
+    """A message as pieces of bytes, one behind the other; `Unsendable` for what JSON cannot hold.
+
+    `TooLong` for a header that the other side would not take.
+    """
     listed, pieces = [], []
     for name, array in (arrays or {}).items():
         row = _plain(array)
@@ -39,6 +46,9 @@ def packed(header: Mapping[str, Any], arrays: Mapping[str, Any] | None = None) -
         text = orjson.dumps({**header, "arrays": listed})
     except orjson.JSONEncodeError as error:
         raise Unsendable(str(error)) from None
+    if len(text) > _MOST:
+        message = f"it has {len(text) / 2**20:.1f} MiB, and {_MOST // 2**20} MiB are told at most"
+        raise TooLong(message)
     return [len(text).to_bytes(_HEADER, "big") + text, *(_bytes(row) for row in pieces if row.size)]
 
 

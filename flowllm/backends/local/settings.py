@@ -23,6 +23,9 @@ PATIENCE = 300.0
 _DEVICE_BUDGET = 16384
 """Padded tokens of a batch on anything but a processor."""
 
+_FINE = {"memory": "8GB", "wait": "2ms", "budget": "256", "isolation": "process", "patience": "5m"}
+"""A value of each setting that is read, for hints."""
+
 FindDevice = Callable[[str], Device]
 """A device by the name of its file; `SetupError` where there is none."""
 
@@ -135,7 +138,7 @@ def _read(values: Mapping[str, str], word: str, read: Callable[[str], Any], othe
         return read(text) if text else otherwise
     except ValueError as error:
         message = f"the setting `{word}` of the provider `local`: {error}"
-        raise SetupError("missing_setting", message, hint=f"FLOWLLM_MODEL_{word.upper()}=...") from None
+        raise SetupError("missing_setting", message, hint=f"FLOWLLM_MODEL_{word.upper()}={_FINE[word]}") from None
 
 
 def _whole(text: str) -> int:

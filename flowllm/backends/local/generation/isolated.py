@@ -14,18 +14,20 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from flowllm.backends.local.devices import Device
-from flowllm.backends.local.frames import Unsendable
+from flowllm.backends.local.frames import TooLong, Unsendable
 from flowllm.backends.local.generation.prefixes import KEPT
 from flowllm.backends.local.generation.sampling import refused
 from flowllm.backends.local.generation.told import delta_of, failure_of
 from flowllm.backends.local.isolated import NO_ANSWER, died, opened
 from flowllm.backends.local.layout import Description
+from flowllm.backends.local.opening import Opening
 from flowllm.backends.local.process import Process
 from flowllm.core.delta import Delta
 from flowllm.core.errors import FlowError
 from flowllm.core.request import Chat
 from flowllm.core.scope import Scope
 
+_SHORTEN = "shorten the prompt with a node of kind `truncate`"
 _TOLD = "keys that are texts, whole numbers of at most 64 bits, and no lone surrogate"
 
 News = dict[str, Any] | FlowError
@@ -59,6 +61,7 @@ class IsolatedWriter:
         self._room = room
         self._numbers = itertools.count(1)
         self._starting = threading.Lock()
+        self._waking: Opening | None = None
         self._lock = threading.Lock()
         self._calls: dict[int, _Call] = {}
         self._closed = threading.Event()
@@ -86,6 +89,7 @@ class IsolatedWriter:
         call = _Call(next(self._numbers))
         header = {"call": call.number, "request": request, "wall": scope.clock.wall()}
         try:
+            await self._awake()
             await scope.run_in_thread(lambda: self._send(call, header))
             while True:
                 news = await self._news(call)
@@ -99,7 +103,8 @@ class IsolatedWriter:
                     return
         except Unsendable as error:
             message = f"what is asked of `{request.model}` cannot be told to its process: {error}"
-            raise refused(request.model, message, _TOLD) from None
+            said = (_SHORTEN, "context_too_long") if isinstance(error, TooLong) else (_TOLD, "bad_request")
+            raise refused(request.model, message, *said) from None
         finally:
             self._leave(call)
 
@@ -130,14 +135,24 @@ class IsolatedWriter:
         elif not silence:
             process.send({})
 
-    def _send(self, call: _Call, header: dict[str, Any]) -> None:
-        """Have a call begun, in a process that is started where none runs; in a thread."""
+    async def _awake(self) -> None:
+        """Have a process run, started by one thread where none does."""
         with self._starting:
-            if not self._process.alive and not self._closed.is_set():
-                self._process, _ = self._started()
-                if self._closed.is_set():
-                    self._process.end()
-            process = self._process
+            if self._process.alive or self._closed.is_set():
+                return
+            if self._waking is None or self._waking.ended:
+                self._waking = Opening(self._wake)
+            waking = self._waking
+        await waking.come()
+
+    def _wake(self) -> None:
+        self._process, _ = self._started()
+        if self._closed.is_set():
+            self._process.end()
+
+    def _send(self, call: _Call, header: dict[str, Any]) -> None:
+        """Have a call begun; in a thread."""
+        process = self._process
         with self._lock:
             call.process = process
             if not process.alive:

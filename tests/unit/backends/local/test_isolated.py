@@ -62,6 +62,24 @@ async def test_answers_are_the_same_and_the_next_call_starts_a_dead_process_anew
     assert isolated.pid is None
 
 
+async def test_who_closes_it_while_a_process_starts_ends_that_one_too(folder, isolated):
+    os.kill(isolated.pid, signal.SIGKILL)
+    isolated._process._child.wait()
+    started = isolated._started
+
+    def closing():
+        found = started()
+        isolated._closed.set()
+        return found
+
+    isolated._started = closing
+    model = Loaded(describe(folder), isolated)
+    with pytest.raises(ProviderFailure) as caught:
+        await rows_of(model)
+    assert (caught.value.code, isolated.pid) == ("worker_died", None)
+    assert isolated._process._child.poll() is not None
+
+
 @pytest.fixture
 def stopped(folder, isolated):
     """A model whose process is stopped: it takes what it is sent and says nothing."""

@@ -166,6 +166,7 @@ async def test_a_model_larger_than_the_limit_is_told(folder, opened):
     with pytest.raises(SetupError) as caught:
         await use(shelf, "a")
     assert caught.value.code == "device_unavailable"
+    assert caught.value.message == f"`local/a` has {size(folder) / 1000:.1f} kB, and models may take 10 bytes"
     assert caught.value.hint == f"FLOWLLM_MODEL_MEMORY={size(folder)}"
     assert shelf.loaded() == []
 
@@ -439,7 +440,7 @@ def test_settings_of_isolation(tmp_path, isolation, patience):
 def test_a_process_is_given_some_time(tmp_path):
     with pytest.raises(SetupError, match="more time than none") as caught:
         parse_settings({"patience": "0s"}, tmp_path)
-    assert caught.value.hint == "FLOWLLM_MODEL_PATIENCE=..."
+    assert caught.value.hint == "FLOWLLM_MODEL_PATIENCE=5m"
 
 
 @pytest.mark.parametrize("word", ["memory", "wait", "budget", "patience", "isolation"])
@@ -447,6 +448,9 @@ def test_settings_that_cannot_be_read(tmp_path, word):
     with pytest.raises(SetupError) as caught:
         parse_settings({word: "plenty"}, tmp_path)
     assert f"the setting `{word}` of the provider `local`: `plenty`" in caught.value.message
+    name, _, value = caught.value.hint.partition("=")
+    assert name == f"FLOWLLM_MODEL_{word.upper()}"
+    parse_settings({word: value}, tmp_path)
 
 
 UNLOADED = """

@@ -13,6 +13,7 @@ import pytest
 
 from flowllm.api import Environment, Flow
 from flowllm.api import local as api
+from flowllm.backends.local import frames
 from flowllm.backends.local.devices import Device
 from flowllm.backends.local.generation import open_writer
 from flowllm.backends.local.generation.engine import SLOTS
@@ -139,6 +140,65 @@ async def test_a_request_that_cannot_be_told_harms_no_other(writer, request_, wh
     await answer.aclose()
     assert (await reply_of(writer, asked())).usage.output == 12
     assert (writer._process.silence, writer.pid, writer._calls) == (0, before, {})
+
+
+async def test_a_request_longer_than_a_message_is_refused_before_it_is_sent(writer, monkeypatch):
+    before = writer.pid
+    monkeypatch.setattr(frames, "_MOST", 2**20)
+    with pytest.raises(ProviderFailure, match=r"it has 1\.5 MiB, and 1 MiB are told at most") as caught:
+        await reply_of(writer, asked("hello " * 2**18))
+    assert (caught.value.code, "`truncate`" in caught.value.hint) == ("context_too_long", True)
+    assert (writer._process.silence, writer.pid, writer._calls) == (0, before, {})
+    assert (await reply_of(writer, asked())).usage.output == 12
+
+
+@pytest.fixture
+def gone(writer):
+    """A writer whose process was killed, and a gate before the next one is started."""
+    os.kill(writer.pid, signal.SIGKILL)
+    writer._process._child.wait()
+    started, gate, begun_ = writer._started, threading.Event(), threading.Event()
+
+    def slowly():
+        begun_.set()
+        assert gate.wait(60)
+        return started()
+
+    writer._started = slowly
+    yield writer, begun_, gate
+    gate.set()
+    del writer._started
+
+
+async def test_those_who_wait_for_a_process_take_no_thread_from_others(gone):
+    writer, begun_, gate = gone
+    before, count = writer.pid, threading.active_count()
+    tasks = [asyncio.ensure_future(reply_of(writer, asked(count=2))) for _ in range(64)]
+    async with asyncio.timeout(60):
+        await asyncio.to_thread(begun_.wait)
+        assert threading.active_count() < count + 8
+        gate.set()
+        replies = await asyncio.gather(*tasks)
+    assert [reply.usage.output for reply in replies] == [2] * 64
+    assert (before, writer._calls) == (None, {})
+
+
+async def test_who_closes_it_while_a_process_starts_ends_that_one_too(model):
+    made = IsolatedWriter(describe(model), CPU, 60.0)
+    os.kill(made.pid, signal.SIGKILL)
+    made._process._child.wait()
+    started = made._started
+
+    def closing():
+        found = started()
+        made._closed.set()
+        return found
+
+    made._started = closing
+    with pytest.raises(ProviderFailure) as caught:
+        await reply_of(made, asked())
+    assert (caught.value.code, made.pid) == ("worker_died", None)
+    assert made._process._child.poll() is not None
 
 
 async def test_settings_that_cannot_be_told_leave_no_process(model, monkeypatch):
