@@ -2,9 +2,10 @@
 
 One worker thread a model, alive while there is work. A request waits until a row is free; its prompt is read in
 chunks, between the steps of those who write already, and it joins them at once; what a cache still has of its first
-tokens is not read again. What is written does not depend on who else writes, but for the last digits of the numbers of
-a run, and the scale that an int8 graph gives to all of its rows. A request that is cancelled gives its row back before
-the next run; one that fails takes no other with it, a run of the model that fails takes all that are in work.
+tokens is not read again, and a prompt that begins as one that is being read waits for that. What is written does not
+depend on who else writes, but for the last digits of the numbers of a run, and the scale that an int8 graph gives to
+all of its rows. A request that is cancelled gives its row back before the next run; one that fails takes no other with
+it, a run of the model that fails takes all that are in work.
 """
 
 import asyncio

@@ -1,6 +1,7 @@
 """The past of answers for graphs that write it in place: one buffer ``[rows, heads, room, size]`` a layer.
 
-A prompt is read into its row while the others are written on, for the rows of a buffer lie one behind the other.
+A prompt is read into its row while the others are written on, for the rows of a buffer lie one behind the other;
+prompts that begin in rows side by side are read in one run, padded on the right.
 """
 
 from collections.abc import Sequence
