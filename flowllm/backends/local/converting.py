@@ -223,7 +223,7 @@ def _versions(*names: str) -> dict[str, str]:
 
 
 def _unwritten(error: str) -> Outcome:
-    return _failed("capability_mismatch", error) | {"hint": "FLOWLLM_EXPORTER=a Python with optimum in place of it"}
+    return _failed("capability_mismatch", error) | {"hint": "FLOWLLM_EXPORTER=~/exporter/bin/python, one with optimum"}
 
 
 def _failed(code: str, error: str) -> Outcome:

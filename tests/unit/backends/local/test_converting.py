@@ -203,6 +203,7 @@ def test_what_the_builder_does_not_know_is_told(builder, tmp_path, raised, said)
     assert "a model like this `llama`" in outcome["error"]
     assert said in outcome["error"]
     assert str(tmp_path) not in outcome["error"]
+    assert outcome["hint"].startswith("FLOWLLM_EXPORTER=")
 
 
 LOCAL, GLOBAL = {"rope_theta": 1e4, "rope_type": "default"}, {"rope_theta": 1e6, "rope_type": "default"}
