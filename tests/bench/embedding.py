@@ -42,6 +42,8 @@ from tests.local_models.texts import RANKED
 
 Embed = Callable[[Sequence[str]], Any]
 """Texts to vectors (texts, dimensions)."""
+Cost = Callable[[Callable[[], object]], float]
+"""The seconds that work takes."""
 FIRST = "sentence-transformers, torch"
 TARGETS = {
     "fp32": {FIRST: 4.0, "sentence-transformers, ONNX": 2.5, "fastembed": 2.0},
@@ -90,13 +92,13 @@ def exported(place: Path, precision: str) -> Path:
     return export(Order(source, place / precision, precision=precision)).folder
 
 
-def measure(ways: dict[str, Embed], floors: dict[str, Products], size: Size) -> tuple[list[Row], list[str]]:
+def measure(ways: dict[str, Embed], floors: dict[str, Products], size: Size, cost: Cost) -> tuple[list[Row], list[str]]:
     """Each of ours against each peer and its own products, in milliseconds a text, and what the products give."""
     rows, told = [], []
     for corpus, texts in corpora().items():
         given = texts[: size.of(len(texts), 2)]
         all_ways = ways | {f"{BARE}, {name}": floor for name, floor in floors.items()}
-        found = in_turns(size.rounds, *(partial(cpu, partial(way, given)) for way in all_ways.values()))
+        found = in_turns(size.rounds, *(partial(cost, partial(way, given)) for way in all_ways.values()))
         each = {way: [1000 * spent / len(given) for spent in costs] for way, costs in zip(all_ways, found, strict=True)}
         for name, floor in floors.items():
             bare = f"{BARE}, {name}"
@@ -142,7 +144,7 @@ def on_a_processor(place: Path, size: Size) -> tuple[list[Row], list[str]]:
         for name, model in models.items()
     }
     ways |= models
-    rows, bounds = measure(ways, floors, size)
+    rows, bounds = measure(ways, floors, size, cpu)
     told = [*bounds, "", *nearness(ways)]
     for model in models.values():
         model.close()

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tests.bench.embedding import FIRST, TARGETS, corpora, measure, nearness
+from tests.bench.embedding import BARE, FIRST, TARGETS, corpora, measure, nearness
 from tests.bench.row import SMOKE, Size
 
 
@@ -18,6 +18,13 @@ def way(cost, *vector):
     return embed
 
 
+def floor(cost):
+    """Bare products: as many operations as texts."""
+    bare = way(cost)
+    bare.speed = lambda texts, seconds: len(texts) / seconds
+    return bare
+
+
 def cost(work):
     work()
     return work.func.spent
@@ -29,12 +36,17 @@ FAST = [(0.2, True), (0.3, False)]
 @pytest.mark.parametrize(("spent", "met"), FAST)
 def test_ours_is_measured_against_every_peer(spent, met):
     ways = {FIRST: way(1.0, 1, 0), "other": way(0.5, 1, 0), "fp32": way(spent, 1, 0)}
-    rows = measure(ways, Size(2, 1.0), 1, cost)
+    known = {FIRST: 1.0, "other": 0.5, f"{BARE}, fp32": 0.1}
+    rows, told = measure(ways, {"fp32": floor(0.1)}, Size(2, 1.0), cost)
     assert [(row.name, row.against) for row in rows] == [
-        (f"P11 {corpus}, fp32", peer) for corpus in ("various", "short") for peer in (FIRST, "other")
+        (f"P11 {corpus}, fp32", peer) for corpus in ("various", "short") for peer in known
+    ]
+    assert told == [
+        f"{corpus}, fp32: 4 times {FIRST} is 250 ms; the bare products are 10.00 times it, 10 GFLOP/s"
+        for corpus in ("various", "short")
     ]
     for row in rows:
-        ratio, reached = (spent, met) if row.against == FIRST else (2 * spent, None)
+        ratio, reached = spent / known[row.against], met if row.against == FIRST else None
         assert (row.ours, row.ratio) == (pytest.approx(1000 * spent), pytest.approx(ratio))
         assert row.met is reached
 
@@ -52,5 +64,7 @@ def test_texts_are_as_many_and_as_long_as_the_page_says():
 
 
 def test_targets_are_those_of_every_size():
-    rows = measure({FIRST: way(1, 1), **{name: way(1, 1) for name in TARGETS}}, SMOKE, 1, cost)
-    assert {row.name.split(", ")[1]: str(row.target) for row in rows} == {"fp32": "0.25x", "int8": "0.167x"}
+    ways = {FIRST: way(1, 1), **{name: way(1, 1) for name in TARGETS}}
+    rows, _ = measure(ways, {name: floor(1) for name in TARGETS}, SMOKE, cost)
+    peers = [row for row in rows if row.against == FIRST]
+    assert {row.name.split(", ")[1]: str(row.target) for row in peers} == {"fp32": "0.25x", "int8": "0.167x"}
