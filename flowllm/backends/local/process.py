@@ -15,6 +15,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from typing import IO, Any
+from weakref import WeakSet
 
 from flowllm.backends.local import frames
 from flowllm.backends.local.surroundings import known_variables
@@ -46,6 +47,7 @@ class Process:
         self._why = ""
         self._untaken: deque[float] = deque()
         self._child = _started()
+        _MADE.add(self)
         for work in (self._send_on, self._hear_on):
             threading.Thread(target=work, name=f"flowllm process {self.pid}", daemon=True).start()
 
@@ -102,6 +104,14 @@ class Process:
             self._child.kill()
             self._child.wait()
 
+    def leave(self) -> None:
+        """Close the pipes, in a process that was forked from the one whose it is: its input ends with that one."""
+        for pipe in (self._child.stdin, self._child.stdout):
+            # Not by the buffer, whose lock may be that of a thread that is not here.
+            raw = getattr(pipe, "raw", None)
+            if raw is not None:
+                raw.close()
+
     def _send_on(self) -> None:
         stream = _piped(self._child.stdin)
         with contextlib.suppress(OSError):
@@ -153,3 +163,15 @@ def _started() -> "subprocess.Popen[bytes]":
 def _piped(stream: IO[bytes] | None) -> IO[bytes]:
     assert stream is not None
     return stream
+
+
+_MADE: WeakSet[Process] = WeakSet()
+
+
+def _after_fork() -> None:
+    for process in list(_MADE):
+        process.leave()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -1,6 +1,7 @@
 """The settings of the provider ``local``, and the shelf that they make; one for all environments with the same ones."""
 
 import atexit
+import os
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -167,3 +168,17 @@ def _end() -> None:
     """A thread inside of ONNX Runtime must not outlive the interpreter."""
     for shelf in _MADE.values():
         shelf.unload()
+
+
+_LOST: list[object] = []
+"""What a parent had in memory when this process was forked from it, kept as it is: its end would wait for threads."""
+
+
+def _after_fork() -> None:
+    """Begin with empty shelves: the threads that answered are the parent's, and so are its models' processes."""
+    _LOCK.release()
+    _LOST.extend(shelf.abandon() for shelf in _MADE.values())
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_LOCK.acquire, after_in_parent=_LOCK.release, after_in_child=_after_fork)
