@@ -20,13 +20,15 @@ NO_ANSWER = "sent what is no answer and was ended"
 class Isolated:
     """A session in another process; the same to its users as `sessions.Opened`.
 
-    ``patience`` is how long one run, or opening the graph, may take in seconds; then the process is ended.
+    ``patience`` is how long one run, or opening the graph, may take in seconds; then the process is ended. ``memory``
+    is what it may take for the model (`memory_limit`).
     """
 
-    def __init__(self, file: Path, device: Device, patience: float) -> None:
+    def __init__(self, file: Path, device: Device, patience: float, memory: int | None = None) -> None:
         self._file = file
         self._device = device
         self._patience = patience
+        self._memory = memory
         self._lock = threading.Lock()
         self._closed = threading.Event()
         self._process, said = self._started()
@@ -70,6 +72,7 @@ class Isolated:
     def _started(self) -> tuple[Process, dict[str, Any]]:
         process = Process()
         header = {"task": "session", "file": str(self._file), "device": self._device.model_dump()}
+        header |= {"memory": self._memory}
         return process, opened(process, header, self._file, self._patience, ("inputs", "outputs"))
 
 

@@ -27,6 +27,9 @@ _DEVICE_BUDGET = 16384
 _FINE = {"memory": "8GB", "wait": "2ms", "budget": "256", "isolation": "process", "patience": "5m"}
 """A value of each setting that is read, for hints."""
 
+_COPIES = 3
+"""The weights of a model as they are read, as they are held and as they are packed."""
+
 FindDevice = Callable[[str], Device]
 """A device by the name of its file; `SetupError` where there is none."""
 
@@ -101,7 +104,7 @@ class _Loader:
             if isolated:
                 from flowllm.backends.local.generation.isolated import IsolatedWriter
 
-                return IsolatedWriter(found, device, self.settings.patience, room)
+                return IsolatedWriter(found, device, self.settings.patience, room, self._most(found))
             from flowllm.backends.local.generation import open_writer
 
             return open_writer(found, device, room)
@@ -130,7 +133,11 @@ class _Loader:
     def _apart(self, found: Description, device: Device) -> Session:
         from flowllm.backends.local.isolated import Isolated
 
-        return Isolated(found.file, device, self.settings.patience)
+        return Isolated(found.file, device, self.settings.patience, self._most(found))
+
+    def _most(self, found: Description) -> int:
+        """Bytes that a process may take for a model: for its runs as many as all models may take."""
+        return _COPIES * found.size + self.settings.memory
 
 
 def _read(values: Mapping[str, str], word: str, read: Callable[[str], Any], otherwise: Any) -> Any:

@@ -17,6 +17,7 @@ from typing import IO, Any, NoReturn
 
 from flowllm.backends.local import frames
 from flowllm.backends.local.devices import parse_device
+from flowllm.backends.local.memory_limit import limit_memory
 from flowllm.backends.local.sessions import open_session
 from flowllm.core.errors import FlowError
 
@@ -65,7 +66,9 @@ def _leave() -> NoReturn:
 def serve_session(line: Line) -> None:
     """Open the graph that the first message names, then answer runs."""
     try:
-        opened = open_session(Path(line.first["file"]), parse_device(line.first["device"], "isolated"))
+        device = parse_device(line.first["device"], "isolated")
+        limit_memory(device, line.first["memory"])
+        opened = open_session(Path(line.first["file"]), device)
     except FlowError as error:
         line.refuse(error)
         return

@@ -54,11 +54,19 @@ class _Call:
 class IsolatedWriter:
     """The same to its users as `writer.Writer`."""
 
-    def __init__(self, description: Description, device: Device, patience: float, room: int = KEPT) -> None:
+    def __init__(
+        self,
+        description: Description,
+        device: Device,
+        patience: float,
+        room: int = KEPT,
+        memory: int | None = None,
+    ) -> None:
         self.description = description
         self._device = device
         self._patience = patience
         self._room = room
+        self._memory = memory
         self._numbers = itertools.count(1)
         self._starting = threading.Lock()
         self._waking: Opening | None = None
@@ -171,6 +179,7 @@ class IsolatedWriter:
         process, found = Process(self._hear), self.description
         header: dict[str, Any] = {"task": "writer", "folder": str(found.folder)}
         header |= {"device": self._device.model_dump(), "patience": self._patience, "room": self._room}
+        header |= {"memory": self._memory}
         return process, opened(process, header, found.file, self._patience)
 
     def _hear(self, process: Process, header: dict[str, Any] | None) -> None:

@@ -17,6 +17,7 @@ from flowllm.backends.local.generation.kv import Cache, Stepped
 from flowllm.backends.local.generation.told import request_of, told_delta, told_failure
 from flowllm.backends.local.generation.writer import Writer, open_runner
 from flowllm.backends.local.layout import describe
+from flowllm.backends.local.memory_limit import limit_memory
 from flowllm.backends.local.tokenizing import Tokenizer
 from flowllm.core.errors import FlowError, NodeFailure
 from flowllm.core.scope import Scope, SystemClock
@@ -91,6 +92,7 @@ def serve_writer(line: "Line") -> None:
 
 def _opened(first: dict[str, Any], runs: Runs) -> Writer:
     device = parse_device(first["device"], "isolated")
+    limit_memory(device, first["memory"])
     found = describe(Path(first["folder"]), device.precision)
     runner = open_runner(found, device, first["room"])
     watched = replace(runner, cache=lambda: runs.watched(runner.cache()))

@@ -366,6 +366,23 @@ async def test_files_that_change_while_it_loads_are_told(own, opened, tmp_path):
     await use(own, "m")
 
 
+async def test_what_came_for_nobody_makes_room_again(folder, opened):
+    shelf = Shelf(Places(folder.parent, (folder,)), opened, size(folder) + 10)
+    async with shelf.held("a"):
+        opened.gate.clear()
+        task = asyncio.ensure_future(use(shelf, "b"))
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        opened.gate.set()
+        for thread in threading.enumerate():
+            if thread.name == "flowllm opening":
+                await asyncio.to_thread(thread.join, 30)
+        assert opened.names(closed=True) == ["b"]
+        assert [held.name for held in shelf.loaded()] == ["a"]
+
+
 async def test_a_changed_file_is_told_before_it_is_opened(tmp_path, opened):
     write_embedder(tmp_path / "m")
     write_manifest(tmp_path / "m")
