@@ -19,6 +19,8 @@ ABSENT: Final = object()
 _WORD: Final = re.compile(r"([-\s({\[<]+)")
 _PRECISION: Final = 100
 _INDENT: Final = 8
+_LETTERS: Final = 8
+"""Letters of an attribute that are looked up in a step."""
 Attribute = str | int | None
 
 
@@ -47,8 +49,22 @@ def _items(value: Any) -> Sequence[Any]:
     raise TypeError(f"{what(value)} has no items")
 
 
-def _of_each(value: Any, attribute: Attribute) -> list[Any]:
-    return [_attribute(item, attribute) for item in _items(value)]
+def _each(run: Metered, value: Any, attribute: Attribute) -> Sequence[Any]:
+    """The items, each of which an attribute is about to be read from."""
+    items = _items(value)
+    run.meter.step(len(items) * (1 + len(attribute) // _LETTERS if isinstance(attribute, str) else 1))
+    return items
+
+
+def _of_each(run: Metered, value: Any, attribute: Attribute) -> list[Any]:
+    return [_attribute(item, attribute) for item in _each(run, value, attribute)]
+
+
+def pay_tests(run: Metered, count: int, arguments: Sequence[Any]) -> None:
+    """Say that ``count`` values are about to be compared with ``arguments``, or looked for in them."""
+    for argument in arguments:
+        run.meter.step(count * cost(argument))
+        run.meter.compare(argument, count)
 
 
 def _number(value: Any) -> Any:
@@ -96,14 +112,14 @@ def _text(run: Metered, value: Any) -> str:
 
 
 def _join(run: Metered, value: Any, d: str = "", attribute: Attribute = None) -> str:
-    texts = _texts(run, _of_each(value, attribute))
+    texts = _texts(run, _of_each(run, value, attribute))
     separator = _text(run, d)
     run.meter.build(sum(map(len, texts)) + len(separator) * len(texts))
     return separator.join(texts)
 
 
 def _length(_: Metered, value: Any) -> int:
-    return len(value) if isinstance(value, str) else len(_items(value))
+    return len(value) if hasattr(value, "__len__") else len(_items(value))
 
 
 def _list(_: Metered, value: Any) -> list[Any]:
@@ -118,10 +134,10 @@ def _upper(run: Metered, value: Any) -> str:
     return _text(run, value).upper()
 
 
-def _map(_: Metered, value: Any, *, attribute: Attribute, default: Any = ABSENT) -> list[Any]:
+def _map(run: Metered, value: Any, *, attribute: Attribute, default: Any = ABSENT) -> list[Any]:
     if default is ABSENT:
-        return _of_each(value, attribute)
-    return [_attribute_or(item, attribute, default) for item in _items(value)]
+        return _of_each(run, value, attribute)
+    return [_attribute_or(item, attribute, default) for item in _each(run, value, attribute)]
 
 
 def _attribute_or(item: Any, attribute: Attribute, default: Any) -> Any:
@@ -135,30 +151,39 @@ def _folded(value: Any, *, case_sensitive: bool) -> Any:
     return value.lower() if isinstance(value, str) and not case_sensitive else value
 
 
-def _key(attribute: Attribute, *, case_sensitive: bool) -> Callable[[Any], Any]:
-    return lambda item: _folded(_attribute(item, attribute), case_sensitive=case_sensitive)
+def _key(run: Metered, attribute: Attribute, *, case_sensitive: bool) -> Callable[[Any], Any]:
+    def key(item: Any) -> Any:
+        found = _attribute(item, attribute)
+        run.meter.compare(found)
+        run.meter.read(found)
+        return _folded(found, case_sensitive=case_sensitive)
+
+    return key
 
 
-def _max(_: Metered, value: Any, *, case_sensitive: bool = False, attribute: Attribute = None) -> Any:
-    return max(_items(value), key=_key(attribute, case_sensitive=case_sensitive), default=ABSENT)
+def _max(run: Metered, value: Any, *, case_sensitive: bool = False, attribute: Attribute = None) -> Any:
+    items = _each(run, value, attribute)
+    return max(items, key=_key(run, attribute, case_sensitive=case_sensitive), default=ABSENT)
 
 
-def _min(_: Metered, value: Any, *, case_sensitive: bool = False, attribute: Attribute = None) -> Any:
-    return min(_items(value), key=_key(attribute, case_sensitive=case_sensitive), default=ABSENT)
+def _min(run: Metered, value: Any, *, case_sensitive: bool = False, attribute: Attribute = None) -> Any:
+    items = _each(run, value, attribute)
+    return min(items, key=_key(run, attribute, case_sensitive=case_sensitive), default=ABSENT)
 
 
 def _sort(
-    _: Metered, value: Any, *, reverse: bool = False, case_sensitive: bool = False, attribute: Attribute = None
+    run: Metered, value: Any, *, reverse: bool = False, case_sensitive: bool = False, attribute: Attribute = None
 ) -> list[Any]:
-    return sorted(_items(value), key=_key(attribute, case_sensitive=case_sensitive), reverse=reverse)
+    items = _each(run, value, attribute)
+    return sorted(items, key=_key(run, attribute, case_sensitive=case_sensitive), reverse=reverse)
 
 
-def _sum(_: Metered, value: Any, attribute: Attribute = None, start: Any = 0) -> Any:
-    return sum((_number(item) for item in _of_each(value, attribute)), _number(start))
+def _sum(run: Metered, value: Any, attribute: Attribute = None, start: Any = 0) -> Any:
+    return sum((_number(item) for item in _of_each(run, value, attribute)), _number(start))
 
 
 def _prose(run: Metered, value: Any, attribute: Attribute = None) -> str:
-    texts = _texts(run, _of_each(value, attribute))
+    texts = _texts(run, _of_each(run, value, attribute))
     run.meter.build(sum(map(len, texts)) + len(texts))
     return prose(texts)
 
@@ -166,7 +191,9 @@ def _prose(run: Metered, value: Any, attribute: Attribute = None) -> str:
 def _replace(run: Metered, value: Any, old: str, new: str, count: int = -1) -> str:
     text, old, new = _texts(run, (value, old, new))
     found = text.count(old) if count is None or count < 0 else min(count, text.count(old))
-    run.meter.build(len(text) + found * max(0, len(new) - len(old)))
+    added = found * max(0, len(new) - len(old))
+    run.meter.fit(len(text) + added)
+    run.meter.build(added)
     return text.replace(old, new, found)
 
 
@@ -195,7 +222,9 @@ def _tojson(run: Metered, value: Any, indent: int | None = None) -> str:
 
 
 def _trim(run: Metered, value: Any, chars: str | None = None) -> str:
-    return _text(run, value).strip(chars)
+    text = _text(run, value)
+    run.meter.step(cost(text) * cost(chars))
+    return text.strip(chars)
 
 
 def _truncate(
@@ -233,9 +262,9 @@ def _selectattr(run: Metered, value: Any, attribute: Attribute, test: str = "", 
         raise ValueError(f"there is no test `{test}`")
     check = TESTS[test] if test else bool
     read = _attribute_or_absent if test in MAY_BE_ABSENT else _attribute
-    for argument in arguments:
-        run.meter.step(len(_items(value)) * cost(argument))
-    return [item for item in _items(value) if check(read(item, attribute), *arguments)]
+    items = _each(run, value, attribute)
+    pay_tests(run, len(items), arguments)
+    return [item for item in items if check(read(item, attribute), *arguments)]
 
 
 def _attribute_or_absent(item: Any, attribute: Attribute) -> Any:

@@ -12,6 +12,7 @@ from flowllm.text.filters import CHOOSING, MAY_BE_ABSENT
 from flowllm.text.sandbox import CODE_NAME, ENVIRONMENT
 
 _NODES_A_STEP: Final = 16
+_COUNTS: Final = frozenset({"length", "count"})
 _BUFFERED: Final = (nodes.AssignBlock, nodes.FilterBlock, nodes.Macro)
 
 
@@ -20,50 +21,56 @@ def generate(tree: nodes.Template, environment: SandboxedEnvironment = ENVIRONME
 
     Another ``environment`` than ours has at least our filters.
     """
-    _change(tree, in_loop=False)
+    _change(tree)
     code = environment.compile(tree, None, CODE_NAME)
     return Template.from_code(environment, code, {})
 
 
-def _change(node: nodes.Node, *, in_loop: bool) -> None:
-    inner = in_loop or isinstance(node, nodes.For)
+def _change(node: nodes.Node) -> None:
     for name, value in node.iter_fields():
         if isinstance(value, nodes.Node):
-            _change(value, in_loop=inner)
-            setattr(node, name, _metered(value, node, in_loop=inner))
+            _change(value)
+            setattr(node, name, _metered(value, node))
         elif isinstance(value, list):
-            _change_all(node, value, in_loop=inner)
+            _change_all(node, value)
     if isinstance(node, (nodes.Filter, nodes.Test)):
         _guard(node)
     if isinstance(node, nodes.For):
-        node.iter = _filter("$each", node.iter, [_const(_weight(node), node)])
+        node.iter = _filter("$each", node.iter, [_const(weight(node.body), node)])
     if isinstance(node, _BUFFERED):
         _write_data(node)
     if isinstance(node, nodes.CondExpr) and node.expr2 is None:
         node.expr2 = _const(None, node)
 
 
-def _change_all(parent: nodes.Node, items: list[Any], *, in_loop: bool) -> None:
+def _change_all(parent: nodes.Node, items: list[Any]) -> None:
     for index, item in enumerate(items):
         if isinstance(item, nodes.Node):
-            _change(item, in_loop=in_loop)
-            items[index] = _metered(item, parent, in_loop=in_loop)
+            _change(item)
+            items[index] = _metered(item, parent)
 
 
-def _metered(node: nodes.Node, parent: nodes.Node, *, in_loop: bool) -> nodes.Node:
+def _metered(node: nodes.Node, parent: nodes.Node) -> nodes.Node:
     if isinstance(node, nodes.Concat):
         return _filter("$concat", nodes.List(node.nodes, lineno=node.lineno), [])
     if isinstance(node, nodes.Getitem) and isinstance(node.arg, nodes.Slice):
         cut = node.arg
         bounds = [bound or _const(None, node) for bound in (cut.start, cut.stop, cut.step)]
         return _filter("$slice", node.node, bounds)
+    if isinstance(node, nodes.Tuple) and node.ctx == "load":
+        # A tuple has a hash, which asks all that it holds, as often as it holds it and as deep as it goes.
+        node = nodes.List(node.items, lineno=node.lineno)
     if isinstance(node, nodes.Operand):
-        node.expr = _filter("$charge", node.expr, []) if in_loop else node.expr
+        node.expr = _charged(node.expr, node.op)
     elif isinstance(node, nodes.Filter) and node.name in CHOOSING:
         return _filter("$present", node, [_const(node.name, node)])
     elif isinstance(parent, (nodes.List, nodes.Tuple, nodes.Pair)) and _is_read(node):
         return _filter("$need", node, [])
     return node
+
+
+def _charged(node: nodes.Expr, operator: str) -> nodes.Expr:
+    return node if isinstance(node, nodes.Const) else _filter("$charge", node, [_const(operator, node)])
 
 
 def _guard(node: nodes.Filter | nodes.Test) -> None:
@@ -72,10 +79,13 @@ def _guard(node: nodes.Filter | nodes.Test) -> None:
         return
     asks = node.name in (MAY_BE_ABSENT if isinstance(node, nodes.Test) else {"default"})
     if node.node is not None:
-        node.node = _filter("$maybe" if asks else "$used", node.node, [])
+        word = "$maybe" if asks else "$counted" if node.name in _COUNTS else "$used"
+        node.node = _filter(word, node.node, [])
     node.args = [_filter("$need", argument, []) if _is_read(argument) else argument for argument in node.args]
-    for word in node.kwargs:
-        word.value = _filter("$need", word.value, []) if _is_read(word.value) else word.value
+    if isinstance(node, nodes.Test):
+        node.args = [_charged(argument, node.name) for argument in node.args]
+    for named in node.kwargs:
+        named.value = _filter("$need", named.value, []) if _is_read(named.value) else named.value
 
 
 def _is_read(node: nodes.Node) -> bool:
@@ -94,8 +104,9 @@ def _counted(part: nodes.Expr) -> nodes.Expr:
     return _const(part.data, part) if isinstance(part, nodes.TemplateData) else part
 
 
-def _weight(loop: nodes.For) -> int:
-    size = sum(1 + sum(1 for _ in part.find_all(nodes.Node)) for part in loop.body)
+def weight(body: list[nodes.Node]) -> int:
+    """The steps that one pass of a body takes, besides what it asks of filters."""
+    size = sum(1 + sum(1 for _ in part.find_all(nodes.Node)) for part in body)
     return 1 + size // _NODES_A_STEP
 
 

@@ -29,6 +29,7 @@ LOOP_FACTS: Final = frozenset(
 )
 _NUMBERS: Final = (int, float, Decimal)
 _BITS: Final = 8192
+_SEARCHES: Final = frozenset({"in", "notin"})
 _SHOWN: Final = 200
 
 
@@ -97,7 +98,7 @@ class Environment(ImmutableSandboxedEnvironment):
         elif operator != "+" or type(left) is not type(right) or not isinstance(left, (str, list, tuple)):
             raise TypeError(f"`{operator}` does not work between {what(left)} and {what(right)}")
         else:
-            _meter(context).build(len(left) + len(right))
+            _meter(context).fit(len(left) + len(right))
             _meter(context).step(cost(left) + cost(right))
         return self.binop_table[operator](left, right)
 
@@ -148,9 +149,19 @@ def _each(context: Context, value: Any, weight: int) -> Any:
 
 
 @pass_context
-def _charge(context: Context, value: Any) -> Any:
-    if not isinstance(value, Missing):
-        _meter(context).read(value)
+def _charge(context: Context, value: Any, operator: str) -> Any:
+    """What is compared is paid for with all that it holds; a text that is searched, letter by letter."""
+    if operator in _SEARCHES and isinstance(value, (str, Mapping)):
+        _meter(context).step(1 if isinstance(value, Mapping) else cost(value))
+    elif not isinstance(value, Missing):
+        _meter(context).compare(value)
+    return value
+
+
+@pass_context
+def _counted(context: Context, value: Any) -> Any:
+    _use(value)
+    _meter(context).step(1)
     return value
 
 
@@ -158,9 +169,7 @@ def _charge(context: Context, value: Any) -> Any:
 def _concat(context: Context, values: list[Any]) -> str:
     _meter(context).before(*values)
     texts = [written(value) for value in values]
-    length = sum(map(len, texts))
-    _meter(context).build(length)
-    _meter(context).step(1 + length // 64)
+    _meter(context).build(sum(map(len, texts)))
     return "".join(texts)
 
 
@@ -205,7 +214,7 @@ def _maybe(value: Any) -> Any:
 # Names with a dollar cannot be written in a template: `text.metering` puts them in.
 _INNER: Final = {
     "$each": _each, "$charge": _charge, "$concat": _concat, "$slice": _slice, "$keep": _keep, "$need": _need,
-    "$used": _used, "$present": _present, "$maybe": _maybe,
+    "$used": _used, "$counted": _counted, "$present": _present, "$maybe": _maybe,
 }  # fmt: skip
 
 
@@ -255,7 +264,7 @@ def _collect(template: Template, context: Rendering) -> str:
             assert isinstance(writing, GeneratorType)
             assert writing.gi_frame is not None
             context.spot = template.get_corresponding_lineno(writing.gi_frame.f_lineno)
-            context.meter.build(length)
+            context.meter.fit(length)
     return "".join(pieces)
 
 

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from flowllm.core.errors import NodeFailure
 from flowllm.core.origin import Origin
 from flowllm.core.slot import Expression, Template
+from flowllm.text import limits
 from flowllm.text.limits import DEFAULT, Limits
 from flowllm.text.sandbox import ENVIRONMENT
 from flowllm.text.slots import compile_evaluable, problems
@@ -106,6 +107,8 @@ def test_a_key_is_data_whatever_it_is_called(key):
 
 
 DOUBLING = "{% set s = 'ab' %}" + "{% set s = s ~ s %}" * 40
+TWINS = "{% set s = ['x'] %}{% set t = ['x'] %}" + "{% set s = [s, s] %}{% set t = [t, t] %}" * 60
+"""Two lists whose items, as often as they are held, no comparison would come to the end of."""
 BOMBS = {
     "nested loops": "{% for a in xs %}{% for b in xs %}{% for c in xs %}{% endfor %}{% endfor %}{% endfor %}",
     "a large body": "{% for a in xs %}{% for b in ys %}" + "{% if a %}{% endif %}" * 100 + "{% endfor %}{% endfor %}",
@@ -124,6 +127,21 @@ BOMBS = {
     "comparing in a loop": "{% for a in xs %}{% if 'b' in long %}{% endif %}{% endfor %}",
     "a filter in a loop": "{% for a in xs %}{% for b in m.k %}{{ xs | sum }}{% endfor %}{% endfor %}",
     "slices in a loop": "{% for a in xs %}{% for b in m.k %}{% if xs[:] %}{% endif %}{% endfor %}{% endfor %}",
+    "searching again and again": "{% if 'b' in long %}{% endif %}" * 1000,
+    "searching by a test": "{% for a in xs %}{% if 'b' is in(long) %}{% endif %}{% endfor %}",
+    "comparing lists of lists": TWINS + "{% if s == t %}{% endif %}",
+    "finding a list of lists": TWINS + "{% if s in [t] %}{% endif %}",
+    "testing lists of lists": TWINS + "{% if s is eq(t) %}{% endif %}",
+    "choosing lists of lists": TWINS + "{{ [{'k': s}] | selectattr('k', 'eq', t) | length }}",
+    "sorting lists of lists": TWINS + "{{ [s, t] | sort | length }}",
+    "the largest list of lists": TWINS + "{{ [s, t] | max | length }}",
+    "the least list of lists": TWINS + "{{ [s, t] | min | length }}",
+    "sorting what is one long text": "{% for a in xs %}{{ [long, long] | sort | length }}{% endfor %}",
+    "a join in a loop": "{% for a in xs %}{{ [long, long] | join | length }}{% endfor %}",
+    "writing lists in a loop": "{% for a in xs %}{{ [long, long] | upper | length }}{% endfor %}",
+    "replacing in a loop": "{% for a in xs %}{{ 'ab' | replace('a', long) | length }}{% endfor %}",
+    "trimming of many letters": "{{ long | trim(long | replace('a', 'b') ~ 'a') | length }}",
+    "attributes of many letters": "{{ xs | map(attribute=long, default=1) | length }}",
     "a test with a list": "{% for a in xs %}{{ xs | selectattr('x', 'in', xs) | length }}{% endfor %}",
 }
 
@@ -162,12 +180,58 @@ def test_a_deep_value_is_an_error_not_a_crash():
             compile_evaluable(Template(source))({"v": deep, "w": [deep]})
 
 
+@pytest.mark.parametrize(
+    "use",
+    ["{{ {t: 1} }}", "{{ m[t] }}", "{% if t in m %}{% endif %}", "{% if t is in(m) %}{% endif %}"],
+)
+def test_nothing_that_a_template_makes_has_a_hash_of_what_it_holds(use):
+    source = "{% set t = ('x',) %}" + "{% set t = (t, t) %}" * 60
+    with pytest.raises(NodeFailure, match=r"unhashable|cannot be read|and has no") as caught:
+        compile_evaluable(Template(source + use))(NAMES)
+    assert caught.value.code == "template_failed"
+
+
+@pytest.mark.parametrize(
+    ("source", "text"),
+    [
+        ("{% if 2 in (1, 2) %}y{% endif %}", "y"),
+        ("{% for a, b in [(1, 2), (3, 4)] %}{{ a + b }} {% endfor %}", "3 7 "),
+        ("{% if (1, 2) == [1, 2] %}y{% endif %}", "y"),
+        ("{{ xs | length }}{{ m | length }}{{ 'abc' | length }}", "100013"),
+    ],
+)
+def test_lists_in_brackets(source, text):
+    assert compile_evaluable(Template(source))(NAMES) == text
+
+
+def test_the_time_of_a_processor_is_a_limit_that_others_do_not_use_up(monkeypatch):
+    times = {"monotonic": 100.0, "thread_time": 7.0}
+    monkeypatch.setattr(limits, "monotonic", lambda: times["monotonic"])
+    monkeypatch.setattr(limits, "thread_time", lambda: times["thread_time"])
+    meter = limits.Meter(Limits(seconds=2.0))
+    meter.step(1)
+    times["monotonic"], times["thread_time"] = 200.0, 8.5
+    meter.step(1)
+    times["monotonic"], times["thread_time"] = 200.4, 9.1
+    meter.step(1)
+    times["monotonic"] = 200.6
+    with pytest.raises(NodeFailure, match="the template takes more than 2 s") as caught:
+        meter.step(1)
+    assert caught.value.code == "template_limit"
+
+
+def test_without_a_limit_of_time_no_clock_is_read(monkeypatch):
+    for name in ("monotonic", "thread_time"):
+        monkeypatch.setattr(limits, name, lambda: 1 / 0)
+    limits.Meter(DEFAULT).step(1)
+
+
 def test_the_limits_can_be_set():
     loop = Template("{% for x in xs %}{{ x }}{% endfor %}")
     assert compile_evaluable(loop)({"xs": "abc"}) == "abc"
-    for limits in (Limits(steps=3), Limits(output=2)):
+    for few in (Limits(steps=3), Limits(output=2)):
         with pytest.raises(NodeFailure, match=r"more than [23] "):
-            compile_evaluable(loop, limits)({"xs": "abc"})
+            compile_evaluable(loop, few)({"xs": "abc"})
     assert compile_evaluable(loop, Limits(steps=4, output=3))({"xs": "abc"}) == "abc"
     plain = compile_evaluable(Template("ab{{ x }}"), Limits(output=3))
     assert plain({"x": "c"}) == "abc"

@@ -20,21 +20,24 @@ from jinja2.utils import Namespace
 
 from flowllm.core.errors import NodeFailure, ProviderFacts, ProviderFailure
 from flowllm.core.request import Chat, Message, Text, Tool
-from flowllm.text.filters import ABSENT, FILTERS, TESTS
-from flowllm.text.limits import Limits
-from flowllm.text.metering import generate
+from flowllm.text.filters import ABSENT, FILTERS, TESTS, pay_tests
+from flowllm.text.limits import Limits, cost
+from flowllm.text.metering import generate, weight
 from flowllm.text.paths import what
 from flowllm.text.sandbox import Environment, Missing, Rendering, equip, run
 from flowllm.text.strict_json import loads
 
 _LONGEST: Final = 1 << 20
-_LIMITS: Final = Limits(steps=8_000_000)
-"""Templates ask for the length of all messages at each of them: a thousand turns take two million steps."""
+_LIMITS: Final = Limits(steps=8_000_000, seconds=3.0)
+_WIDEST: Final = 1_000_000
+"""Numbers of a range: Python has operations that look at each of them."""
 
 _REFUSED: Final = (
     nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends, nodes.Block, nodes.CallBlock, nodes.Scope,
     nodes.EvalContextModifier,
 )  # fmt: skip
+_CALL: Final = 4
+"""Steps of calling a macro, besides its body."""
 _NOW: Final = "now in seconds"
 _TOO_DEEP: Final = (SyntaxError, MemoryError, RecursionError)
 
@@ -123,7 +126,10 @@ def _today(run: Rendering, _: None, form: str) -> str:
 
 
 def _range(run: Rendering, _: None, *bounds: int) -> range:
-    return range(*bounds)
+    made = range(*bounds)
+    if made and abs(made[-1] - made[0]) // abs(made.step) >= _WIDEST:
+        raise NodeFailure("template_limit", f"the template asks for a range of more than {_WIDEST} numbers")
+    return made
 
 
 def _namespace(run: Rendering, _: None, *given: Mapping[str, Any]) -> Namespace:
@@ -134,7 +140,7 @@ def _items(run: Rendering, value: Any) -> list[Any]:
     if not isinstance(value, Mapping):
         raise TypeError(f"{what(value)} has no items")
     run.meter.read(value)
-    return list(value.items())
+    return [[key, held] for key, held in value.items()]
 
 
 def _string(run: Rendering, value: Any) -> str:
@@ -145,8 +151,12 @@ def _string(run: Rendering, value: Any) -> str:
 
 
 def _rejectattr(run: Rendering, value: Any, attribute: str, test: str = "", *arguments: Any) -> list[Any]:
-    kept = run.environment.filters["selectattr"](run, value, attribute, test, *arguments)
-    return [item for item in value if not any(item is other for other in kept)]
+    return _others(value, run.environment.filters["selectattr"](run, value, attribute, test, *arguments))
+
+
+def _others(items: Any, kept: list[Any]) -> list[Any]:
+    known = set(map(id, kept))
+    return [item for item in items if id(item) not in known]
 
 
 def _dictsort(run: Rendering, value: Any) -> list[Any]:
@@ -161,23 +171,28 @@ def _map(run: Rendering, value: Any, *by: Any, attribute: Any = None, default: A
     name, *arguments = by
     if name not in FILTERS and name not in _FILTERS:
         raise ValueError(f"there is no filter `{name}`")
-    return [filters[name](run, item, *arguments) for item in value]
+    return [filters[name](run, _read(run, item), *arguments) for item in value]
+
+
+def _read(run: Rendering, value: Any) -> Any:
+    run.meter.read(value)
+    return value
 
 
 def _select(run: Rendering, value: Any, test: str = "", *arguments: Any) -> list[Any]:
     if test and test not in TESTS:
         raise ValueError(f"there is no test `{test}`")
     check = TESTS[test] if test else bool
+    pay_tests(run, len(value), arguments)
     return [item for item in value if check(item, *arguments)]
 
 
 def _reject(run: Rendering, value: Any, test: str = "", *arguments: Any) -> list[Any]:
-    kept = _select(run, value, test, *arguments)
-    return [item for item in value if not any(item is other for other in kept)]
+    return _others(value, _select(run, value, test, *arguments))
 
 
-def _enter(run: Rendering, _: None) -> str:
-    run.meter.step(4)
+def _enter(run: Rendering, _: None, steps: int) -> str:
+    run.meter.step(_CALL + steps)
     return ""
 
 
@@ -199,16 +214,29 @@ _METHODS: Final[Mapping[str, tuple[type, ...]]] = {
     **dict.fromkeys(("count", "index"), (str, list, tuple)),
 }  # fmt: skip
 """Methods that templates may call, and of what: none makes more than it was given."""
+_STRIPS: Final = ("strip", "lstrip", "rstrip")
 
 
 def _method(name: str) -> Callable[..., Any]:
     def call(run: Rendering, value: Any, *arguments: Any) -> Any:
         if not isinstance(value, _METHODS[name]):
             raise TypeError(f"{'nothing' if isinstance(value, Unset) else what(value)} has no `{name}`")
+        if name == "items":
+            return _items(run, value)
+        _pay(run, name, value, arguments)
         found = getattr(value, name)(*arguments)
-        return list(found) if name in ("keys", "values", "items") else found
+        return list(found) if name in ("keys", "values") else _read(run, found)
 
     return call
+
+
+def _pay(run: Rendering, name: str, value: Any, arguments: Sequence[Any]) -> None:
+    """What a method does beyond going once through its value: each letter or item may be compared with all of these."""
+    if not isinstance(value, str):
+        run.meter.compare(value)
+    elif name in _STRIPS:
+        for argument in arguments:
+            run.meter.step(cost(value) * cost(argument))
 
 
 def _replace(run: Rendering, value: Any, *arguments: Any) -> Any:
@@ -245,7 +273,8 @@ def _parsed(source: str) -> nodes.Template:
         raise TemplateSyntaxError(f"`{type(node).__name__.lower()}` is not allowed", node.lineno)
     macros = {macro.name for macro in tree.find_all(nodes.Macro)}
     for macro in tree.find_all(nodes.Macro):
-        entered = nodes.Filter(_none(macro), "enter macro", [], [], None, None, lineno=macro.lineno)
+        steps = nodes.Const(weight(macro.body), lineno=macro.lineno)
+        entered = nodes.Filter(_none(macro), "enter macro", [steps], [], None, None, lineno=macro.lineno)
         macro.body.insert(0, nodes.Output([entered], lineno=macro.lineno))
     for choice in tree.find_all(nodes.CondExpr):
         choice.expr2 = nodes.Const("", lineno=choice.lineno) if choice.expr2 is None else choice.expr2
@@ -270,6 +299,8 @@ def _without_calls(node: nodes.Node, macros: set[str]) -> None:
 
 
 def _called(node: nodes.Node, macros: set[str]) -> nodes.Node:
+    if isinstance(node, nodes.Name) and (node.name, node.ctx) == ("varargs", "load"):
+        return nodes.Filter(node, "list", [], [], None, None, lineno=node.lineno)  # a tuple would have a hash
     if not isinstance(node, nodes.Call) or (isinstance(node.node, nodes.Name) and node.node.name in macros):
         return node
     if node.dyn_args is not None or node.dyn_kwargs is not None:

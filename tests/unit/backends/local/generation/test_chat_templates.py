@@ -1,3 +1,4 @@
+import itertools
 import json
 import time
 from pathlib import Path
@@ -187,6 +188,82 @@ def test_attributes_of_objects_are_not_there(source):
 GROW = "{% set ns = namespace(s=[1]) %}{% for a in range(100) %}{% set ns.s = [ns.s, ns.s] %}{% endfor %}"
 
 
+TWINS = "{% set s = ['x'] %}{% set t = ['x'] %}" + "{% set s = [s, s] %}{% set t = [t, t] %}" * 60
+LONG = "messages[0].content"
+EACH = "{% for a in range(10000) %}{% set b = "
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{{ 5.5 in range(3000000000) }}",
+        "{{ 5.5 in range(-3000000000, 0) }}",
+        "{{ range(3000000000, 0, -1) | unique | length }}",
+        "{{ 5.5 in range(30000) }}",
+        "{{ 5.5 is in(range(30000)) }}",
+        "{{ range(30000).index(5.5) }}",
+        "{{ [5.5] | select('in', range(30000)) | list }}",
+        "{% macro m() %}{{ 5.5 in range(999) }}{% endmacro %}" + EACH + "m() %}{% endfor %}",
+        "{% macro m() %}{% endmacro %}" + EACH + "m() %}{% endfor %}",
+        "{% macro m() %}" + "{% set a = 1 %}" * 200 + "{% endmacro %}" + "{{ m() }}" * 1000,
+        *(TWINS + f"{{{{ {use} }}}}" for use in ("s == t", "s in [t]", "[s].index(t)", "[s].count(t)")),
+        *(TWINS + f"{{{{ [s] | {use} | list }}}}" for use in ("select('eq', t)", "reject('eq', t)")),
+        *(TWINS + f"{{{{ [{{'k': s}}] | {use}('k', 'eq', t) | list }}}}" for use in ("selectattr", "rejectattr")),
+        *(EACH + use + " %}{% endfor %}" for use in (
+            f"'x' in {LONG}", f"{LONG}.find('x')", f"{LONG}.split('a')", f"{LONG}.count('x')", f"{LONG}.upper()",
+            f"[{LONG}] | map('upper') | list", f"['x'] | select('in', {LONG}) | list", f"{LONG} ~ a", f"{LONG} + 'x'",
+            f"[{LONG}, {LONG}] | string | length", f"','.join([{LONG}, {LONG}]) | length", f"{LONG}[1:] | length",
+        )),
+        f"{{{{ {LONG}.strip({LONG}.replace('a', 'b') + 'a') }}}}",
+        f"{{{{ {LONG}.lstrip({LONG}.replace('a', 'b') + 'a') }}}}",
+    ],
+)  # fmt: skip
+def test_what_python_does_in_one_go_is_paid_for(source):
+    """Each would take hours, or hold every other thread for a second."""
+    few = Limits(20_000, 10_000_000)
+    with pytest.raises(NodeFailure) as caught:
+        ChatTemplate(source, NAMES, limits=few).render(Chat("local/x", (said("user", "a" * 100_000),)), WALL)
+    assert caught.value.code == "template_limit"
+
+
+@pytest.mark.parametrize(
+    "more",
+    ["set ns.t = (ns.t,)", "set ns.t = {'a': ns.t}.items() | first", "set b = m(ns.t)"],
+    ids=["brackets", "items", "arguments"],
+)
+@pytest.mark.parametrize("use", ["{ns.t: 1}", "ns.t in {}", "[ns.t] | unique", "{}.get(ns.t)"])
+def test_no_template_makes_a_value_whose_hash_overflows_the_stack(more, use):
+    made = "{% set ns = namespace(t='x') %}{% macro m() %}{% set ns.t = varargs %}{% endmacro %}"
+    with pytest.raises(NodeFailure, match="unhashable"):
+        rendered(made + "{% for a in range(99) %}{% " + more + " %}{% endfor %}{{ " + use + " }}")
+
+
+def test_a_template_has_few_seconds(monkeypatch):
+    ticks = itertools.count()
+    for name in ("monotonic", "thread_time"):
+        monkeypatch.setattr(f"flowllm.text.limits.{name}", lambda: float(next(ticks)))
+    with pytest.raises(NodeFailure, match="chat template failed: the template takes more than 3 s") as caught:
+        ChatTemplate(EVERY["qwen"], NAMES).render(Chat("local/x", TALKS["one turn"] * 9), WALL)
+    assert caught.value.code == "template_limit"
+
+
+@pytest.mark.parametrize(
+    ("source", "text"),
+    [
+        ("{% for k, v in {'a': 1}.items() %}{{ k }}{{ v }}{% endfor %}", "a1"),
+        ("{% for k, v in {'a': 1} | items %}{{ k }}{{ v }}{% endfor %}", "a1"),
+        ("{% for k, v in {'b': 1, 'A': 2} | dictsort %}{{ k }}{{ v }}{% endfor %}", "A2b1"),
+        ("{% macro m() %}{{ varargs | length }}{{ varargs[1] }}{% endmacro %}{{ m(1, 2) }}", "22"),
+        ("{{ range(10, 0, -3) | join(',') }}", "10,7,4,1"),
+        ("{{ range(5) | reject('odd') | list }}{{ range(0) | list }}", "[0, 2, 4][]"),
+        ("{{ [{'a': 1}, {'a': 2}] | rejectattr('a', 'eq', 1) | list }}", "[{'a': 2}]"),
+        ("{{ range(1000000) | length }}", "1000000"),
+    ],
+)
+def test_what_is_paid_for_stays_what_it_is(source, text):
+    assert rendered(source) == text
+
+
 @pytest.mark.parametrize(
     "source",
     [
@@ -213,10 +290,11 @@ def test_a_template_cannot_run_or_write_for_ever(source):
     assert caught.value.code == "template_limit"
 
 
-def test_a_conversation_of_a_thousand_turns_fits_the_limits():
+def test_a_conversation_of_a_thousand_turns_is_far_from_the_limits():
     talk = tuple(said(("user", "assistant")[turn % 2], "word " * 200) for turn in range(1001))
+    few = Limits(steps=200_000)
     for source in EVERY.values():
-        assert len(ChatTemplate(source, NAMES).render(Chat("local/x", talk), WALL)) > 1_000_000
+        assert len(ChatTemplate(source, NAMES, limits=few).render(Chat("local/x", talk), WALL)) > 1_000_000
 
 
 def test_an_image_is_refused():
