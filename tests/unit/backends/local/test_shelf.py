@@ -227,10 +227,15 @@ def test_a_loop_that_ends_while_a_model_loads_leaves_no_user(shelf, opened):
 
 
 def hold_and_vanish(shelf):
-    """Enter in a loop that is closed in the middle, without a word to its tasks."""
+    """Use a model in a loop that is closed in the middle, without a word to its tasks."""
+
+    async def answer():
+        async with shelf.held("a"):
+            yield "a delta"
 
     async def hold():
-        async with shelf.held("a"):
+        # A generator of a loop that is closed is never finished, not even when it is collected.
+        async for _ in answer():
             await asyncio.Event().wait()
 
     loop = asyncio.new_event_loop()

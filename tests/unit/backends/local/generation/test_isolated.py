@@ -177,8 +177,7 @@ async def test_those_who_wait_for_a_process_take_no_thread_from_others(gone):
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(2))
     tasks = [asyncio.ensure_future(reply_of(writer, asked(count=2))) for _ in range(64)]
     async with asyncio.timeout(30):
-        while not begun_.is_set():
-            await asyncio.sleep(0)
+        await asyncio.get_running_loop().run_in_executor(ThreadPoolExecutor(1), begun_.wait)
         assert await asyncio.to_thread(lambda: "a thread") == "a thread"
         gate.set()
         replies = await asyncio.gather(*tasks)
