@@ -27,6 +27,8 @@ class LocalForesight:
 
     def __init__(self, description: Description) -> None:
         self._description = description
+        self._endless = False
+        """Whether the template once ran into its limits: nobody waits for that again."""
 
     def refusals(self, request: Request) -> Iterator[Refusal]:
         """What it would refuse; nothing of a request for another task, which its card tells."""
@@ -42,14 +44,15 @@ class LocalForesight:
 
     def tokens(self, request: Chat, beyond: int = -1) -> int | None:
         """As a writer counts them; None for an encoder, and where the template or the tokenizer fails."""
-        if self._description.task != "chat":
+        if self._description.task != "chat" or self._endless:
             return None
         try:
             text = self._prompting.text(request, _A_DAY)
             if _DENSE * len(text) <= beyond:
                 return None
             return len(self._prompting.prompt(request, _A_DAY, self._fence, self._tokenizer).tokens)
-        except FlowError:
+        except FlowError as error:
+            self._endless = error.code == "template_limit"
             return None
 
     def _of_writing(self, request: Chat) -> Iterator[Refusal]:

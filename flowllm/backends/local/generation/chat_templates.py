@@ -28,7 +28,7 @@ from flowllm.text.sandbox import Environment, Missing, Rendering, equip, run
 from flowllm.text.strict_json import loads
 
 _LONGEST: Final = 1 << 20
-_LIMITS: Final = Limits(steps=8_000_000, seconds=3.0)
+_LIMITS: Final = Limits(steps=4_000_000, seconds=3.0)
 _WIDEST: Final = 1_000_000
 """Numbers of a range: Python has operations that look at each of them."""
 

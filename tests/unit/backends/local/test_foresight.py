@@ -5,6 +5,7 @@ import pytest
 from flowllm.api import Environment, Flow, RunOptions
 from flowllm.api import local as api
 from flowllm.api.counting import count
+from flowllm.backends.local.generation.chat_templates import ChatTemplate
 from flowllm.core.delta import Usage
 from flowllm.core.errors import FlowError, PipelineInvalid
 from flowllm.core.request import Chat, Embed, Message, Rerank, Sampling, Text, Tool
@@ -153,6 +154,19 @@ async def test_tokens_are_those_that_a_run_counts(environment):
     (usage,) = (delta for delta in deltas if isinstance(delta, Usage))
     assert environment.catalog.model("local/writer").foresight.tokens(request) == usage.input
     api.unload(environment)
+
+
+async def test_a_template_without_an_end_is_waited_for_once(tmp_path, monkeypatch):
+    template = "{% for a in range(9999) %}{% for b in range(9999) %}{% endfor %}{% endfor %}"
+    folder(tmp_path / "models" / "endless", tokenizer_config={"chat_template": template})
+    environment, renderings, render = Environment(project=tmp_path), [], ChatTemplate.render
+    monkeypatch.setattr(ChatTemplate, "render", lambda *said: renderings.append(1) or render(*said))
+    calls = {name: {"kind": "call", "model": "local/endless", "prompt": f"hi {name}"} for name in "abc"}
+    Flow.of({"nodes": calls, "outputs": {name: f"{name}.text" for name in calls}}, environment=environment).check()
+    assert len(renderings) == 1
+    code, message, _, status = await failure(environment, Chat("local/endless", TURN))
+    assert (code, status) == ("template_limit", 1)
+    assert message == "the model's chat template failed: the template takes more than 4000000 steps"
 
 
 def longest(environment):

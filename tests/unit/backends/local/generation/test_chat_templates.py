@@ -220,8 +220,8 @@ EACH = "{% for a in range(10000) %}{% set b = "
 )  # fmt: skip
 def test_what_python_does_in_one_go_is_paid_for(source):
     """Each would take hours, or hold every other thread for a second."""
-    few = Limits(20_000, 10_000_000)
-    with pytest.raises(NodeFailure) as caught:
+    few = Limits(20_000, 10_000_000, seconds=20.0)
+    with pytest.raises(NodeFailure, match=r"steps|characters|numbers") as caught:
         ChatTemplate(source, NAMES, limits=few).render(Chat("local/x", (said("user", "a" * 100_000),)), WALL)
     assert caught.value.code == "template_limit"
 
@@ -285,8 +285,8 @@ def test_what_is_paid_for_stays_what_it_is(source, text):
     ],
 )
 def test_a_template_cannot_run_or_write_for_ever(source):
-    with pytest.raises(NodeFailure) as caught:
-        rendered(source, limits=Limits(20_000, 100_000))
+    with pytest.raises(NodeFailure, match=r"steps|characters|numbers") as caught:
+        rendered(source, limits=Limits(20_000, 100_000, seconds=20.0))
     assert caught.value.code == "template_limit"
 
 
