@@ -36,8 +36,14 @@ def order_of(
     if not to and not named_well(called):
         raise UsageError("bad_usage", f"`{called}` is no name of a local model", hint="--name acme/tiny")
     target = Path(to).expanduser().resolve() if to else shelf_folder(environment) / called
-    python = os.environ.get("FLOWLLM_EXPORTER", "").strip() or sys.executable
+    python = _exporter(os.environ.get("FLOWLLM_EXPORTER", "").strip()) or sys.executable
     return Order(folder, target, task, precision, python)
+
+
+def _exporter(typed: str) -> str:
+    """An interpreter as it is typed: a path from the working folder, or a name that is looked up as commands are."""
+    is_path = any(mark in typed for mark in (os.sep, os.altsep, "~") if mark)
+    return str(Path(typed).expanduser().absolute()) if is_path else typed
 
 
 def export_model(order: Order, begin: Callable[[], None] = lambda: None) -> Exported:

@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import shutil
+import signal as signals
 import sys
 import time
 from pathlib import Path
@@ -257,7 +258,9 @@ def test_words_that_cannot_be(flowllm, shelf, source, exporter, words, status, s
     ("does", "words", "code", "said"),
     [
         ("die", [], "bad_model_file", "ended without an answer (9): RuntimeError: out of memory"),
-        ("garbage", [], "bad_model_file", "ended without an answer"),
+        ("die late", [], "bad_model_file", "ended without an answer (3): RuntimeError: out of memory"),
+        ("killed", [], "bad_model_file", "ended without an answer (-9): RuntimeError: out of memory hint: a system"),
+        ("garbage", [], "bad_model_file", "the exporter sent what is no answer"),
         ("list", [], "bad_model_file", "no JSON object"),
         ("hint", [], "capability_mismatch", "try that"),
         ("fail", [], "capability_mismatch", "no models of the type `odd`"),
@@ -293,6 +296,21 @@ def test_without_the_extra(flowllm, shelf, source, monkeypatch, tmp_path):
     monkeypatch.setenv("FLOWLLM_EXPORTER", str(tmp_path / "nowhere"))
     refused = flowllm("export", "tiny")
     assert (refused.status, "missing_extra" in refused.err) == (3, True), refused.err
+
+
+@pytest.mark.parametrize("typed", ["./exporter", "../beside/exporter", "~/exporter", "exporter"])
+@pytest.mark.usefixtures("source")
+def test_the_exporter_is_found_where_one_stands(flowllm, shelf, exporter, folder, monkeypatch, typed):
+    here = exporter()
+    places = {"./exporter": folder, "../beside/exporter": folder.parent / "beside", "~/exporter": folder / "home"}
+    place = places.get(typed, folder / "commands")
+    place.mkdir(exist_ok=True)
+    (here / "exporter").rename(place / "exporter")
+    monkeypatch.setenv("HOME", str(folder / "home"))
+    monkeypatch.setenv("PATH", str(folder / "commands"), prepend=os.pathsep)
+    monkeypatch.setenv("FLOWLLM_EXPORTER", typed)
+    done = flowllm("export", "tiny")
+    assert (done.status, done.out) == (0, "local/tiny\n"), done.err
 
 
 def test_the_real_exporter_says_that_it_lacks_optimum(flowllm, shelf, source, monkeypatch, tmp_path):
@@ -349,3 +367,23 @@ async def test_an_export_that_is_killed_leaves_no_half_model(flowllm, shelf, sou
     exporter()
     assert (await asyncio.to_thread(flowllm, "export", "tiny")).status == 0
     assert [path.name for path in shelf.iterdir()] == ["tiny"]
+
+
+async def test_an_exporter_that_outlives_its_export_holds_the_place(flowllm, shelf, source, exporter, folder):
+    pytest.importorskip("fcntl")
+    here = exporter("outlive")
+    process = await start_apart("export", "tiny", cwd=folder)
+    await asyncio.to_thread(until, here / "hangs")
+    process.kill()
+    await process.communicate()
+    orphan = int((here / "number").read_text())
+    try:
+        refused = await asyncio.to_thread(flowllm, "export", "tiny")
+        assert (refused.status, "another process exports" in refused.err) == (3, True), refused.err
+    finally:
+        os.kill(orphan, signals.SIGKILL)
+    end = time.monotonic() + PATIENCE
+    exporter()
+    while (done := await asyncio.to_thread(flowllm, "export", "tiny")).status and time.monotonic() < end:
+        assert "another process exports" in done.err
+    assert done.status == 0

@@ -17,10 +17,25 @@ here = pathlib.Path({here!r})
 seen = sorted(path.name for path in pathlib.Path(job["source"]).iterdir() if path.read_bytes())
 told = {{"seen": seen, "offline": os.environ["HF_HUB_OFFLINE"], "environment": sorted(os.environ)}}
 (here / "job.json").write_text(json.dumps(job | told))
-if does == "die":
+if does in ("die", "die late", "killed"):
     sys.stderr.write("some words\\nRuntimeError: out of memory\\n")
-    os._exit(9)
+    sys.stderr.flush()
+    if does == "die":
+        os._exit(9)
+    os.close(1)
+    import signal, time
+
+    time.sleep(0.3)
+    if does == "killed":
+        os.kill(os.getpid(), signal.SIGKILL)
+    os._exit(3)
 shutil.copytree({graph!r}, target)
+if does == "outlive":
+    import time
+
+    (here / "number").write_text(str(os.getpid()))
+    (here / "hangs").write_text("")
+    time.sleep(120)
 if does == "hang":
     (here / "hangs").write_text("")
     sys.stdin.read()

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -42,6 +42,9 @@ _EXPORTERS = (("optimum",), ("onnxruntime_genai", "optimum"))
 """The packages that write encoders, and those that write decoders."""
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
 _BUILT = "genai_config.json"
+_KILLED = -9
+_GRACE = 5.0
+"""Seconds until an exporter that closed its output, and so cannot answer, is made to end."""
 _OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
 
 
@@ -197,27 +200,44 @@ def _converted(python: str, job: dict[str, str], said: IO[bytes], held: int | No
     except OSError as error:
         raise _absent(job["task"], f"{python} does not run: {error.strerror}") from None
     with process:
-        assert process.stdin is not None
-        assert process.stdout is not None
         try:
-            process.stdin.write(json.dumps(job).encode() + b"\n")
-            process.stdin.flush()
-            answer = process.stdout.readline()
-        except BrokenPipeError:
-            answer = b""
+            answer = _answer(process, job)
+            status = None if answer else _own_end(process)
         finally:
             process.kill()
-    return _outcome(answer, process.returncode, said, job["task"])
+    return _outcome(answer, status, said, job["task"])
 
 
-def _outcome(answer: bytes, status: int, said: IO[bytes], task: str) -> dict[str, Any]:
+def _answer(process: "subprocess.Popen[bytes]", job: dict[str, str]) -> bytes:
+    """The line that it answers the job with, empty where it ends before."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        process.stdin.write(json.dumps(job).encode() + b"\n")
+        process.stdin.flush()
+        return process.stdout.readline()
+    except BrokenPipeError:
+        return b""
+
+
+def _own_end(process: "subprocess.Popen[bytes]") -> int | None:
+    """The status of one that says nothing more; None where it goes on all the same."""
+    with suppress(subprocess.TimeoutExpired):
+        return process.wait(_GRACE)
+    return None
+
+
+def _outcome(answer: bytes, status: int | None, said: IO[bytes], task: str) -> dict[str, Any]:
     try:
         outcome = json.loads(answer)
     except ValueError:
         said.seek(0)
         lines = [line.strip() for line in said.read().decode(errors="replace").splitlines() if line.strip()]
         last = f": {lines[-1][:300]}" if lines else ""
-        raise SetupError("bad_model_file", f"the exporter ended without an answer ({status}){last}") from None
+        ended = "sent what is no answer" if status is None else f"ended without an answer ({status})"
+        hint = "a system short of memory ends processes so: free some, or export on a larger machine"
+        hint = hint if status == _KILLED else ""
+        raise SetupError("bad_model_file", f"the exporter {ended}{last}", hint=hint) from None
     if not isinstance(outcome, dict):
         raise SetupError("bad_model_file", "the exporter answered with no JSON object")
     if outcome.get("code") == "missing_extra":
