@@ -3,8 +3,9 @@
 The key is the digest of everything that can change the answer: request, model that answered, what
 the catalog says of it (address, wire, headers, quirks), the rules of the mock, and the attempt of a
 retry region around it. With fallbacks the models are looked up in order. Stored is plain data with a
-version; a failure, an empty answer, and one that ended in error or by a content filter are not
-stored, one that was cut off at its length is. A hit is replayed as deltas.
+version; a failure, an empty answer, one that ended in error or by a content filter, and one of a
+model whose files were replaced meanwhile are not stored, one that was cut off at its length is. A
+hit is replayed as deltas.
 
 Vectors are kept for each text apart, as float32 bytes, also where nothing is written: of a batch
 only the texts that are not known are asked for, and all of them where another model answers than the
@@ -126,6 +127,8 @@ class Cache(Policy):
         services, empty = keys.services, not (reply.text or reply.tool_calls or reply.scores)
         if services.write_cache and not empty and reply.finish not in NOT_KEPT:
             request = replace(request, model=reply.answered_by or request.model)
+            if keys.renewed(request.model):
+                return
             cost = services.price(request.model, reply.usage).total
             services.store.put(keys.of(request, scope.salt), _plain(reply, request, cost, scope.clock.wall()), self.ttl)
 
@@ -138,11 +141,17 @@ class _Keys:
         self._identities: dict[str, str] = {}
 
     def of(self, request: Request, salt: str = "") -> str:
-        """The key of a request; what stands behind its model is worked out once."""
+        """The key of a request; what stands behind its model is looked at with each answer."""
         identity = self._identities.get(request.model)
         if identity is None:
             identity = self._identities[request.model] = self.services.identity(request.model)
         return digest(request, salt, identity)
+
+    def renewed(self, model: str) -> bool:
+        """Whether something else stands behind a model than did before it was asked: nobody knows which answered."""
+        before, now = self._identities.get(model), self.services.identity(model)
+        self._identities[model] = now
+        return before not in (None, now)
 
 
 async def _whole(inner: Call, request: Request, scope: Scope) -> Reply:

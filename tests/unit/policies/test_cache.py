@@ -72,6 +72,26 @@ async def test_a_hit_is_the_same_answer(world, answer):
     assert world.services.store.ttls == [604800]
 
 
+async def test_an_answer_of_a_model_that_was_replaced_meanwhile_is_not_kept(world):
+    behind = {"acme/m": "old"}
+    services = replace(world.services, local_identity=behind.get)
+
+    def replaced(_):
+        behind["acme/m"] = "new"
+        return GOOD
+
+    script = world.script(replaced, GOOD)
+    call = chain({"cache": True}, script, services)
+    asked = []
+    for _ in range(3):
+        await collect(call, chat(), world.scope())
+        asked.append(len(script.requests))
+    assert asked == [1, 2, 2]
+    behind["acme/m"] = "old"
+    await collect(chain({"cache": True}, script, services), chat(), world.scope())
+    assert len(script.requests) == 3
+
+
 @pytest.mark.parametrize("simulated", [True, False])
 async def test_a_hit_tells_whether_its_stream_was_simulated(world, simulated):
     call = chain({"cache": True}, world.script((*GOOD, Meta(simulated=simulated))), world.services)
