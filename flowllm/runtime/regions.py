@@ -87,8 +87,9 @@ async def run_cache(frame: "Frame", index: int, place: Place, arguments: Argumen
     """The body's value, from the store where the body read the same before; as data, kept or not."""
     bound, run = frame.bound.steps[index], frame.run
     address, services = frame.address(bound), run.services
+    behind = _behind(frame, bound)
     try:
-        key = _region_key(frame, bound, place, arguments)
+        key = _region_key(frame, bound, place, arguments, behind)
     except TypeError as error:
         said = f"`{bound.step.id}` keeps nothing, for it reads a value of the type {error}; give it a `key` of text"
         run.warn_once("bad_value", address, said)
@@ -101,7 +102,8 @@ async def run_cache(frame: "Frame", index: int, place: Place, arguments: Argumen
     if services.read_cache:
         run.emit(CacheMiss(address, run.clock.now(), key, "refresh" if refresh else "absent"))
     value = plain(await _cache_body(frame, index, place))
-    if services.write_cache:
+    # Where the files of a model were replaced meanwhile, nobody knows what the value is of.
+    if services.write_cache and _behind(frame, bound) == behind:
         services.store.put(key, {"version": CACHE_VERSION, "kind": "region", "value": value}, bound.params.ttl)
     return {"value": value, "hit": False}
 
@@ -112,9 +114,15 @@ async def _cache_body(frame: "Frame", index: int, place: Place) -> Any:
     return child.output("of")
 
 
-def _region_key(frame: "Frame", bound: BoundStep, place: Place, arguments: Arguments) -> str:
-    """All that the value depends on: the body, what stands behind its models here (their servers, the rules of
-    the mock), what it reads from outside or ``key``, and the attempt. TypeError for a value that has no key.
+def _behind(frame: "Frame", bound: BoundStep) -> list[str]:
+    """What stands behind the models of a region's body here: their servers, the rules of the mock, their files."""
+    assert bound.body is not None
+    return [frame.run.services.identity(model) for model in bound.body.asks]
+
+
+def _region_key(frame: "Frame", bound: BoundStep, place: Place, arguments: Arguments, behind: list[str]) -> str:
+    """All that the value depends on: the body, what stands behind its models here, what it reads from outside or
+    ``key``, and the attempt. TypeError for a value that has no key.
 
     json and not orjson: a key must take integers of any size, and keep NaN and null apart.
     """
@@ -122,7 +130,6 @@ def _region_key(frame: "Frame", bound: BoundStep, place: Place, arguments: Argum
     read = arguments.get("key")
     if read is None:
         read = {path: value(frame.names) for path, value in bound.captures}
-    behind = [frame.run.services.identity(model) for model in bound.body.asks]
     text = json.dumps([CACHE_VERSION, bound.body.digest, behind, place.salt, apart(read)], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 

@@ -1,6 +1,7 @@
 """What the conformance table leaves open about regions: failures seen from outside, keys, refresh, types."""
 
 import asyncio
+from contextlib import aclosing
 from decimal import Decimal
 from typing import Any, ClassVar
 
@@ -157,6 +158,29 @@ async def test_a_cache_region_gives_the_same_types_on_a_miss_and_on_a_hit():
     first, second = (await flow.run({})).outputs, (await flow.run({})).outputs
     assert (first["hit"], second["hit"]) == (False, True)
     assert first["o"] == second["o"] == {"cost": "0.5", "n": [1, 2.5, None]}
+
+
+async def test_a_value_of_a_model_that_was_replaced_meanwhile_is_not_kept():
+    nodes = {
+        "a": {"kind": "call", "model": "mock/m", "prompt": "x"},
+        "c": {"kind": "cache", "around": ["a"], "of": "a.text"},
+    }
+    behind, asked = ["old"], []
+
+    async def replaced_once(request, scope):
+        behind[0] = "new"
+        asked.append(request)
+        async with aclosing(echo(request, scope)) as deltas:
+            async for delta in deltas:
+                yield delta
+
+    plan = Flow.of({"nodes": nodes, "outputs": {"hit": "c.hit"}}).plan
+    services = Services(store=MemoryStore(), local_identity=lambda model: behind[0])
+    flow = bind(plan, Engine(Kinds(KINDS), replaced_once, services))
+    assert [(await flow.run({})).outputs["hit"] for _ in range(3)] == [False, False, True]
+    behind[0] = "old"
+    assert (await flow.run({})).outputs["hit"] is False
+    assert len(asked) == 3
 
 
 def region(**more):
