@@ -31,10 +31,14 @@ class Wanted:
 
 @record
 class _Input:
-    """A text as tokens, and what is to be made of it: a pooling, or the numbers of labels."""
+    """A text as tokens, and what is to be made of it: a pooling, or the numbers of labels.
+
+    ``unpooled`` tokens at its beginning are read and not pooled.
+    """
 
     tokens: Tokens
     pooling: str
+    unpooled: int = 0
 
 
 class Encoder:
@@ -91,9 +95,18 @@ class Encoder:
         if not texts:
             return np.zeros((0, 0), dtype=np.float32), 0
         prefixed = [wanted.prompt + text for text in texts] if wanted.prompt else texts
-        found, used = await self._asked(lambda: self.tokenizer.encode(prefixed), wanted.pooling, scope)
+        unpooled = await self._unpooled(wanted.prompt, scope)
+        found, used = await self._asked(lambda: self.tokenizer.encode(prefixed), wanted.pooling, scope, unpooled)
         rows = np.stack(found)
         return (unit(rows) if wanted.normalize else rows), used
+
+    async def _unpooled(self, prompt: str, scope: Scope) -> int:
+        """The tokens that a prompt begins a text with, where they are not pooled: as it has alone, but for an end."""
+        if self.description.prompt_pooled or not prompt:
+            return 0
+        alone: Any = await scope.run_in_thread(lambda: self.tokenizer.encode([prompt]))
+        ids = alone[0].ids
+        return len(ids) - (1 if ids and self.tokenizer.is_special(ids[-1]) else 0)
 
     def shortened(self, rows: Floats, size: int, extra: Mapping[str, Any]) -> Floats:
         """The first ``size`` numbers of each vector, of length 1 where the whole ones are."""
@@ -120,12 +133,12 @@ class Encoder:
         shares = powers / powers.sum()
         return {label: float(share) for label, share in zip(self.description.labels, shares, strict=True)}, used
 
-    async def _asked(self, encode: Any, pooling: str, scope: Scope) -> tuple[list[Any], int]:
+    async def _asked(self, encode: Any, pooling: str, scope: Scope, unpooled: int = 0) -> tuple[list[Any], int]:
         """One result a text; tokenising and running are off the loop."""
         with self._batcher.coming():
             tokens: Any = await scope.run_in_thread(encode)
             self._require_tokens(tokens)
-            future = self._batcher.submit([_Input(one, pooling) for one in tokens])
+            future = self._batcher.submit([_Input(one, pooling, unpooled) for one in tokens])
         return await asyncio.wrap_future(future), sum(len(one.ids) for one in tokens)
 
     def _require_tokens(self, tokens: Sequence[Tokens]) -> None:
@@ -184,6 +197,8 @@ class Encoder:
         import numpy as np
 
         hidden, real = hidden[: len(batch)], mask[: len(batch)].astype(np.float32)
+        for row, one in enumerate(batch):
+            real[row, : one.unpooled] = 0
         made = {pooling: POOLS[pooling](hidden, real) for pooling in {one.pooling for one in batch}}
         return np.stack([made[one.pooling][row] for row, one in enumerate(batch)])
 

@@ -54,7 +54,8 @@ class Description:
     """A model in a folder. Paths are absolute; ``window`` counts tokens, ``size`` bytes of graph and weights.
 
     ``tokens`` and ``pooled`` name the outputs that an embedding is made of (``last_hidden_state``; one vector a
-    text). ``pooling`` and ``normalize`` are None where no file says them; ``prompt`` stands before each text.
+    text). ``pooling`` and ``normalize`` are None where no file says them; ``prompt`` stands before each text,
+    and is pooled with it where ``prompt_pooled``.
     ``labels`` are what a classifier chooses among, ``activation`` makes scores of its numbers (sigmoid, identity).
     ``config``, ``generation`` and ``genai`` are config.json, generation_config.json and genai_config.json.
     """
@@ -74,6 +75,7 @@ class Description:
     pooling: str | None = None
     normalize: bool | None = None
     prompt: str = ""
+    prompt_pooled: bool = True
     labels: tuple[str, ...] = ()
     activation: str = "sigmoid"
     special: Special = Special()
@@ -221,7 +223,8 @@ def _embedding(plain: Description) -> Description:
     modules = words.sentence_modules(plain.folder)
     tokens = next(name for name in _TOKENS if name in names)
     normalize = modules.normalize if modules.known else None
-    return replace(known, tokens=tokens, pooling=modules.pooling, normalize=normalize)
+    made = replace(known, tokens=tokens, pooling=modules.pooling, normalize=normalize)
+    return replace(made, prompt_pooled=modules.with_prompt)
 
 
 def _chat(plain: Description) -> Description:

@@ -7,24 +7,28 @@ Floats = Any
 """An array of numpy, float32."""
 
 Pool = Callable[[Floats, Floats], Floats]
-"""Hidden states (texts, tokens, width) and the mask of real tokens (texts, tokens), 1 or 0, to (texts, width)."""
+"""Hidden states (texts, tokens, width) and the mask of pooled tokens (texts, tokens), 1 or 0, to (texts, width).
+
+The first and last tokens are those of the mask; a mean of nothing is zeros.
+"""
+_LEAST = 1e-9
 
 
 def _mean(hidden: Floats, mask: Floats) -> Floats:
-    return _sum(hidden, mask) / mask.sum(1, keepdims=True)
+    return _sum(hidden, mask) / _no_zeros(mask.sum(1, keepdims=True))
 
 
 def _mean_sqrt_len(hidden: Floats, mask: Floats) -> Floats:
     import numpy as np
 
-    return _sum(hidden, mask) / np.sqrt(mask.sum(1, keepdims=True))
+    return _sum(hidden, mask) / np.sqrt(_no_zeros(mask.sum(1, keepdims=True)))
 
 
 def _weighted_mean(hidden: Floats, mask: Floats) -> Floats:
     import numpy as np
 
     weights = mask * np.arange(1, mask.shape[1] + 1, dtype=np.float32)
-    return _sum(hidden, weights) / weights.sum(1, keepdims=True)
+    return _sum(hidden, weights) / _no_zeros(weights.sum(1, keepdims=True))
 
 
 def _max(hidden: Floats, mask: Floats) -> Floats:
@@ -35,14 +39,22 @@ def _max(hidden: Floats, mask: Floats) -> Floats:
 
 
 def _cls(hidden: Floats, mask: Floats) -> Floats:
-    return hidden[:, 0]
+    import numpy as np
+
+    return hidden[np.arange(len(hidden)), mask.argmax(1)]
 
 
 def _last(hidden: Floats, mask: Floats) -> Floats:
     import numpy as np
 
-    ends = mask.sum(1).astype(np.int64) - 1
+    ends = mask.shape[1] - 1 - mask[:, ::-1].argmax(1)
     return hidden[np.arange(len(hidden)), ends]
+
+
+def _no_zeros(numbers: Floats) -> Floats:
+    import numpy as np
+
+    return np.maximum(numbers, _LEAST)
 
 
 def _sum(hidden: Floats, weights: Floats) -> Floats:

@@ -75,6 +75,11 @@ class Tokenizer:
         found = self._whole.token_to_id(token)
         return None if found is None else int(found)
 
+    def is_special(self, token: int) -> bool:
+        """Whether it is one of those that no text is meant to spell."""
+        found = self._whole.get_added_tokens_decoder().get(token)
+        return bool(found and found.special)
+
     def _encoded(self, texts: Sequence[Any]) -> list[Tokens]:
         found = self._made(lambda: self._cutting.encode_batch_fast(texts))
         return [Tokens(one.ids, one.type_ids) for one in found]

@@ -34,11 +34,15 @@ _SPELLED = {"lasttoken": "last", "weightedmean": "weighted_mean", "mean_sqrt_len
 
 @record
 class Modules:
-    """What sentence-transformers does with the vectors of tokens; ``known`` is False where no file says it."""
+    """What sentence-transformers does with the vectors of tokens; ``known`` is False where no file says it.
+
+    ``with_prompt``: the tokens of a prompt are pooled with those of the text.
+    """
 
     known: bool = False
     pooling: str | None = None
     normalize: bool = False
+    with_prompt: bool = True
 
 
 def at(value: Any, *steps: str) -> Any:
@@ -52,21 +56,22 @@ def sentence_modules(folder: Path) -> Modules:
     """The modules of a folder; `SetupError` for one that is not known here."""
     modules = read_json(folder / "modules.json")
     if modules is None:
-        pooling = _pooling(folder / "1_Pooling" / "config.json")
-        return Modules(pooling=pooling, known=False)
+        path = folder / "1_Pooling" / "config.json"
+        return Modules(pooling=_pooling(path), with_prompt=_with_prompt(path), known=False)
     if not isinstance(modules, list) or not all(isinstance(one, Mapping) for one in modules):
         raise bad(folder / "modules.json", "holds no list of modules")
-    pooling, normalize = None, False
+    pooling, normalize, with_prompt = None, False, True
     for module in modules:
         kind = str(module.get("type", "")).rpartition(".")[2]
         if kind == "Pooling":
-            pooling = _pooling(folder / _step(folder, str(module.get("path", ""))) / "config.json")
+            path = folder / _step(folder, str(module.get("path", ""))) / "config.json"
+            pooling, with_prompt = _pooling(path), _with_prompt(path)
         elif kind == "Normalize":
             normalize = True
         elif kind != "Transformer":
             message = f"{folder / 'modules.json'} has a module `{kind}`, which does not run here"
             raise SetupError("capability_mismatch", message, hint="export it with its modules in the graph")
-    return Modules(known=True, pooling=pooling, normalize=normalize)
+    return Modules(known=True, pooling=pooling, normalize=normalize, with_prompt=with_prompt)
 
 
 def _step(folder: Path, path: str) -> str:
@@ -84,6 +89,10 @@ def _pooling(path: Path) -> str | None:
     if len(found) > 1:
         raise SetupError("capability_mismatch", f"{path} asks for {' and '.join(found)}, and one of them runs here")
     return found[0] if found else None
+
+
+def _with_prompt(path: Path) -> bool:
+    return read_object(path).get("include_prompt") is not False
 
 
 def sentence_prompt(folder: Path) -> str:

@@ -1,4 +1,5 @@
 import asyncio
+import copy
 import json
 
 import numpy as np
@@ -77,9 +78,10 @@ def test_any_texts_under_any_budget(tiny, texts, budget):
     assert np.abs(rows - np.stack([embedding(ENCODER, text) for text in texts])).max() < 1e-5
 
 
-def reference(pooling, text):
-    hidden = ENCODER.hidden(ids_of(text, window=32)[0])
-    weights = np.arange(1, len(hidden) + 1)[:, None]
+def reference(pooling, text, unpooled=0):
+    every = ENCODER.hidden(ids_of(text, window=32)[0])
+    hidden = every[unpooled:]
+    weights = np.arange(1 + unpooled, len(every) + 1)[:, None]
     return {
         "mean": lambda: hidden.mean(0),
         "cls": lambda: hidden[0],
@@ -118,6 +120,35 @@ async def test_a_prompt_stands_before_every_text(tmp_path):
     model.close()
     assert np.allclose(rows[0], embedding(ENCODER, "the bird sings"), atol=1e-5)
     assert np.allclose(plain[0], embedding(ENCODER, "sings"), atol=1e-5)
+
+
+@pytest.mark.parametrize("modules", [True, False])
+@pytest.mark.parametrize("pooling", POOLS)
+async def test_a_prompt_that_is_not_pooled_is_read_alone(tmp_path, pooling, modules):
+    """As sentence-transformers does it with ``include_prompt``: what the prompt has alone, but for its end, is left."""
+    files = copy.deepcopy(SENTENCES)
+    files["1_Pooling/config.json"]["include_prompt"] = False
+    files["config_sentence_transformers.json"] = {"prompts": {"p": "the old tree "}, "default_prompt_name": "p"}
+    if not modules:
+        del files["modules.json"]
+    model = loaded(write_embedder(tmp_path, ENCODER, files=files))
+    texts = ["birds sing", "a red fox jumps", ""]
+    rows = await rows_of(model, texts, pooling=pooling, normalize=False)
+    plain = await rows_of(model, texts[:1], pooling=pooling, normalize=False, prompt="")
+    model.close()
+    for row, text in zip(rows, texts, strict=True):
+        assert np.abs(row - reference(pooling, f"the old tree {text}", unpooled=4)).max() < 1e-5
+    assert np.abs(plain[0] - reference(pooling, texts[0])).max() < 1e-5
+
+
+async def test_a_prompt_that_fills_the_window_leaves_nothing_to_pool(tmp_path):
+    files = copy.deepcopy(SENTENCES)
+    files["1_Pooling/config.json"]["include_prompt"] = False
+    model = loaded(write_embedder(tmp_path, ENCODER, files=files))
+    model.tokenizer.is_special = lambda _: False
+    rows = await rows_of(model, ["fish"], prompt="bird " * 99, normalize=True)
+    model.close()
+    assert not rows.any()
 
 
 FEW = Limits(64, lengths=(8, 16))

@@ -238,6 +238,13 @@ def test_no_template_makes_a_value_whose_hash_overflows_the_stack(more, use):
         rendered(made + "{% for a in range(99) %}{% " + more + " %}{% endfor %}{{ " + use + " }}")
 
 
+@pytest.mark.parametrize("bounds", ["1000001", "0, -1000001, -1", "0, 10000000, 9", "0, 3000000000"])
+def test_a_range_is_not_wider_than_python_looks_through_in_a_moment(bounds):
+    with pytest.raises(NodeFailure, match="asks for a range of more than 1000000 numbers") as caught:
+        rendered("{% set x = range(" + bounds + ") %}")
+    assert caught.value.code == "template_limit"
+
+
 def test_a_template_has_few_seconds(monkeypatch):
     ticks = itertools.count()
     for name in ("monotonic", "thread_time"):
