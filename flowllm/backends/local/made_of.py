@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterable
-from contextlib import suppress
 from pathlib import Path
 
 from flowllm.backends.local import manifest
@@ -17,8 +16,9 @@ class MadeOf:
     def __init__(self, found: Description) -> None:
         self._found = found
         self._files = files_of(found)
-        self._folders = tuple({path.parent for path in self._files} | {found.folder})
-        self._stamps = _stamps((found.folder / manifest.NAME, *self._files))
+        self._folders = _names({path.parent for path in self._files} | {found.folder})
+        self._named = _names((found.folder / manifest.NAME, *self._files))
+        self._stamps = _stamps(self._named)
         self._listed = _stamps(self._folders)
         self.identity = manifest.identity(found.folder, self._files)
         """What tells this model from another of its name."""
@@ -29,7 +29,7 @@ class MadeOf:
 
     def same(self) -> bool:
         """Whether all of them are there unchanged, and no further one. Reads no file."""
-        if _stamps((self._found.folder / manifest.NAME, *self._files)) != self._stamps:
+        if _stamps(self._named) != self._stamps:
             return False
         listed = _stamps(self._folders)
         if listed != self._listed:
@@ -40,12 +40,17 @@ class MadeOf:
         return True
 
 
-def _stamps(paths: Iterable[Path]) -> list[_Stamp]:
-    return [_stamp(path) for path in paths]
+def _names(paths: Iterable[Path]) -> tuple[str, ...]:
+    return tuple(map(str, paths))
 
 
-def _stamp(path: Path) -> _Stamp:
-    with suppress(OSError):
-        found = os.stat(path)  # noqa: PTH116  asked at every call of a model
-        return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
-    return None
+def _stamps(names: Iterable[str]) -> list[_Stamp]:
+    return list(map(_stamp, names))
+
+
+def _stamp(name: str) -> _Stamp:
+    try:
+        found = os.stat(name)  # noqa: PTH116  asked at every call of a model
+    except OSError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
