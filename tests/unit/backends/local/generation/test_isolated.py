@@ -246,9 +246,10 @@ async def test_a_process_that_hangs_is_ended_and_told_apart_from_one_that_works(
     answer = await begun(writer, asked("hello", 4000))
     os.kill(before, signal.SIGSTOP)
     writer._patience = 0.5
-    with pytest.raises(ProviderFailure, match=r"said nothing for 0.5 s and was ended while it worked"):
-        async for _ in answer:
-            pass
+    async with asyncio.timeout(60):
+        with pytest.raises(ProviderFailure, match=r"said nothing for 0.5 s and was ended while it worked"):
+            async for _ in answer:
+                pass
     writer._patience = 60.0
     assert (await reply_of(writer, asked())).usage.output == 12
     assert writer.pid != before
@@ -300,9 +301,12 @@ async def test_a_run_without_an_end_is_told(run):
     await turns()
     assert line.said == [{"provider": "CPUExecutionProvider", "keeps": 7}]
     running = asyncio.ensure_future(asyncio.to_thread(run, runs.watched(slow)))
-    while {"hangs": True} not in line.said:
-        await turns()
-    slow.gate.set()
+    try:
+        async with asyncio.timeout(60):
+            while {"hangs": True} not in line.said:
+                await turns()
+    finally:
+        slow.gate.set()
     await running
     count = len(line.said)
     await turns()
@@ -348,9 +352,10 @@ async def test_an_answer_that_panics_is_told_to_have_ended():
 async def test_a_process_whose_model_hangs_is_ended(writer):
     answer, before = await begun(writer, asked("hello", 4000)), writer.pid
     writer._hear(writer._process, {"hangs": True})
-    with pytest.raises(ProviderFailure, match="ran the model for 60 s without an end and was ended while it worked"):
-        async for _ in answer:
-            pass
+    async with asyncio.timeout(60):
+        with pytest.raises(ProviderFailure, match="ran the model for 60 s without an end and was ended while it"):
+            async for _ in answer:
+                pass
     assert (await reply_of(writer, asked())).usage.output == 12
     assert writer.pid != before
 
