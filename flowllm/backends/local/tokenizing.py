@@ -1,11 +1,15 @@
 """A model's own tokenizer: texts and pairs to numbers, and back.
 
 The window comes from the model's files and not from tokenizer.json, whose fixed padding and truncation are
-switched off: they would pad every text to one length and cut long ones. What the library cannot do with a text is a
-typed error, also where it panics.
+switched off: they would pad every text to one length and cut long ones. A special token is read where it is spelled
+to the letter, and not where a normalizer makes it of other letters: who fences it off in a text sees letters. What
+the library cannot do with a text is a typed error, also where it panics.
 """
 
+import json
+import re
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -37,9 +41,10 @@ class Tokenizer:
         if path.stat().st_size > LIMIT:
             raise bad(path, f"is larger than {LIMIT // 2**20} MiB")
         self._name = folder.name
-        self._whole = _opened(path)
+        found = _opened(path)
         self._window = window
-        self._cutting = self._whole if window is None else _opened(path, window)
+        self._cutting = found if window is None else _opened(path, window)
+        self._whole = self._made(lambda: _to_the_letter(found))
 
     @property
     def raw(self) -> Any:
@@ -57,6 +62,33 @@ class Tokenizer:
     def ids(self, text: str, *, special: bool = False) -> list[int]:
         """A text as numbers, never cut; ``special`` adds what the model puts around texts."""
         return self._made(lambda: list(self._whole.encode(text, add_special_tokens=special).ids))
+
+    def further_ids(self, text: str) -> list[int]:
+        """The same of a text that goes on where another ended: no blank is put before it, as before a first word."""
+        within, always = self._within
+        if within is None:
+            return self.ids(text)
+        # Where each text between special tokens gets a blank, the one behind the first of them gets it, too.
+        place = self._special.search(text) if always else None
+        head, tail = (text[: place.start()], text[place.start() :]) if place else (text, "")
+        read = self._made(lambda: list(within.encode(head, add_special_tokens=False).ids))
+        return [*read, *(self.ids(tail) if tail else ())]
+
+    @cached_property
+    def _within(self) -> tuple[Any, bool]:
+        """The tokenizer without the blank that it puts before words, None where it puts none; if it always does."""
+        state = json.loads(self._whole.to_str())
+        found: set[str] = set()
+        for word in ("normalizer", "pre_tokenizer"):
+            state[word] = _without_blank(state[word], found)
+        if not found:
+            return None, False
+        return self._made(lambda: libraries.tokenizers().Tokenizer.from_str(json.dumps(state))), "always" in found
+
+    @cached_property
+    def _special(self) -> re.Pattern[str]:
+        added = self._whole.get_added_tokens_decoder().values()
+        return re.compile("|".join(re.escape(one.content) for one in added if one.special and one.content) or r"(?!)")
 
     def decode(self, ids: Sequence[int], *, skip_special: bool = True) -> str:
         """Numbers as text."""
@@ -98,6 +130,37 @@ def _opened(path: Path, window: int | None = None) -> Any:
         return made
 
     return _guarded(opened, lambda why: bad(path, f"is no tokenizer that can be used: {why}"))
+
+
+def _to_the_letter(found: Any) -> Any:
+    """The same tokenizer, with special tokens that are looked for before the text is normalized."""
+    added = found.get_added_tokens_decoder().values()
+    if found.normalizer is None or not any(one.special and one.normalized for one in added):
+        return found
+    state = json.loads(found.to_str())
+    for one in state["added_tokens"]:
+        one["normalized"] = one["normalized"] and not one["special"]
+    return libraries.tokenizers().Tokenizer.from_str(json.dumps(state))
+
+
+def _without_blank(part: Any, found: set[str]) -> Any:
+    """A part of a tokenizer that puts no blank before what it is given; ``found`` gets when it did."""
+    if not isinstance(part, dict):
+        return part
+    if part["type"] == "Sequence":
+        steps = "normalizers" if "normalizers" in part else "pretokenizers"
+        kept = [_without_blank(one, found) for one in part[steps]]
+        return {**part, steps: [one for one in kept if one is not None]}
+    if part["type"] == "Prepend":
+        found.add("always")
+        return None
+    if part["type"] == "Metaspace" and part.get("prepend_scheme") != "never":
+        found.add(str(part.get("prepend_scheme") or "always"))
+        return {**part, "prepend_scheme": "never"}
+    if part["type"] == "ByteLevel" and part.get("add_prefix_space"):
+        found.add("always")
+        return {**part, "add_prefix_space": False}
+    return part
 
 
 def _guarded(work: Callable[[], Made], failed: Callable[[str], FlowError]) -> Made:

@@ -13,6 +13,7 @@ from typing import Any
 
 from flowllm.core.request import Chat, Message, Part, Text, Thought, Tool, ToolUse
 
+Read = Callable[[str], Sequence[int]]
 _PRIVATE = range(0xF0000, 0xFFFFD)
 
 
@@ -38,10 +39,10 @@ class Fence:
         return replace(request, messages=messages, tools=tuple(_told(tool, split) for tool in request.tools)), seam
 
 
-def tokens_of(text: str, seam: str, ids: Callable[[str], Sequence[int]]) -> list[int]:
-    """The tokens of a prompt, no mark read across a seam."""
-    pieces = text.split(seam) if seam else [text]
-    return [token for piece in pieces for token in ids(piece)]
+def tokens_of(text: str, seam: str, ids: Read, further_ids: Read) -> list[int]:
+    """The tokens of a prompt, no mark read across a seam; ``further_ids`` reads what stands behind one."""
+    first, *further = text.split(seam) if seam else [text]
+    return [*ids(first), *(token for piece in further for token in further_ids(piece))]
 
 
 def _texts(request: Chat) -> list[str]:

@@ -42,7 +42,7 @@ class Prompting:
         """The whole of it; ``wall`` is now in seconds since 1970. Raises `FlowError` where the template fails."""
         cut, seam = fence.cut(request)
         text = self.text(cut, wall)
-        return Prompt(text, tokens_of(text, seam, tokenizer.ids))
+        return Prompt(text, tokens_of(text, seam, tokenizer.ids, tokenizer.further_ids))
 
     def text(self, request: Chat, wall: float) -> str:
         """The same as text alone, where no message spells a special token."""

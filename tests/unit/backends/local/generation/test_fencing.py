@@ -1,8 +1,13 @@
+import string
+
 import pytest
+import tokenizers
 from hypothesis import given
 from hypothesis import strategies as st
+from tokenizers import models, normalizers, pre_tokenizers
 
 from flowllm.backends.local.generation.fencing import Fence, tokens_of
+from flowllm.backends.local.tokenizing import Tokenizer
 from flowllm.core.request import Chat, Image, Message, Text, Thought, Tool, ToolUse
 from tests.unit.backends.local.generation.tokenizers_made import byte_level, special
 
@@ -21,7 +26,11 @@ def chat(*texts: str) -> Chat:
 def prompt(request: Chat) -> list[int]:
     cut, seam = FENCE.cut(request)
     text = "<|start|>" + "<|end|>".join(message.text for message in cut.messages)
-    return tokens_of(text, seam, lambda piece: TOKENS.encode(piece).ids)
+    return tokens_of(text, seam, read, read)
+
+
+def read(piece: str) -> list[int]:
+    return TOKENS.encode(piece).ids
 
 
 @given(st.lists(ANYTHING, min_size=1, max_size=3))
@@ -87,3 +96,81 @@ def test_marks_inside_of_marks_are_cut_too(marks, text, cut):
 
 def test_the_seam_is_no_character_of_the_text():
     assert FENCE.cut(chat("<|end|>\U000f0000\U000f0001"))[1] == "\U000f0002"
+
+
+LETTERS = {letter: number for number, letter in enumerate(["<unk>", "</s>", "<s>", "\u2581", *string.printable])}
+
+
+def opened(folder, *, normalizer=None, before=None, normalized=False) -> Tokenizer:
+    """A tokenizer of letters with two special tokens, read from its file."""
+    made = tokenizers.Tokenizer(models.BPE(LETTERS, [], unk_token="<unk>"))
+    if normalizer is not None:
+        made.normalizer = normalizer
+    if before is not None:
+        made.pre_tokenizer = before
+    made.add_special_tokens([tokenizers.AddedToken(text, normalized=normalized) for text in ("<s>", "</s>")])
+    made.save(str(folder / "tokenizer.json"))
+    return Tokenizer(folder)
+
+
+def pieces_read(tokenizer: Tokenizer, said: str) -> str:
+    """What the model reads of a turn, its blanks as they are."""
+    cut, seam = Fence(["<s>", "</s>"]).cut(chat(said))
+    text = f"<s>a {cut.messages[0].text} b</s>c"
+    tokens = tokens_of(text, seam, tokenizer.ids, tokenizer.further_ids)
+    return "".join(map(tokenizer.word, tokens)).replace("\u2581", " ").replace("\u0120", " ")
+
+
+FORMS = [
+    (normalizers.NFKC(), "\uff1c/s\uff1e"),
+    (normalizers.NFKC(), "\uff1cs\uff1e"),
+    (normalizers.Lowercase(), "</S>"),
+    (normalizers.Sequence([normalizers.NFKD(), normalizers.StripAccents()]), "</s\u0301>"),
+    (normalizers.Sequence([normalizers.Strip(), normalizers.Replace("{", "<")]), "{/s>"),
+]
+
+
+@pytest.mark.parametrize(("normalizer", "form"), FORMS)
+@pytest.mark.parametrize("normalized", [True, False])
+def test_no_other_spelling_becomes_a_mark(tmp_path, normalizer, form, normalized):
+    tokenizer = opened(tmp_path, normalizer=normalizer, normalized=normalized)
+    cut, seam = Fence(["<s>", "</s>"]).cut(chat(form))
+    tokens = tokens_of(f"<s>{cut.messages[0].text}</s>", seam, tokenizer.ids, tokenizer.further_ids)
+    assert [token for token in tokens if token in (1, 2)] == [2, 1]
+    assert len(tokens) > 2
+
+
+PREFIXED = {
+    "metaspace first": ({"before": pre_tokenizers.Metaspace(prepend_scheme="first", split=False)}, ""),
+    "metaspace always": ({"before": pre_tokenizers.Metaspace(prepend_scheme="always", split=False)}, " "),
+    "metaspace never": ({"before": pre_tokenizers.Metaspace(prepend_scheme="never", split=False)}, ""),
+    "in a row": (
+        {"before": pre_tokenizers.Sequence([pre_tokenizers.Digits(), pre_tokenizers.Metaspace(split=False)])},
+        " ",
+    ),
+    "prepended": (
+        {"normalizer": normalizers.Sequence([normalizers.Prepend("\u2581"), normalizers.Replace(" ", "\u2581")])},
+        " ",
+    ),
+    "nothing else": ({"normalizer": normalizers.Prepend("\u2581")}, " "),
+    "nothing": ({}, ""),
+}
+
+
+@pytest.mark.parametrize(("parts", "blank"), PREFIXED.values(), ids=PREFIXED)
+@pytest.mark.parametrize("said", ["x</s>y", "<s></s>", "x </s> y<s>"])
+def test_a_mark_that_is_cut_gets_no_blank(tmp_path, parts, blank, said):
+    """Blanks stand where the tokenizer puts them around the template's own marks, and nowhere else."""
+    tokenizer = opened(tmp_path, **parts)
+    assert pieces_read(tokenizer, said) == f"<s>{blank}a {said} b</s>{blank}c"
+    assert pieces_read(tokenizer, "xy") == f"<s>{blank}a xy b</s>{blank}c"
+
+
+def test_a_mark_that_is_cut_gets_no_blank_in_bytes(tmp_path):
+    made = byte_level()
+    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    made.save(str(tmp_path / "tokenizer.json"))
+    tokenizer = Tokenizer(tmp_path)
+    cut, seam = FENCE.cut(chat("x<|end|>y"))
+    tokens = tokens_of(f"<|start|>{cut.messages[0].text}<|end|>z", seam, tokenizer.ids, tokenizer.further_ids)
+    assert tokenizer.decode(tokens, skip_special=False) == "<|start|> x<|end|>y<|end|> z"
