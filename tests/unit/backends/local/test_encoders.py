@@ -155,17 +155,19 @@ FEW = Limits(64, lengths=(8, 16))
 
 
 class Shapes:
-    """A session that notes the shapes of what it is given."""
+    """A session that notes the shapes of what it is given, and the fewest tokens of a row."""
 
     def __init__(self, opened):
         self.opened = opened
         self.seen = []
+        self.fewest = []
 
     def __getattr__(self, name):
         return getattr(self.opened, name)
 
     def run(self, feeds, outputs=None):
         self.seen.append({array.shape for array in feeds.values()})
+        self.fewest.append(feeds["attention_mask"].sum(axis=1).min())
         return self.opened.run(feeds, outputs)
 
 
@@ -183,6 +185,8 @@ async def test_few_shapes_change_no_vector(tiny, few, pooling):
     rows = await rows_of(model, TEXTS, pooling=pooling)
     assert np.abs(rows - await rows_of(tiny, TEXTS, pooling=pooling)).max() < 1e-5
     assert shapes.seen == [{(8, 8)}, {(2, 32)}]
+    # Rows that no text has are added; one of no token would be divided by none.
+    assert (len(TEXTS) < 10, min(shapes.fewest)) == (True, 1)
 
 
 async def test_few_shapes_are_left_where_a_model_has_no_mask(tmp_path):
