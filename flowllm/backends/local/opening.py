@@ -10,13 +10,16 @@ from concurrent.futures import Future
 
 
 class Opening:
-    """One piece of work, begun at once on a thread of its own. What it raises is raised where it is waited for."""
+    """One piece of work, begun at once on a thread of its own. What it raises is raised where it is waited for.
+
+    The interpreter waits for it at its end: a thread inside of ONNX Runtime must not outlive it.
+    """
 
     def __init__(self, work: Callable[[], None]) -> None:
         self._done: Future[None] = Future()
         # From here on nobody who goes can cancel it for the others.
         self._done.set_running_or_notify_cancel()
-        threading.Thread(target=self._carry_out, args=(work,), name="flowllm opening", daemon=True).start()
+        threading.Thread(target=self._carry_out, args=(work,), name="flowllm opening").start()
 
     @property
     def ended(self) -> bool:
