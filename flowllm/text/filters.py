@@ -63,8 +63,10 @@ def _of_each(run: Metered, value: Any, attribute: Attribute) -> list[Any]:
 def pay_tests(run: Metered, count: int, arguments: Sequence[Any]) -> None:
     """Say that ``count`` values are about to be compared with ``arguments``, or looked for in them."""
     for argument in arguments:
-        run.meter.step(count * cost(argument))
-        run.meter.compare(argument, count)
+        if isinstance(argument, str):
+            run.meter.step(count * cost(argument))
+        else:
+            run.meter.compare(argument, count)
 
 
 def _number(value: Any) -> Any:

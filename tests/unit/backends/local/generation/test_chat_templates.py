@@ -190,7 +190,8 @@ GROW = "{% set ns = namespace(s=[1]) %}{% for a in range(100) %}{% set ns.s = [n
 
 TWINS = "{% set s = ['x'] %}{% set t = ['x'] %}" + "{% set s = [s, s] %}{% set t = [t, t] %}" * 60
 LONG = "messages[0].content"
-EACH = "{% for a in range(10000) %}{% set b = "
+EACH = "{% for a in range(999) %}{% set b = "
+"""A thousand times, which alone takes less than the steps that there are."""
 
 
 @pytest.mark.parametrize(
@@ -204,7 +205,7 @@ EACH = "{% for a in range(10000) %}{% set b = "
         "{{ range(30000).index(5.5) }}",
         "{{ [5.5] | select('in', range(30000)) | list }}",
         "{% macro m() %}{{ 5.5 in range(999) }}{% endmacro %}" + EACH + "m() %}{% endfor %}",
-        "{% macro m() %}{% endmacro %}" + EACH + "m() %}{% endfor %}",
+        "{% macro m() %}{% endmacro %}{% macro n() %}" + "{{ m() }}" * 90 + "{% endmacro %}" + "{{ n() }}" * 60,
         "{% macro m() %}" + "{% set a = 1 %}" * 200 + "{% endmacro %}" + "{{ m() }}" * 1000,
         *(TWINS + f"{{{{ {use} }}}}" for use in ("s == t", "s in [t]", "[s].index(t)", "[s].count(t)")),
         *(TWINS + f"{{{{ [s] | {use} | list }}}}" for use in ("select('eq', t)", "reject('eq', t)")),
@@ -236,6 +237,11 @@ def test_no_template_makes_a_value_whose_hash_overflows_the_stack(more, use):
     made = "{% set ns = namespace(t='x') %}{% macro m() %}{% set ns.t = varargs %}{% endmacro %}"
     with pytest.raises(NodeFailure, match="unhashable"):
         rendered(made + "{% for a in range(99) %}{% " + more + " %}{% endfor %}{{ " + use + " }}")
+
+
+@pytest.mark.parametrize("use", ["'a' in 'b'", "'a'.find('b')", "['a'] | map('upper') | list", "['a', 'b'] | string"])
+def test_the_loop_of_these_tests_takes_few_steps(use):
+    assert rendered(EACH + use + " %}{% endfor %}", limits=Limits(20_000)) == ""
 
 
 @pytest.mark.parametrize("bounds", ["1000001", "0, -1000001, -1", "0, 10000000, 9", "0, 3000000000"])
