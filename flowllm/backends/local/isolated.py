@@ -71,7 +71,7 @@ class Isolated:
 
     def _started(self) -> tuple[Process, dict[str, Any]]:
         process = Process()
-        header = {"task": "session", "file": str(self._file), "device": self._device.model_dump()}
+        header: dict[str, Any] = {"task": "session", "file": str(self._file), "device": self._device.model_dump()}
         header |= {"memory": self._memory}
         return process, opened(process, header, self._file, self._patience, ("inputs", "outputs"))
 
