@@ -107,8 +107,8 @@ def test_a_key_is_data_whatever_it_is_called(key):
 
 
 DOUBLING = "{% set s = 'ab' %}" + "{% set s = s ~ s %}" * 40
-TWINS = "{% set s = ['x'] %}{% set t = ['x'] %}" + "{% set s = [s, s] %}{% set t = [t, t] %}" * 60
-"""Two lists whose items, as often as they are held, no comparison would come to the end of."""
+TWINS = "{% set s = ['x'] %}{% set t = ['x'] %}" + "{% set s = [s, s] %}{% set t = [t, t] %}" * 22
+"""Two lists whose items, as often as they are held, a comparison goes through for a second."""
 BOMBS = {
     "nested loops": "{% for a in xs %}{% for b in xs %}{% for c in xs %}{% endfor %}{% endfor %}{% endfor %}",
     "a large body": "{% for a in xs %}{% for b in ys %}" + "{% if a %}{% endif %}" * 100 + "{% endfor %}{% endfor %}",
@@ -185,7 +185,7 @@ def test_a_deep_value_is_an_error_not_a_crash():
     ["{{ {t: 1} }}", "{{ m[t] }}", "{% if t in m %}{% endif %}", "{% if t is in(m) %}{% endif %}"],
 )
 def test_nothing_that_a_template_makes_has_a_hash_of_what_it_holds(use):
-    source = "{% set t = ('x',) %}" + "{% set t = (t, t) %}" * 60
+    source = "{% set t = ('x',) %}" + "{% set t = (t, t) %}" * 20
     with pytest.raises(NodeFailure, match=r"unhashable|cannot be read|and has no") as caught:
         compile_evaluable(Template(source + use))(NAMES)
     assert caught.value.code == "template_failed"

@@ -188,7 +188,7 @@ def test_attributes_of_objects_are_not_there(source):
 GROW = "{% set ns = namespace(s=[1]) %}{% for a in range(100) %}{% set ns.s = [ns.s, ns.s] %}{% endfor %}"
 
 
-TWINS = "{% set s = ['x'] %}{% set t = ['x'] %}" + "{% set s = [s, s] %}{% set t = [t, t] %}" * 60
+TWINS = "{% set s = ['x'] %}{% set t = ['x'] %}" + "{% set s = [s, s] %}{% set t = [t, t] %}" * 22
 LONG = "messages[0].content"
 EACH = "{% for a in range(999) %}{% set b = "
 """A thousand times, which alone takes less than the steps that there are."""
