@@ -60,8 +60,7 @@ class Cache(Policy):
 
     def wrap(self, inner: Call, services: Services) -> Call:
         """A call that looks into the store first."""
-        keys = _Keys(services)
-        answer, embed = self._answers(inner, keys), self._embeds(inner, keys)
+        answer, embed = self._answers(inner, services), self._embeds(inner, services)
 
         def call(request: Request, scope: Scope) -> AsyncGenerator[Delta, None]:
             if isinstance(request, Embed):
@@ -70,13 +69,15 @@ class Cache(Policy):
 
         return call
 
-    def _answers(self, inner: Call, keys: "_Keys") -> Call:
+    def _answers(self, inner: Call, services: Services) -> Call:
         async def answer(request: Request, scope: Scope) -> AsyncGenerator[Delta, None]:
+            keys = _Keys(services)
             stored = self._look_up(request, scope, keys)
             if stored is not None:
                 for delta in stored:
                     yield delta
                 return
+            keys.see(request.model, *self.models)
             folded = Fold()
             async with aclosing(inner(request, scope)) as deltas:
                 async for delta in deltas:
@@ -86,11 +87,13 @@ class Cache(Policy):
 
         return answer
 
-    def _embeds(self, inner: Call, keys: "_Keys") -> Callable[[Embed, Scope], AsyncGenerator[Delta, None]]:
+    def _embeds(self, inner: Call, services: Services) -> Callable[[Embed, Scope], AsyncGenerator[Delta, None]]:
         async def embed(request: Embed, scope: Scope) -> AsyncGenerator[Delta, None]:
+            keys = _Keys(services)
             known = _Known(request, scope, keys)
             reply, asked = Reply(usage=Usage(input=0), model=known.model), request
             if known.missing:
+                keys.see(request.model, *self.models)
                 asked = replace(request, texts=known.missing)
                 reply = await _whole(inner, asked, scope)
                 if known.mixes(reply):
@@ -127,31 +130,37 @@ class Cache(Policy):
         services, empty = keys.services, not (reply.text or reply.tool_calls or reply.scores)
         if services.write_cache and not empty and reply.finish not in NOT_KEPT:
             request = replace(request, model=reply.answered_by or request.model)
-            if keys.renewed(request.model):
+            if not keys.hold(request.model):
                 return
             cost = services.price(request.model, reply.usage).total
             services.store.put(keys.of(request, scope.salt), _plain(reply, request, cost, scope.clock.wall()), self.ttl)
 
 
 class _Keys:
-    """The keys of one step's requests."""
+    """The keys of one call's requests: of what stood behind each model before it was asked."""
 
     def __init__(self, services: Services) -> None:
         self.services = services
         self._identities: dict[str, str] = {}
 
     def of(self, request: Request, salt: str = "") -> str:
-        """The key of a request; what stands behind its model is looked at with each answer."""
-        identity = self._identities.get(request.model)
-        if identity is None:
-            identity = self._identities[request.model] = self.services.identity(request.model)
-        return digest(request, salt, identity)
+        """The key of a request."""
+        return digest(request, salt, self._identity(request.model))
 
-    def renewed(self, model: str) -> bool:
-        """Whether something else stands behind a model than did before it was asked: nobody knows which answered."""
-        before, now = self._identities.get(model), self.services.identity(model)
-        self._identities[model] = now
-        return before not in (None, now)
+    def see(self, *models: str) -> None:
+        """Look at what stands behind models that are about to be asked."""
+        for model in models:
+            self._identity(model)
+
+    def hold(self, model: str) -> bool:
+        """Whether the same still stands behind a model that was asked; where not, nobody knows which answered."""
+        return self._identities.get(model) == self.services.identity(model)
+
+    def _identity(self, model: str) -> str:
+        found = self._identities.get(model)
+        if found is None:
+            found = self._identities[model] = self.services.identity(model)
+        return found
 
 
 async def _whole(inner: Call, request: Request, scope: Scope) -> Reply:
@@ -257,7 +266,7 @@ class _Known:
     """The vectors of one batch: those from the store, and those that are learned."""
 
     def __init__(self, request: Embed, scope: Scope, keys: _Keys) -> None:
-        self._request, self._scope, self._services, self._key_of = request, scope, keys.services, keys.of
+        self._request, self._scope, self._services, self._call_keys = request, scope, keys.services, keys
         self._found: dict[str, Any] = {}
         self._keys = {text: keys.of(replace(request, texts=(text,))) for text in request.texts}
         self._saved: list[Decimal | None] = []
@@ -313,7 +322,7 @@ class _Known:
             message = f"{asked.model} gave {len(rows)} vectors for {len(self.missing)} texts"
             raise ProviderFailure("invalid_response", message)
         self._found.update(zip(self.missing, rows, strict=True))
-        if self._services.write_cache:
+        if self._services.write_cache and self._call_keys.hold(asked.model):
             self._write(asked, rows, reply, ttl)
 
     def _write(self, asked: Embed, rows: Any, reply: Reply, ttl: float | None) -> None:
@@ -323,7 +332,7 @@ class _Known:
         for text, row in zip(self.missing, rows, strict=True):
             value = {"version": VERSION, "kind": "embed", "model": asked.model, "answered": reply.model}
             value |= {"at": self._scope.clock.wall(), "cost": cost, "vector": row.tobytes()}
-            services.store.put(self._key_of(replace(asked, texts=(text,))), value, ttl)
+            services.store.put(self._call_keys.of(replace(asked, texts=(text,))), value, ttl)
 
     def vectors(self) -> Sequence[Any]:
         """Float32 of shape (texts, dimensions), in the order of the request."""

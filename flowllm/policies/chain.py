@@ -125,11 +125,11 @@ def chain(policies: Sequence[Policy], backend: Call, services: Services) -> Call
 def _active(policies: Mapping[str, Any]) -> list[Policy]:
     written = {name: raw for name, raw in policies.items() if name not in OF_THE_NODE}
     parsed = {name: parse_policy(name, raw) for name, raw in {**ALWAYS, **written, "meter": True}.items()}
-    cache, fallback = (parsed.get("cache") if "cache" in written else None), parsed.get("fallback")
-    if cache is not None:
-        parsed[WITH_CACHE] = parse_policy(WITH_CACHE, {"inside": _inside(parsed.values())})
-        if fallback is not None:
-            parsed["cache"] = cache.model_copy(update={"models": getattr(fallback, "models", ())})
+    models = getattr(parsed.get("fallback"), "models", ())
+    if (cache := parsed.get("cache")) is not None:
+        parsed["cache"] = cache.model_copy(update={"models": models})
+        if "cache" in written:
+            parsed[WITH_CACHE] = parse_policy(WITH_CACHE, {"inside": _inside(parsed.values()), "models": models})
     return [policy for policy in parsed.values() if policy is not None]
 
 

@@ -3,8 +3,9 @@
 Each caller reads the whole answer. One that leaves takes nothing from the others; when the last one
 leaves, the request is cancelled and its connection closed at once. A failure is given to those who
 wait for it and kept for nobody. Only callers share that would have been answered alike: with the same
-policies inside this one, on one event loop, and with no more time than the request has. It has a little
-more than its first caller, who still leaves in time: the executor ends each caller at its own deadline.
+policies inside this one and the same behind its models, on one event loop, and with no more time than
+the request has. It has a little more than its first caller, who still leaves in time: the executor ends
+each caller at its own deadline.
 """
 
 import asyncio
@@ -29,13 +30,16 @@ class SingleFlight(Policy):
     rank: ClassVar[int] = 30
     inside: str = ""
     """How the request is made: the policies inside, as text."""
+    models: tuple[str, ...] = ()
+    """Those that may answer after the request's own."""
 
     def wrap(self, inner: Call, services: Services) -> Call:
         """A call that joins the same call under way, if there is one."""
 
         async def call(request: Request, scope: Scope) -> AsyncGenerator[Delta, None]:
             loop = asyncio.get_running_loop()
-            key = f"{id(loop)}:{scope.refresh}:{digest(request, scope.salt)}:{self.inside}"
+            behind = ",".join(map(services.identity, (request.model, *self.models)))
+            key = f"{id(loop)}:{scope.refresh}:{digest(request, scope.salt, behind)}:{self.inside}"
             flight: _Flight | None = services.flights.get(key)
             if flight is None or not flight.lasts(scope.deadline):
                 deadline = None if scope.deadline is None else scope.deadline + SPARE

@@ -92,6 +92,67 @@ async def test_an_answer_of_a_model_that_was_replaced_meanwhile_is_not_kept(worl
     assert len(script.requests) == 3
 
 
+def replaceable(world, *models):
+    """What stands behind models, to be replaced, and services that look there."""
+    behind = dict.fromkeys(models, "old")
+    return behind, replace(world.services, local_identity=behind.get)
+
+
+async def begun(*calls):
+    """Calls that came as far as they can."""
+    tasks = [asyncio.ensure_future(call) for call in calls]
+    for _ in range(8):
+        await asyncio.sleep(0)
+    return tasks
+
+
+@pytest.mark.parametrize("more", [{}, {"fallback": ["b/x"]}])
+async def test_no_answer_is_kept_of_calls_in_flight_while_their_model_is_replaced(world, more):
+    model = "b/x" if more else "a/x"
+    behind, services = replaceable(world, "a/x", "b/x")
+    by = lambda: (Text(f"by {behind[model]}"), Finish("stop"))  # noqa: E731
+    answer = by()
+    script = world.script(lambda r: [ProviderFailure("auth", "no")] if r.model != model else answer)
+    script.gate = asyncio.Event()
+    call = chain({"cache": True, **more}, script, services)
+    tasks = await begun(*(reply(call, chat(str(i), model="a/x"), world.scope()) for i in range(4)))
+    behind[model] = "new"
+    tasks += await begun(*(reply(call, chat("0", model="a/x"), world.scope()) for _ in range(2)))
+    script.gate.set()
+    assert {got.text for got in await asyncio.gather(*tasks)} == {"by old"}
+    asked, answer = script.models.count(model), by()
+    got = [await reply(call, chat(str(i), model="a/x"), world.scope()) for i in (1, 2, 3)]
+    assert ([one.text for one in got], script.models.count(model) - asked) == (["by new"] * 3, 3)
+
+
+async def test_who_calls_after_a_model_was_replaced_joins_no_call_from_before(world):
+    behind, services = replaceable(world, "a/x")
+    script = world.script((Text("by old"), Finish("stop")), (Text("by new"), Finish("stop")))
+    script.gate = asyncio.Event()
+    call = chain({"cache": True}, script, services)
+    tasks = await begun(*(reply(call, chat(model="a/x"), world.scope()) for _ in range(2)))
+    behind["a/x"] = "new"
+    tasks += await begun(*(reply(call, chat(model="a/x"), world.scope()) for _ in range(2)))
+    script.gate.set()
+    assert [got.text for got in await asyncio.gather(*tasks)] == ["by old", "by old", "by new", "by new"]
+    assert (await reply(call, chat(model="a/x"), world.scope())).text == "by new"
+    assert len(script.requests) == 2
+
+
+async def test_vectors_of_a_model_that_was_replaced_meanwhile_are_not_kept(world):
+    behind, services = replaceable(world, "acme/e")
+    script = world.script((Vectors(np.ones((1, 2), "<f4")), Finish("stop")))
+    script.gate = asyncio.Event()
+    call = chain({"cache": {"replies": False}}, script, services)
+    tasks = await begun(*(reply(call, Embed("acme/e", (text,)), world.scope()) for text in "ab"))
+    behind["acme/e"] = "new"
+    script.gate.set()
+    await asyncio.gather(*tasks)
+    for text, asked in (("a", 3), ("b", 4), ("b", 4)):
+        await reply(call, Embed("acme/e", (text,)), world.scope())
+        assert len(script.requests) == asked
+
+
 @pytest.mark.parametrize("simulated", [True, False])
 async def test_a_hit_tells_whether_its_stream_was_simulated(world, simulated):
     call = chain({"cache": True}, world.script((*GOOD, Meta(simulated=simulated))), world.services)
