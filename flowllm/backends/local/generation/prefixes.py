@@ -4,7 +4,8 @@ A past is that of its tokens and of nothing else, so whoever's prompt begins wit
 is kept are copies, the latest first, up to a number and so many bytes in all; who uses one copies it again.
 """
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
@@ -35,12 +36,18 @@ class Kept:
 
 
 class Prefixes:
-    """What is kept of one model: ``size`` bytes, ``most`` at most. Any thread may have it forgotten."""
+    """What is kept of one model: ``size`` bytes, ``most`` at most.
+
+    One thread keeps and uses them, any may have them forgotten: that holds for what is being kept meanwhile too.
+    """
 
     def __init__(self, most: int = KEPT) -> None:
         self.most = most
         self.size = 0
+        self.changed: Callable[[], object] = _unheard
+        """Called behind each change of ``size``, by whoever made it."""
         self._kept: list[Kept] = []
+        self._lock = threading.Lock()
 
     def fits(self, tokens: Sequence[int], size: int) -> bool:
         """Whether a past of so many bytes is worth being kept: long enough, small enough, and not there yet."""
@@ -50,18 +57,23 @@ class Prefixes:
 
     def keep(self, kept: Kept) -> None:
         """Keep one more, before those that it holds and at the cost of those that were not used for longest."""
-        others = (old for old in self._kept if common(old.tokens, kept.tokens) < len(old.tokens))
+        held = self._kept
+        others = (old for old in held if common(old.tokens, kept.tokens) < len(old.tokens))
         found, room = [kept], self.most - kept.size
         for old in others:
             if old.size > room or len(found) == MOST:
                 break
             room -= old.size
             found.append(old)
-        self._kept, self.size = found, self.most - room
+        if self._put(held, found, self.most - room):
+            self.changed()
 
     def forget(self) -> None:
         """Keep nothing of all that."""
-        self._kept, self.size = [], 0
+        with self._lock:
+            some, self._kept, self.size = bool(self._kept), [], 0
+        if some:
+            self.changed()
 
     def longest(self, prompt: Sequence[int]) -> tuple[int, Kept | None]:
         """The one that has most of the first tokens of ``prompt``, and how many; it counts as used."""
@@ -70,9 +82,20 @@ class Prefixes:
         if not length:
             return 0, None
         found = held[place]
-        if self._kept is held:
-            self._kept = [found, *held[:place], *held[place + 1 :]]
+        self._put(held, [found, *held[:place], *held[place + 1 :]], self.size)
         return length, found
+
+    def _put(self, before: list[Kept], kept: list[Kept], size: int) -> bool:
+        """Replace what was there ``before``; not where that was forgotten since."""
+        with self._lock:
+            same = self._kept is before
+            if same:
+                self._kept, self.size = kept, size
+        return same
+
+
+def _unheard() -> None:
+    """Nobody keeps account."""
 
 
 def longest(prompt: Sequence[int], among: Sequence[Sequence[int]]) -> tuple[int, int]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import threading
 import weakref
 from random import Random
 
@@ -242,6 +243,56 @@ def test_what_is_used_is_kept_longest():
     assert held.longest([1, 1, 1, 1, 9])[0] == 4
     held.keep(kept([4] * 4))
     assert [one.tokens[0] for one in held._kept] == [4, 1, 3]
+
+
+class Forgetting(list):
+    """Tokens at whose comparison another thread has everything forgotten."""
+
+    def __init__(self, tokens, held):
+        super().__init__(tokens)
+        self.held = held
+
+    def __iter__(self):
+        self.held.forget()
+        return super().__iter__()
+
+
+@pytest.mark.parametrize(
+    "work",
+    [
+        lambda held: held.keep(Kept(Forgetting([3] * 4, held), [np.zeros((1, 10), np.uint8)])),
+        lambda held: held.longest(Forgetting([1] * 4, held)),
+    ],
+)
+def test_what_is_forgotten_meanwhile_does_not_come_back(work):
+    held = Prefixes()
+    held.keep(kept([1] * 4))
+    held.keep(kept([2] * 4))
+    work(held)
+    assert (held.size, held._kept) == (0, [])
+
+
+def test_nobody_forgets_between_the_last_look_and_the_change():
+    held = Prefixes()
+    held.keep(kept([1] * 4))
+    other = threading.Thread(target=held.forget)
+    with held._lock:
+        other.start()
+        other.join(0.05)
+        assert held.size == 10
+    other.join(10)
+    assert held.size == 0
+
+
+def test_who_keeps_account_is_told_of_each_change():
+    held, sizes = Prefixes(25), []
+    held.changed = lambda: sizes.append(held.size)
+    for number in (1, 2, 3):
+        held.keep(kept([number] * 4))
+    held.longest([2] * 4)
+    held.forget()
+    held.forget()
+    assert sizes == [10, 20, 20, 0]
 
 
 @pytest.mark.parametrize(
