@@ -38,7 +38,7 @@ class Loaded(Protocol):
 
     @property
     def kept(self) -> int:
-        """Bytes that it holds beside its files, or may hold."""
+        """Bytes that it holds beside its files."""
         ...
 
     def forget(self) -> None:

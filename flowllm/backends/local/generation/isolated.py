@@ -75,17 +75,27 @@ class IsolatedWriter:
         self._closed = threading.Event()
         self._process, said = self._started()
         self.provider: str = said["provider"]
-        keeps = said.get("keeps")
-        self.kept = min(keeps, room) if isinstance(keeps, int) else room
-        """Bytes that it may keep: what it does keep is known in its process alone."""
+        self._told: tuple[Process, int] = self._process, 0
+        """The process that last said how many bytes it keeps, and how many these are."""
 
     @property
     def pid(self) -> int | None:
         """The number of the process, None where none runs."""
         return self._process.pid if self._process.alive else None
 
+    @property
+    def kept(self) -> int:
+        """Bytes that its process keeps beside the model; one that ended keeps none."""
+        process, kept = self._told
+        return kept if process is self._process and process.alive else 0
+
     def forget(self) -> None:
-        """It goes with its process alone."""
+        """Have the process let go of these; they count no more from here on."""
+        if self.kept:
+            process, _ = self._told
+            # Before it is sent: what the process says behind it is what counts.
+            self._told = process, 0
+            process.send({"forget": True})
 
     def close(self) -> None:
         """End the process; calls in flight fail."""
@@ -189,10 +199,19 @@ class IsolatedWriter:
                 self._lose(process)
             elif "hangs" in header:
                 process.stop(f"ran the model for {self._patience:g} s without an end and was ended")
+            elif "keeps" in header:
+                self._account(process, header["keeps"])
             elif isinstance(number := header.get("call"), int) and number in self._calls:
                 self._calls[number].tell(header)
                 if "ended" in header:
                     del self._calls[number]
+
+    def _account(self, process: Process, keeps: Any) -> None:
+        """Take what a process says that it keeps; what one that ended had to say is late."""
+        if not isinstance(keeps, int) or not 0 <= keeps <= self._room:
+            process.stop(NO_ANSWER)
+        elif process.alive:
+            self._told = process, keeps
 
     def _lose(self, process: Process) -> None:
         """Fail the calls that a process worked on."""

@@ -116,7 +116,8 @@ class Serving:
             loop.call_soon_threadsafe(self._take, message[0])
 
         self._line.listen(hear)
-        self._line.send({"provider": self._writer.provider, "keeps": self._writer.prefixes.most})
+        self._line.send({"provider": self._writer.provider})
+        self._writer.prefixes.changed = lambda: loop.call_soon_threadsafe(self._tell_kept)
         while True:
             await asyncio.sleep(patience / 4)
             since = self._runs.since
@@ -126,11 +127,17 @@ class Serving:
     def _take(self, header: dict[str, Any]) -> None:
         self._line.send({"taken": True})
         number: int = header.get("call", 0)
-        if "request" in header:
+        if "forget" in header:
+            self._writer.forget()
+        elif "request" in header:
             task = self._tasks[number] = asyncio.ensure_future(self._answer(number, header))
             task.add_done_callback(lambda _: self._tasks.pop(number))
         elif number in self._tasks:
             self._tasks[number].cancel()
+
+    def _tell_kept(self) -> None:
+        """Say how many bytes are kept: before the end of the answer that they are of, which comes by the same loop."""
+        self._line.send({"keeps": self._writer.kept})
 
     async def _answer(self, number: int, header: dict[str, Any]) -> None:
         said: dict[str, Any] = {}

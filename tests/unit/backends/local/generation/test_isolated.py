@@ -23,7 +23,9 @@ from flowllm.backends.local.generation.prefixes import KEPT, Prefixes
 from flowllm.backends.local.generation.serving import Runs, Serving
 from flowllm.backends.local.generation.told import told_failure
 from flowllm.backends.local.layout import describe
+from flowllm.backends.local.places import Places
 from flowllm.backends.local.process import Process
+from flowllm.backends.local.shelf import Shelf
 from flowllm.core.delta import Text, fold
 from flowllm.core.errors import NodeFailure, ProviderFailure, SetupError
 from flowllm.core.request import Chat, Message, Sampling, Tool
@@ -286,12 +288,78 @@ class Slow:
     begin = drop = reuse = read
 
 
-@pytest.mark.parametrize(("room", "kept"), [(KEPT * 2, KEPT), (1000, 1000)])
-def test_what_a_process_may_keep_is_told(tmp_path, room, kept):
-    made = IsolatedWriter(describe(folder(tmp_path / "m", LONG, layout="genai")), CPU, 60.0, room)
-    made.forget()
-    assert made.kept == kept
+OF_A_TOKEN = 2 * LONG.layers * LONG.kv_heads * LONG.head * 4
+"""Bytes of its past, in single precision."""
+
+
+@pytest.fixture(scope="module")
+def keeping(tmp_path_factory):
+    made = IsolatedWriter(describe(folder(tmp_path_factory.mktemp("keeps") / "m", LONG, layout="genai")), CPU, 60.0)
+    yield made
     made.close()
+
+
+def past_of(reply):
+    """Bytes of what an answer leaves behind: its last token is never read."""
+    return (reply.usage.input + reply.usage.output - 1) * OF_A_TOKEN
+
+
+async def test_what_a_process_keeps_is_known_with_the_end_of_an_answer_and_let_go_of(keeping):
+    keeping.forget()
+    first = await reply_of(keeping, asked("hello world " * 4))
+    assert (keeping.kept, first.usage.cached_input) == (past_of(first), None)
+    assert (await reply_of(keeping, asked("hello world " * 4))).usage.cached_input == first.usage.input - 1
+    keeping.forget()
+    assert keeping.kept == 0
+    again = await reply_of(keeping, asked("hello world " * 4))
+    assert (keeping.kept, again.usage.cached_input) == (past_of(first), None)
+    assert keeping._process.silence == 0
+
+
+async def test_a_process_that_ended_keeps_nothing_and_so_does_the_next(keeping):
+    first, before = await reply_of(keeping, asked("hello world " * 4)), keeping._process
+    assert keeping.kept > 0
+    os.kill(keeping.pid, signal.SIGKILL)
+    before._child.wait()
+    assert keeping.kept == 0
+    keeping.forget()
+    await keeping._awake()
+    assert (keeping.kept, keeping._process is before) == (0, False)
+    again = await reply_of(keeping, asked("hello world " * 4))
+    keeping._hear(before, {"keeps": 1})  # its last words may come late
+    assert (keeping.kept, again.usage.cached_input) == (past_of(first), None)
+
+
+@pytest.mark.parametrize("told", [-1, KEPT + 1, 1.5, "much", None])
+async def test_a_process_that_says_nonsense_of_what_it_keeps_is_ended(keeping, told):
+    before = keeping._process
+    keeping._hear(before, {"keeps": told})
+    assert (before._child.wait(), before.last_words) == (-9, "sent what is no answer and was ended")
+    await reply_of(keeping, asked(count=2))
+
+
+@pytest.mark.parametrize("pasts", [1.5, 2.5])
+async def test_decoders_apart_stay_side_by_side_whatever_they_may_keep(tmp_path, keeping, pasts):
+    for name in "ab":
+        folder(tmp_path / name, LONG, layout="genai")
+    past, size, loads = past_of(await reply_of(keeping, asked())), describe(tmp_path / "a").size, []
+    memory = 2 * size + int(pasts * past)
+
+    class Load:
+        def __call__(self, found):
+            loads.append(found.folder.name)
+            return IsolatedWriter(found, CPU, 60.0, memory - found.size)
+
+        def check(self):
+            """There is always something to load with."""
+
+    shelf = Shelf(Places(tmp_path, (tmp_path,)), Load(), memory)
+    for name in "abababab":
+        async with shelf.held(name) as model:
+            assert past_of(await reply_of(model, asked())) == past
+    assert loads == ["a", "b"]
+    assert [(held.name, held.size - size) for held in shelf.loaded()] == [("a", past * int(pasts - 1)), ("b", past)]
+    shelf.unload()
 
 
 @pytest.mark.parametrize("run", [lambda cache: cache.read({1: [2]}), lambda cache: cache.step({1: 2})])
@@ -299,7 +367,7 @@ async def test_a_run_without_an_end_is_told(run):
     line, runs, slow = Sent(), Runs(), Slow()
     task = asyncio.ensure_future(Serving(slow, line, runs).run(0))
     await turns()
-    assert line.said == [{"provider": "CPUExecutionProvider", "keeps": 7}]
+    assert line.said == [{"provider": "CPUExecutionProvider"}]
     running = asyncio.ensure_future(asyncio.to_thread(run, runs.watched(slow)))
     try:
         async with asyncio.timeout(60):
