@@ -1,19 +1,25 @@
 """The files that a model in memory was made of: what tells them from others, and whether they still lie there."""
 
 import os
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from flowllm.backends.local import manifest
 from flowllm.backends.local.layout import Description, files_of
 
+LOOK = 1.0
+"""Seconds in which files that were looked at are taken for what they were."""
+
 _Stamp = tuple[int, int, int, int] | None
 
 
 class MadeOf:
-    """Made before a model is loaded, so that what changes from then on is seen."""
+    """Made before a model is loaded, so that what changes from then on is seen. ``now`` is a clock in seconds."""
 
-    def __init__(self, found: Description) -> None:
+    def __init__(self, found: Description, now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
+        self._looked, self._was_same = now(), True
         self._found = found
         self._files = files_of(found)
         self._folders = _names({path.parent for path in self._files} | {found.folder})
@@ -26,6 +32,13 @@ class MadeOf:
     def check(self) -> None:
         """`SetupError` for the first file that is not as the manifest says, where there is one."""
         manifest.check_manifest(self._found.folder, self._files)
+
+    def seems_same(self) -> bool:
+        """As `same`, by a look of the last `LOOK` seconds: for every call, so that few wait for a disk."""
+        now = self._now()
+        if self._was_same and now - self._looked >= LOOK:
+            self._looked, self._was_same = now, self.same()
+        return self._was_same
 
     def same(self) -> bool:
         """Whether all of them are there unchanged, and no further one. Reads no file."""
@@ -50,7 +63,7 @@ def _stamps(names: Iterable[str]) -> list[_Stamp]:
 
 def _stamp(name: str) -> _Stamp:
     try:
-        found = os.stat(name)  # noqa: PTH116  asked at every call of a model
+        found = os.stat(name)  # noqa: PTH116  asked again and again
     except OSError:
         return None
     return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns

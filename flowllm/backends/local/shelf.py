@@ -9,7 +9,8 @@ import ctypes
 import gc
 import itertools
 import threading
-from collections.abc import AsyncGenerator, Iterator
+import time
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -106,19 +107,33 @@ class _Entry:
 
     @property
     def stale(self) -> bool:
-        """Whether it was made of other files than lie there now."""
-        return self.made_of is not None and not self.made_of.same()
+        """Whether it was made of other files than lie there now, as far as that was seen."""
+        return self.made_of is not None and not self.made_of.seems_same()
 
 
 class Shelf:
-    """Models by name. Safe from many threads and event loops."""
+    """Models by name. Safe from many threads and event loops. ``now`` is a clock in seconds.
 
-    def __init__(self, places: Places, load: Load, memory: int, precision: str = "") -> None:
+    Where files are replaced, that is seen within `made_of.LOOK` seconds: until then the model that is there answers,
+    under its own identity.
+    """
+
+    def __init__(
+        self,
+        places: Places,
+        load: Load,
+        memory: int,
+        precision: str = "",
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.places = places
         self._load = load
         self._memory = memory
         self._precision = precision
+        self._now = now
         self._entries: list[_Entry] = []
+        self._seen: dict[str, MadeOf] = {}
+        """What models were seen to be made of that are not in memory."""
         self._lock = threading.Lock()
         self._ticks = itertools.count(1)
 
@@ -129,11 +144,12 @@ class Shelf:
     def identity(self, name: str) -> str:
         """What tells this model from another of its name; empty where there is none."""
         with self._lock:
-            entry = self._current(name)
-        if entry is not None and entry.made_of is not None:
-            return entry.made_of.identity
+            made_of = self._made_of(name)
         with suppress(SetupError):
-            return MadeOf(self.describe(name)).identity
+            if made_of is None:
+                made_of = MadeOf(self.describe(name), self._now)
+                self._seen[name] = made_of
+            return made_of.identity
         return ""
 
     def check(self, name: str) -> None:
@@ -215,11 +231,19 @@ class Shelf:
         entry.current = False
         return None
 
+    def _made_of(self, name: str) -> MadeOf | None:
+        """The files of that name as they were last seen, unless they were replaced since."""
+        entry = self._current(name)
+        if entry is not None and entry.made_of is not None:
+            return entry.made_of
+        seen = self._seen.get(name)
+        return seen if seen is not None and seen.seems_same() else None
+
     def _open(self, entry: _Entry) -> None:
         """Load a model; on the thread of its opening."""
         try:
             found = self.describe(entry.name)
-            made_of = MadeOf(found)
+            made_of = MadeOf(found, self._now)
             self._require_room(entry.name, found.size)
             made_of.check()
             entry.size = found.size
@@ -248,6 +272,8 @@ class Shelf:
 
     def _taken_away(self, entry: _Entry) -> Loaded | None:
         self._entries.remove(entry)
+        if entry.made_of is not None and entry.current:
+            self._seen[entry.name] = entry.made_of
         model, entry.model = entry.model, None
         return model
 

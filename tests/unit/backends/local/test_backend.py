@@ -111,12 +111,13 @@ def test_the_router_asks_local_models_what_they_lack(call):
     assert (caught.value.code, caught.value.hint) == ("missing_model_file", "did you mean `local/tiny`?")
 
 
-def test_identities_are_of_the_files(call, project):
+def test_identities_are_of_the_files(call, project, environment):
     first = call.identity("local/tiny")
     assert first != call.identity("local/cross")
     assert call.identity("local/nothing") == ""
     file = project / "models" / "tiny" / "model.onnx"
     file.write_bytes(file.read_bytes())
+    api.preload(environment, "local/tiny")
     assert call.identity("local/tiny") != first
 
 

@@ -12,6 +12,9 @@ import numpy as np
 import onnx
 import pytest
 
+from flowllm.backends.local import made_of
+from flowllm.backends.local import shelf as shelves
+from flowllm.backends.local.made_of import LOOK
 from flowllm.backends.local.manifest import write_manifest
 from flowllm.backends.local.places import Places
 from flowllm.backends.local.settings import MEMORY, Settings, parse_settings
@@ -278,11 +281,29 @@ async def test_a_caller_that_goes_while_it_loads_holds_nothing(shelf, opened):
     assert shelf.unload() == ["a"]
 
 
+class Clock:
+    """Seconds that pass when a test says so."""
+
+    def __init__(self):
+        self.time = 100.0
+
+    def __call__(self):
+        return self.time
+
+    def pass_a_look(self):
+        self.time += LOOK
+
+
 @pytest.fixture
-def own(tmp_path, opened):
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def own(tmp_path, opened, clock):
     """A folder of one's own with the model `m`, and its shelf."""
     write_embedder(tmp_path / "m")
-    return Shelf(Places(tmp_path, (tmp_path,)), opened, MEMORY)
+    return Shelf(Places(tmp_path, (tmp_path,)), opened, MEMORY, now=clock)
 
 
 def replaced(folder):
@@ -311,10 +332,20 @@ def lessened(folder):
     (folder / "1_Pooling" / "config.json").unlink()
 
 
+def renamed(folder):
+    """A file of the same length and time in another's place: only its number and the time of that differ."""
+    file, other = folder / "tokenizer.json", folder / "other"
+    other.write_bytes(file.read_bytes()[::-1])
+    found = file.stat()
+    os.utime(other, ns=(found.st_atime_ns, found.st_mtime_ns))
+    other.rename(file)
+
+
 @pytest.mark.parametrize("change", [replaced, rewritten, listed, templated, touched, lessened])
-async def test_a_model_of_other_files_is_another(own, opened, tmp_path, change):
+async def test_a_model_of_other_files_is_another(own, opened, tmp_path, clock, change):
     first, before = await use(own, "m"), own.identity("m")
     change(tmp_path / "m")
+    clock.pass_a_look()
     after = own.identity("m")
     second = await use(own, "m")
     assert (second is first, before == after, own.identity("m")) == (False, False, after)
@@ -324,20 +355,70 @@ async def test_a_model_of_other_files_is_another(own, opened, tmp_path, change):
     assert [held.name for held in own.loaded()] == ["m"]
 
 
+async def test_a_file_of_the_same_length_and_time_is_another(own, tmp_path, clock):
+    first = await use(own, "m")
+    renamed(tmp_path / "m")
+    clock.pass_a_look()
+    assert await use(own, "m") is not first
+
+
+async def test_between_two_looks_the_model_that_is_there_answers_under_its_own_identity(own, tmp_path, clock):
+    first, before = await use(own, "m"), own.identity("m")
+    replaced(tmp_path / "m")
+    clock.time += 0.9 * LOOK
+    assert (await use(own, "m"), own.identity("m")) == (first, before)
+    clock.time += 0.1 * LOOK
+    assert own.identity("m") != before
+    assert await use(own, "m") is not first
+
+
+@pytest.mark.parametrize("loaded", [True, False])
+async def test_files_are_looked_at_once_in_a_while(own, clock, monkeypatch, loaded):
+    """Whether their model is in memory, was there, or never was: nothing is read or looked at in between."""
+    before = own.identity("m")
+    await use(own, "m")
+    if not loaded:
+        own.unload()
+    looks, stamps = [], made_of._stamps
+    monkeypatch.setattr(made_of, "_stamps", lambda names: looks.append(1) or stamps(names))
+    monkeypatch.setattr(shelves, "describe", lambda *found: pytest.fail("the files were read again"))
+    for passed, looked in ((0, 0), (0.9 * LOOK, 0), (0.1 * LOOK, 2), (0, 2), (LOOK, 4)):
+        clock.time += passed
+        assert {own.identity("m") for _ in range(3)} == {before}
+        assert len(looks) == looked
+
+
+async def test_a_model_that_never_was_in_memory_has_the_identity_of_its_files(own, clock, tmp_path):
+    before = own.identity("m")
+    replaced(tmp_path / "m")
+    assert own.identity("m") == before
+    clock.pass_a_look()
+    assert own.identity("m") != before
+
+
+async def test_a_model_is_loaded_from_the_files_that_lie_there_whatever_was_seen(own, opened, tmp_path):
+    before = own.identity("m")
+    replaced(tmp_path / "m")
+    await use(own, "m")
+    assert own.identity("m") != before
+
+
 def noted(folder):
     (folder / "notes.txt").write_text("x")
 
 
-async def test_a_file_that_no_model_reads_changes_nothing(own, opened, tmp_path):
+async def test_a_file_that_no_model_reads_changes_nothing(own, opened, tmp_path, clock):
     first, before = await use(own, "m"), own.identity("m")
     noted(tmp_path / "m")
+    clock.pass_a_look()
     assert (await use(own, "m"), own.identity("m")) == (first, before)
     assert (first.closed, opened.tries) == (False, 1)
 
 
-async def test_who_uses_the_old_one_keeps_it(own, opened, tmp_path):
+async def test_who_uses_the_old_one_keeps_it(own, tmp_path, clock):
     async with own.held("m") as old:
         replaced(tmp_path / "m")
+        clock.pass_a_look()
         async with own.held("m") as new:
             assert new is not old
             assert [(held.name, held.users) for held in own.loaded()] == [("m", 1), ("m", 1)]
@@ -354,9 +435,10 @@ async def test_the_identity_is_of_the_files_whether_it_is_loaded_or_not(own, ope
     assert own.identity("nothing") == ""
 
 
-async def test_files_that_go_take_the_model_along(own, tmp_path):
+async def test_files_that_go_take_the_model_along(own, tmp_path, clock):
     await use(own, "m")
     shutil.rmtree(tmp_path / "m")
+    clock.pass_a_look()
     with pytest.raises(SetupError) as caught:
         await use(own, "m")
     assert (caught.value.code, own.loaded(), own.identity("m")) == ("missing_model_file", [], "")
