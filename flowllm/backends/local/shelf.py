@@ -272,7 +272,7 @@ class Shelf:
 
     def _taken_away(self, entry: _Entry) -> Loaded | None:
         self._entries.remove(entry)
-        if entry.made_of is not None and entry.current:
+        if entry.made_of is not None:
             self._seen[entry.name] = entry.made_of
         model, entry.model = entry.model, None
         return model
