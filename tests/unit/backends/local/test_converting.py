@@ -85,6 +85,38 @@ def test_no_weight_in_four_bits_is_a_step_off(rows):
     assert (abs(whole - matrix) <= steps + 1e-6).all()
     assert np.median(abs(whole - matrix)[:, :3] / steps[:, :3]) < 0.5
     assert (whole[:, 3] == 0).all()
+    blocks = np.pad(matrix, ((0, -rows % 32), (0, 0))).T.reshape(*scales.shape, 32)
+    assert abs(scales) * 8 == pytest.approx(abs(blocks).max(-1)), "all sixteen values are used"
+    assert (known.min(-1)[scales != 0] == -8).all()
+
+
+def test_a_weight_that_an_inner_graph_reads_too_stays_in_four_bits(tmp_path):
+    helper, number = onnx.helper, onnx.TensorProto.FLOAT
+    weight = onnx.numpy_helper.from_array(np.eye(32, dtype=np.float32), "w")
+    inner = [
+        helper.make_graph(
+            [helper.make_node("Add", ["x", word], ["z"])],
+            word,
+            [],
+            [helper.make_tensor_value_info("z", number, [32, 32])],
+        )
+        for word in ("w", "x")
+    ]
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["y"]),
+        helper.make_node("If", ["which"], ["chosen"], then_branch=inner[0], else_branch=inner[1]),
+    ]
+    given = [
+        helper.make_tensor_value_info("x", number, [32, 32]),
+        helper.make_tensor_value_info("which", onnx.TensorProto.BOOL, []),
+    ]
+    made = [helper.make_tensor_value_info(name, number, [32, 32]) for name in ("y", "chosen")]
+    graph = helper.make_graph(nodes, "g", given, made, [weight])
+    onnx.save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), tmp_path / "model.onnx"
+    )
+    whole = onnx.load(narrowed(tmp_path, "int4")).graph
+    assert {one.name for one in whole.initializer} == {"w", "w_Q4", "w_scales"}
 
 
 def test_the_whole_is_left_as_it_is(folder):

@@ -202,6 +202,36 @@ def test_where_last_logits_come_alone_only_prompts_of_one_length_are_read_in_one
     assert shapes == runs
 
 
+@pytest.mark.parametrize("given", [texts(8, 16), texts(16, 8)])
+def test_there_is_room_for_the_longest_of_those_read_in_one_run(shared, monkeypatch, given):
+    monkeypatch.setattr("flowllm.backends.local.generation.shared_kv._ROOM", 8)
+    cache = SharedCache(shared)
+    run, rooms = cache._run, []
+
+    def checked():
+        rooms.append(cache._room)
+        assert min(rooms) >= 16  # the graph would write behind the buffers
+        return run()
+
+    cache._run = checked
+    for row in given:
+        cache.begin(row, 40)
+    for row, logits in cache.read(given).items():
+        assert logits == pytest.approx(reference(LLAMA, given[row])[-1], abs=1e-3)
+    assert len(rooms) == 1
+
+
+def test_steps_are_bound_anew_only_where_the_mask_has_no_room_left(shared):
+    cache, bound = SharedCache(shared), []
+    bind = cache._bind_step
+    cache._bind_step = lambda rows, wide: [bound.append(wide), bind(rows, wide)]
+    cache.begin(0, 60)
+    cache.read({0: [1, 2, 3]})
+    for _ in range(40):
+        cache.step({0: 9})
+    assert bound == [4, 17, 33]
+
+
 def test_rows_that_lie_apart_are_read_alone(shared):
     cache, given = SharedCache(shared), texts(5, 6, 7)
     for row in given:
@@ -431,6 +461,16 @@ async def test_a_closed_engine_ends_what_is_in_work(shared):
             [piece async for piece in pieces_of(made)]
     with pytest.raises(ProviderFailure, match="unloaded"):
         running.submit(writing([1], 1))
+
+
+async def test_a_closed_engine_ends_an_answer_also_where_nobody_waits(shared):
+    running, watched = engine(shared)
+    watched.before.append(lambda cache: len(cache.runs) == 3 and running.close())
+    made, tokens = writing(PROMPT, 20), []
+    running.submit(made)
+    with pytest.raises(ProviderFailure, match="unloaded"):
+        tokens += [piece.drawn.token async for piece in pieces_of(made)]
+    assert [kind for kind, _ in watched.runs] == ["read", "step", "step"]
 
 
 def test_a_reader_whose_loop_is_gone_gives_its_row_back(shared):

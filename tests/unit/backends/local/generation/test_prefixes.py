@@ -144,6 +144,20 @@ def test_a_row_that_moves_up_takes_its_tokens_along(tmp_path):
     assert last == pytest.approx(reference(LLAMA, [*SYSTEM, 9, 8])[-1], abs=1e-3)
 
 
+def test_prompts_that_are_read_side_by_side_leave_nothing_of_their_padding(tmp_path):
+    cache, given = cache_of(decoder(tmp_path, LLAMA, "shared")), {0: [40, 41, 42, 43, 44], 1: SYSTEM}
+    for row in given:
+        cache.begin(row, 20)
+    cache.read(given)
+    cache.step({0: 9, 1: 9})
+    for row in given:
+        cache.drop(row)
+    for row, prompt in given.items():
+        cache.begin(row, 20)
+        assert cache.reuse(row, [*prompt, 9, 8]) == len(prompt) + 1
+        assert cache.read({row: [8]})[row] == pytest.approx(reference(LLAMA, [*prompt, 9, 8])[-1], abs=1e-3)
+
+
 async def test_draws_of_a_seed_are_the_same(tmp_path):
     running, _ = engine(decoder(tmp_path, LLAMA, "shared"))
     how = Drawing(1.0, top_k=8, seed=11)
@@ -153,10 +167,10 @@ async def test_draws_of_a_seed_are_the_same(tmp_path):
 
 
 async def test_after_a_run_that_failed_everything_is_read_anew(tmp_path):
-    found, made = decoder(tmp_path, LLAMA, "shared"), []
+    found, held, made = decoder(tmp_path, LLAMA, "shared"), Prefixes(), []
 
     def make():
-        made.append(Watched(cache_of(found)))
+        made.append(Watched(cache_of(found, held)))
         return made[-1]
 
     running = Engine(make)

@@ -9,7 +9,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from flowllm.backends.local.generation.sampling import EXTRA, Drawing, Sampler, best, drawing, picked
+from flowllm.backends.local.generation.sampling import EXTRA, Drawing, Sampler, _by_share, best, drawing, picked
 from flowllm.core.errors import ProviderFailure
 from flowllm.core.request import Chat, Sampling
 
@@ -159,6 +159,12 @@ def test_only_what_has_a_share_comes_at_any_height(height, size):
     assert picked(logits, Drawing(1.0), Once(height)) == size // 2
 
 
+def test_the_last_comes_at_the_top_also_where_sums_in_single_precision_are_higher():
+    scores = np.array([1.0, 1.5 * 2.0**-24], np.float32)
+    assert float(scores.sum()) > float(scores.sum(dtype=np.float64))
+    assert _by_share(scores, 1.0) == 1
+
+
 @pytest.mark.parametrize(
     ("how", "written", "prompt", "token"),
     [
@@ -188,7 +194,9 @@ def test_what_was_seen_often_is_divided_once():
     flat = np.full(5, 4.0, np.float32)
     assert sampler.draw(flat).token == 2
     assert sampler.draw(flat).token == 4
+    assert [sampler.draw(flat).token for _ in range(2)] == [0, 0]
     assert sampler._penalised(flat).tolist() == [2.0] * 5
+    assert sorted(sampler._all_seen().tolist()) == [0, 1, 2, 3, 4]
 
 
 def test_penalties_leave_the_models_numbers_alone():
