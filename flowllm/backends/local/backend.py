@@ -10,16 +10,15 @@ from typing import Any, Protocol
 
 from flowllm.backends.local.encoders import Encoder
 from flowllm.backends.local.layout import Description
-from flowllm.backends.local.refusals import meant_label, refusals, refused
+from flowllm.backends.local.refusals import ASKS, meant_label, refusals
+from flowllm.backends.local.refused import refused
 from flowllm.backends.local.shelf import Loaded, Shelf
-from flowllm.core.card import Refusal
 from flowllm.core.delta import Delta, Finish, Meta, Scores, Text, Usage, Vectors
 from flowllm.core.errors import ProviderFailure
 from flowllm.core.request import Chat, Embed, Request, Rerank
 from flowllm.core.scope import Scope
 
 _DOES = {"embed": "makes vectors", "rerank": "ranks", "classify": "chooses among labels", "chat": "writes"}
-_ASKS: dict[str, type[Request]] = {"embed": Embed, "rerank": Rerank, "classify": Chat}
 
 
 class Writer(Loaded, Protocol):
@@ -69,10 +68,10 @@ def _name(model: str) -> str:
 
 async def _encoded(model: Encoder, request: Request, scope: Scope) -> tuple[Delta, ...]:
     task = model.description.task
-    if not isinstance(request, _ASKS[task]):
+    if not isinstance(request, ASKS[task]):
         raise _unable(request, model.description)
     for one in refusals(request, model.description):
-        raise refused(one, request.model)
+        raise refused(request.model, one.message, one.hint, one.code)
     if isinstance(request, Embed):
         answer, used = await _vectors(model, request, scope)
     elif isinstance(request, Rerank):
@@ -85,7 +84,7 @@ async def _encoded(model: Encoder, request: Request, scope: Scope) -> tuple[Delt
 def _unable(request: Request, found: Description) -> ProviderFailure:
     asked = {Chat: "a chat was", Embed: "vectors were", Rerank: "a ranking was"}[type(request)]
     message = f"`{request.model}` {_DOES[found.task]}, and {asked} asked of it"
-    return refused(Refusal("capability_mismatch", message), request.model)
+    return refused(request.model, message, code="capability_mismatch")
 
 
 def _chat(request: Request, found: Description) -> Chat:
@@ -101,7 +100,7 @@ async def _vectors(model: Encoder, request: Embed, scope: Scope) -> tuple[Delta,
         return Vectors(rows), used
     if size > width:
         message = f"`{request.model}` makes vectors of {width} numbers, and {size} were asked for"
-        raise refused(Refusal("capability_mismatch", message, f"dimensions: {width}"), request.model)
+        raise refused(request.model, message, f"dimensions: {width}", "capability_mismatch")
     return Vectors(model.shortened(rows, size, request.extra)), used
 
 

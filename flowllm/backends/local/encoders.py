@@ -8,7 +8,8 @@ from typing import Any
 from flowllm.backends.local.batching import Batcher, Limits
 from flowllm.backends.local.layout import Description
 from flowllm.backends.local.pooling import POOLS, Floats, unit
-from flowllm.backends.local.refusals import Extra, of_vectors, refused
+from flowllm.backends.local.refusals import Extra, of_vectors
+from flowllm.backends.local.refused import refused
 from flowllm.backends.local.sessions import Session
 from flowllm.backends.local.shapes import length_of, rows_of
 from flowllm.backends.local.tokenizing import Tokenizer, Tokens
@@ -81,8 +82,9 @@ class Encoder:
     def wanted(self, extra: Mapping[str, Any]) -> Wanted:
         """How vectors are made here, by the model's files and by ``extra`` over them."""
         found = self.description
-        for one in of_vectors(extra, found):
-            raise refused(one, found.folder.name)
+        model = f"local/{found.folder.name}"
+        for one in of_vectors(model, extra, found):
+            raise refused(model, one.message, one.hint, one.code)
         said = Extra.model_validate(dict(extra))
         pooling = _IN_GRAPH if found.pooled else said.pooling or found.pooling or ""
         normalize = found.normalize if said.normalize is None else said.normalize

@@ -6,16 +6,16 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from flowllm.backends.local.layout import Description
+from flowllm.backends.local.refusals import ASKS, refusals
 from flowllm.core.card import Refusal
 from flowllm.core.errors import FlowError
-from flowllm.core.request import Chat, Embed, Request, Rerank, Sampling
+from flowllm.core.request import Chat, Request, Sampling
 
 if TYPE_CHECKING:
     from flowllm.backends.local.generation.fencing import Fence
     from flowllm.backends.local.generation.prompting import Prompting
     from flowllm.backends.local.tokenizing import Tokenizer
 
-_ASKS: dict[str, type[Request]] = {"embed": Embed, "rerank": Rerank, "classify": Chat, "chat": Chat}
 _DENSE = 4
 """No character has so many tokens: it has no more bytes."""
 _A_DAY = 1_800_000_000.0
@@ -33,13 +33,11 @@ class LocalForesight:
     def refusals(self, request: Request) -> Iterator[Refusal]:
         """What it would refuse; nothing of a request for another task, which its card tells."""
         task = self._description.task
-        if not isinstance(request, _ASKS[task]):
+        if not isinstance(request, ASKS[task]):
             return
         if task == "chat" and isinstance(request, Chat):
             yield from self._of_writing(request)
         else:
-            from flowllm.backends.local.refusals import refusals
-
             yield from refusals(request, self._description)
 
     def tokens(self, request: Chat, beyond: int = -1) -> int | None:

@@ -9,7 +9,6 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from flowllm.backends.local.layout import Description
 from flowllm.backends.local.words import POOLINGS
 from flowllm.core.card import Refusal
-from flowllm.core.errors import ProviderFacts, ProviderFailure
 from flowllm.core.request import Chat, Embed, Request, Rerank
 from flowllm.text.misfits import misfits
 
@@ -28,37 +27,36 @@ class Extra(BaseModel):
     prompt: str | None = None
 
 
-def refused(one: Refusal, model: str) -> ProviderFailure:
-    """A refusal as the failure of a run."""
-    return ProviderFailure(one.code, one.message, facts=ProviderFacts("local", model), hint=one.hint)
+ASKS: Mapping[str, type[Request]] = {"embed": Embed, "rerank": Rerank, "classify": Chat, "chat": Chat}
+"""What a model is asked for, by its task."""
 
 
 def refusals(request: Request, found: Description) -> Iterator[Refusal]:
     """Why an encoder of the request's task would refuse it."""
     if isinstance(request, Embed):
-        yield from of_vectors(request.extra, found)
+        yield from of_vectors(request.model, request.extra, found)
     elif isinstance(request, Rerank) or found.task == "classify":
-        yield from _unread(request.extra, "ranks" if isinstance(request, Rerank) else "chooses among labels")
+        yield from _unread(request, "ranks" if isinstance(request, Rerank) else "chooses among labels")
     if isinstance(request, Chat) and found.task == "classify":
         yield from _of_choices(request, found.labels)
 
 
-def of_vectors(extra: Mapping[str, Any], found: Description) -> Iterator[Refusal]:
+def of_vectors(model: str, extra: Mapping[str, Any], found: Description) -> Iterator[Refusal]:
     """What is wrong with the ``extra`` of vectors, and that it has to name a pooling where no file does."""
     try:
         said = Extra.model_validate(dict(extra))
     except ValidationError as error:
-        for one in misfits(error, extra, Extra, "`extra` of a local model", {"prompt": "'query: '"}):
+        for one in misfits(error, extra, Extra, f"`extra` of `{model}`", {"prompt": "'query: '"}):
             yield Refusal(one.code, one.message, one.hint, (_EXTRA, *one.steps), one.part == "key")
         return
     if not (found.pooled or said.pooling or found.pooling):
-        message = f"the files of {found.folder.name} do not say how vectors of tokens become one"
+        message = f"the files of `{model}` do not say how vectors of tokens become one"
         yield Refusal("missing_field", message, f"extra: {{pooling: mean}}, one of {', '.join(POOLINGS)}", (_EXTRA,))
 
 
-def _unread(extra: Mapping[str, Any], does: str) -> Iterator[Refusal]:
-    for word in extra:
-        message = f"a local model that {does} reads nothing in `extra`, and this has `{word}`"
+def _unread(request: Request, does: str) -> Iterator[Refusal]:
+    for word in request.extra:
+        message = f"`{request.model}` {does} and reads nothing in `extra`, and this has `{word}`"
         yield Refusal("unknown_field", message, "leave `extra` out", (_EXTRA, word), is_key=True)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from flowllm.backends.local.generation.sampling import refused
+from flowllm.backends.local.refused import refused
 from flowllm.core.errors import ProviderFacts, ProviderFailure, SetupError
 from flowllm.core.request import Chat
 

@@ -16,12 +16,12 @@ from typing import Any
 from flowllm.backends.local.devices import Device
 from flowllm.backends.local.frames import TooLong, Unsendable
 from flowllm.backends.local.generation.prefixes import KEPT
-from flowllm.backends.local.generation.sampling import refused
 from flowllm.backends.local.generation.told import delta_of, failure_of
 from flowllm.backends.local.isolated import NO_ANSWER, died, opened
 from flowllm.backends.local.layout import Description
 from flowllm.backends.local.opening import Opening
 from flowllm.backends.local.process import Process
+from flowllm.backends.local.refused import refused
 from flowllm.core.delta import Delta
 from flowllm.core.errors import FlowError
 from flowllm.core.request import Chat

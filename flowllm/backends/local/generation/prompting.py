@@ -56,13 +56,13 @@ class Prompting:
     def refusals(self, request: Chat) -> Iterator[Refusal]:
         """What this model cannot be asked, whatever the messages say."""
         if offers(request) and self.family.calls is None:
-            message = "the chat template of this local model has no place for tools that is known here"
+            message = f"the chat template of `{request.model}` has no place for tools that is known here"
             yield Refusal(_UNABLE, message, "leave `tools` out", ("tools",))
         if request.tool_choice not in (None, "auto", "none"):
-            message = f"a local model cannot be held to `tool_choice: {request.tool_choice}`"
+            message = f"`{request.model}` cannot be held to `tool_choice: {request.tool_choice}`"
             yield Refusal(_UNABLE, message, "tool_choice: auto", ("tool_choice",))
         if held(request) and offers(request):
-            message = "an answer of a local model is held to a schema or choices, or may call tools"
+            message = f"an answer of `{request.model}` is held to a schema or choices, or may call tools"
             yield Refusal(_UNABLE, message, "ask for tools and for JSON in two nodes", ("tools",))
 
     def _opened(self) -> "ChatTemplate":

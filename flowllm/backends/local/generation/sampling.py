@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from flowllm.backends.local.refused import refused
 from flowllm.core.errors import ProviderFacts, ProviderFailure
 from flowllm.core.nearest import did_you_mean
 from flowllm.core.record import record
@@ -93,19 +94,14 @@ def drawing(request: Chat, own: Mapping[str, Any]) -> Drawing:
     said |= {name: value for name, value in given.items() if value is not None}
     for name, value in request.extra.items():
         if name == "logprobs":
-            message = "log probabilities are asked for by the call itself, not in `extra`"
+            message = f"`{request.model}` is asked for log probabilities by the call itself, not in `extra`"
             raise refused(request.model, message, "logprobs: 5", "unknown_field")
         if name not in _LEAST_AND_MOST:
             hint = did_you_mean(name, _LEAST_AND_MOST, f"known are {', '.join(EXTRA)}")
-            raise refused(request.model, f"a local model knows no `{name}`", hint, "unknown_field")
+            raise refused(request.model, f"`{request.model}` knows no `{name}`", hint, "unknown_field")
         said[name] = value
     numbers = {name: _number(request.model, name, value) for name, value in said.items()}
     return Drawing(**numbers, logprobs=asked.logprobs)
-
-
-def refused(model: str, message: str, hint: str = "", code: str = "bad_request") -> ProviderFailure:
-    """A request that this model cannot carry out as it is."""
-    return ProviderFailure(code, message, facts=ProviderFacts("local", model), hint=hint)
 
 
 def _by_model(own: Mapping[str, Any]) -> dict[str, Any]:
@@ -128,7 +124,7 @@ def _number(model: str, name: str, value: Any) -> Any:
     if fits(name, value):
         return value
     hint = f"{name}: {max(_LEAST_AND_MOST[name][0], 0):g}"
-    raise refused(model, f"`{name}` is {range_of(name)}, not {value!r}", hint, "bad_value")
+    raise refused(model, f"`{name}` of `{model}` is {range_of(name)}, not {value!r}", hint, "bad_value")
 
 
 def range_of(name: str) -> str:

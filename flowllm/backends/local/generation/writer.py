@@ -8,7 +8,7 @@ prompt, and all that were drawn, the one that ends an answer among them.
 from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Any
 
-from flowllm.backends.local import refusals, words
+from flowllm.backends.local import words
 from flowllm.backends.local.devices import Device, settled
 from flowllm.backends.local.generation import genai
 from flowllm.backends.local.generation.constraining import Constraints
@@ -20,11 +20,12 @@ from flowllm.backends.local.generation.graph import SHARING, read_decoder, unfit
 from flowllm.backends.local.generation.kv import Cache
 from flowllm.backends.local.generation.prefixes import KEPT, Prefixes
 from flowllm.backends.local.generation.prompting import Prompting, held, offers, sampled_by, special_tokens
-from flowllm.backends.local.generation.sampling import Drawing, Drawn, Sampler, drawing, refused
+from flowllm.backends.local.generation.sampling import Drawing, Drawn, Sampler, drawing
 from flowllm.backends.local.generation.shared_kv import cache_of
 from flowllm.backends.local.generation.stopping import Stopper
 from flowllm.backends.local.graph_file import read_graph
 from flowllm.backends.local.layout import Description
+from flowllm.backends.local.refused import refused
 from flowllm.backends.local.sessions import open_session
 from flowllm.backends.local.tokenizing import Tokenizer
 from flowllm.core.delta import Delta, Finish, Logprobs, Meta, Token, Usage
@@ -178,7 +179,7 @@ class Writer:
         """Everything that takes time before the first run; in a thread."""
         how = drawing(request, sampled_by(self.description))
         for one in self._prompting.refusals(request):
-            raise refusals.refused(one, request.model)
+            raise refused(request.model, one.message, one.hint, one.code)
         made = self._prompting.prompt(request, wall, self._fence, self._tokenizer)
         self._fit(request, len(made.tokens))
         inside = self._family.thinks_after(made.text)
@@ -190,7 +191,7 @@ class Writer:
         close = self._family.thinking.close if self._family.thinking else ""
         token = self._tokenizer.id_of(close)
         if token is None:
-            message = f"this local model thinks first, and `{close}` is no token, so that what follows cannot be held"
+            message = f"`{request.model}` thinks first, and `{close}` is no token, so that what follows cannot be held"
             raise refused(request.model, message, "leave `schema` and `choices` out")
         return token
 

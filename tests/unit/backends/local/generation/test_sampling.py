@@ -310,10 +310,10 @@ def test_whose_word_counts(request_, own, how):
     [
         ({"top_kk": 3}, "knows no `top_kk`", "did you mean `top_k`?"),
         ({"mirostat": 1}, "knows no `mirostat`", f"known are {', '.join(EXTRA)}"),
-        ({"top_k": 1.5}, "`top_k` is a whole number from 0 to 1073741824, not 1.5", "top_k: 0"),
-        ({"seed": 2**64}, "`seed` is a whole number from -9223372036854775808 to 18446744073709551615, not", "seed: 0"),
+        ({"top_k": 1.5}, "`top_k` of `local/tiny` is a whole number from 0 to 1073741824, not 1.5", "top_k: 0"),
+        ({"seed": 2**64}, "`seed` of `local/tiny` is a whole number from -9223372036854775808 to", "seed: 0"),
         ({"min_p": True}, "not True", "min_p: 0"),
-        ({"top_p": 1.1}, "`top_p` is a number from 0 to 1, not 1.1", "top_p: 0"),
+        ({"top_p": 1.1}, "`top_p` of `local/tiny` is a number from 0 to 1, not 1.1", "top_p: 0"),
     ],
 )
 def test_what_cannot_be_is_refused(extra, said, hint):
