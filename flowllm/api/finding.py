@@ -5,12 +5,13 @@ from pathlib import Path
 from flowllm.config import packaged
 from flowllm.core.errors import UsageError
 from flowllm.core.nearest import nearest
+from flowllm.core.on_disk import is_folder, lies_there
 
 
 def find_pipeline(name: str | Path) -> Path:
     """The file that ``name`` means; `UsageError` where there is none."""
     path = Path(name).expanduser()
-    if path.exists():
+    if lies_there(path):
         return path
     inside = packaged("pipelines")
     word = str(name).removeprefix("pipelines/").removesuffix(".yaml")
@@ -21,7 +22,7 @@ def find_pipeline(name: str | Path) -> Path:
 
 
 def _near(path: Path, shipped: Path) -> str:
-    here = path.parent.glob("*.yaml") if path.parent.is_dir() else ()
+    here = path.parent.glob("*.yaml") if is_folder(path.parent) else ()
     candidates = {file.stem: str(file) for file in here if not file.name.endswith(".test.yaml")}
     names = sorted(file.stem for file in shipped.glob("*.yaml") if not file.name.endswith(".test.yaml"))
     shipped_ones = f"with flowllm come {', '.join(names)}" if names else "flowllm init DIRECTORY writes one"

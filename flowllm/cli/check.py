@@ -8,6 +8,7 @@ import typer
 
 from flowllm.cli import completion
 from flowllm.cli.options import Command
+from flowllm.core.on_disk import lies_there
 from flowllm.core.record import record
 
 if TYPE_CHECKING:
@@ -120,7 +121,7 @@ def _assumed() -> str:
 
 def split_words(words: Sequence[str]) -> tuple[list[str], list[str]]:
     """Files, and overrides. A word with ``=`` is an override unless a file is called so."""
-    overrides = [word for word in words if ("=" in word or word.startswith("~")) and not Path(word).exists()]
+    overrides = [word for word in words if ("=" in word or word.startswith("~")) and not lies_there(Path(word))]
     return [word for word in words if word not in overrides], overrides
 
 

@@ -73,8 +73,9 @@ class Init(Command):
 
     def _refuse_existing(self, target: Path, names: list[str]) -> None:
         from flowllm.core.errors import UsageError
+        from flowllm.core.on_disk import lies_there
 
-        there = [name for name in names if name != SCHEMA and (target / name).exists()]
+        there = [name for name in names if name != SCHEMA and lies_there(target / name)]
         if there and not self.force:
             message = f"{', '.join(there)} would be written over in {target}"
             raise UsageError("bad_usage", message, hint="choose another folder, or add --force")

@@ -12,6 +12,7 @@ from pathlib import Path
 from flowllm.backends.local.safety import safe_name
 from flowllm.core.errors import SetupError
 from flowllm.core.nearest import nearest
+from flowllm.core.on_disk import is_folder
 from flowllm.core.record import record
 
 _STEPS = 2
@@ -39,7 +40,7 @@ class Places:
             return self._path(name)
         if not safe_name(name):
             raise SetupError("missing_model_file", f"`{name}` is no name of a local model", hint="local/NAME")
-        found = next((place / name for place in self.folders if (place / name).is_dir()), None)
+        found = next((place / name for place in self.folders if is_folder(place / name)), None)
         if found is None:
             raise self._absent(name)
         return found
@@ -59,7 +60,7 @@ class Places:
         if not name.startswith("./") or not whole.is_relative_to(self.project.resolve()):
             message = f"the model `local/{name}` is not under the project {self.project}"
             raise SetupError("missing_model_file", message, hint="FLOWLLM_MODELS=FOLDER, then local/NAME")
-        if not whole.is_dir():
+        if not is_folder(whole):
             raise SetupError("missing_model_file", f"there is no folder {whole}", hint="flowllm models list --local")
         return whole
 
