@@ -6,15 +6,14 @@ from flowllm.cli import start
 
 
 def main() -> int:
-    """Carry out the command line of this process and end it; its exit status where others have a say in the end."""
+    """Carry out the command line of this process; its exit status."""
     start.begin()
     from flowllm.cli.main import main as command
 
     try:
-        status = command()
+        return command()
     finally:
-        start.end()
-    return start.leave(status)
+        start.leave()
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Help, version and completion import typer and what is ours; a run imports what it uses."""
 
+import os
 import subprocess
 import sys
 
@@ -145,55 +146,75 @@ usual, seen = gc.get_threshold(), []
 from flowllm.cli import start
 end = start.end
 start.end = lambda: (seen.append(gc.get_threshold() == usual), end())
-start.leave = lambda status: status
 try:
-    runpy.run_module("flowllm", run_name="__main__")
+    runpy.run_module("flowllm", run_name="__main__", alter_sys=True)
 except SystemExit as ended:
     assert not ended.code
 print(seen, gc.get_threshold() == usual, gc.get_freeze_count() > 10_000, file=sys.stderr)
 """
 
 
-@pytest.mark.parametrize(("command", "said"), [("check", "[False] True True"), ("run", "[False, True] True True")])
-def test_no_garbage_is_looked_for_before_the_work_begins(tmp_path, command, said):
-    (tmp_path / "echo.yaml").write_text(ECHO)
-    words = [sys.executable, "-P", "-c", COLLECTED.format(words=[command, str(tmp_path / "echo.yaml")])]
-    done = subprocess.run(
-        words, env=environment(), cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE, check=True
-    )
-    assert done.stderr.splitlines()[-1] == said
-
-
-ENDED = """
-import atexit, os, sys, threading
-{before}
-from flowllm.__main__ import main
-sys.argv = ["flowllm", *{words!r}]
-leave = os._exit
-os._exit = lambda status: (print("left", file=sys.stderr, flush=True), leave(status))
-atexit.register(lambda: print("told", file=sys.stderr))
-sys.exit(main())
-"""
+GROUPED = f"defaults: [{{retry@policies.retry: standard}}, _self_]\n{ECHO}"
 
 
 @pytest.mark.parametrize(
-    ("before", "options", "said"),
+    ("words", "said"),
     [
-        ("", [], ["told", "left"]),
-        ("", ["-X", "dev"], ["told"]),
-        ("sys.setprofile(lambda *event: None)", [], ["told"]),
-        ("threading.Thread(target=threading.main_thread().join).start()", [], ["told"]),
+        (["check", "pipelines/answer.yaml"], "[False] True True"),
+        (["run", "pipelines/summarize.yaml"], "[False, True] True True"),
+        (["run", "GROUPED", "--log-json", "--log-level", "debug"], "[False, True] True True"),
     ],
 )
-@pytest.mark.parametrize(("words", "status"), [(["--version"], 0), (["check", "none.yaml"], 2)])
-def test_a_process_ends_without_being_taken_apart(tmp_path, before, options, said, words, status):
-    code = ENDED.format(before=before, words=words)
+def test_no_garbage_is_looked_for_before_the_work_begins(tmp_path, words, said):
+    (tmp_path / "grouped.yaml").write_text(GROUPED)
+    words = [str(tmp_path / "grouped.yaml") if word == "GROUPED" else word for word in words]
     done = subprocess.run(
-        [sys.executable, "-P", *options, "-c", code],
-        env=environment(), cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE, check=False,
+        [sys.executable, "-P", "-c", COLLECTED.format(words=words)],
+        env=environment(), cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE, check=True,
     )  # fmt: skip
-    assert done.returncode == status
-    assert [line for line in done.stderr.splitlines() if line in ("told", "left")] == said
+    assert done.stderr.splitlines()[-1] == said
+
+
+NOTES = """
+log = open("notes.txt", "a")
+def note(text: str) -> str:
+    log.write(text)
+    return text
+"""
+KIND = f"from flowllm.core.node import node_from_function{NOTES}Note = node_from_function(note)\n"
+NOTED = "flowllm: 1\nmodel: mock/echo\nnodes: {a: {kind: call, prompt: hi}%s}\noutputs: {o: %s}\n"
+BY_KIND = NOTED % (", b: {kind: note, in: {text: a.text}}", "b.value")
+BY_NOBODY = NOTED % ("", "a.text")
+AS_EVER = "import runpy; runpy.run_module('flowllm', run_name='__main__')\n"
+INSTALLED = {
+    "kinds.py": KIND,
+    "kinds-1.dist-info/METADATA": "Metadata-Version: 2.1\nName: kinds\nVersion: 1\n",
+    "kinds-1.dist-info/entry_points.txt": "[flowllm.nodes]\nnote = kinds:Note\n",
+}
+PROJECT = {"kinds.py": KIND, "pyproject.toml": '[tool.flowllm]\nmodules = ["kinds"]\n'}
+
+
+@pytest.mark.parametrize(
+    ("files", "pipeline", "code"),
+    [
+        (INSTALLED, BY_KIND, AS_EVER),
+        (PROJECT, BY_KIND, AS_EVER),
+        ({"sitecustomize.py": NOTES + "note('hi')\n"}, BY_NOBODY, AS_EVER),
+        ({}, BY_NOBODY, f"{NOTES}note('hi'); {AS_EVER}"),
+    ],
+    ids=["an installed kind", "a kind of the project", "what starts with Python", "who starts flowllm"],
+)
+def test_a_file_that_others_keep_open_is_written_in_the_end(tmp_path, files, pipeline, code):
+    for name, text in {**files, "noted.yaml": pipeline}.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code, "run", "noted.yaml"],
+        env=environment(PYTHONPATH=f"{tmp_path}{os.pathsep}{ROOT}"), cwd=tmp_path,
+        capture_output=True, text=True, timeout=PATIENCE, check=True,
+    )  # fmt: skip
+    assert done.stdout == "hi\n"
+    assert (tmp_path / "notes.txt").read_text() == "hi"
 
 
 def test_what_a_process_prints_is_written_before_it_ends(tmp_path):
