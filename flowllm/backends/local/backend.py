@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from flowllm.backends.local.encoders import Encoder
 from flowllm.backends.local.layout import Description
-from flowllm.backends.local.refusals import ASKS, meant_label, refusals
+from flowllm.backends.local.refusals import ASKS, meant_label, of_length, refusals
 from flowllm.backends.local.refused import refused
 from flowllm.backends.local.shelf import Loaded, Shelf
 from flowllm.core.delta import Delta, Finish, Meta, Scores, Text, Usage, Vectors
@@ -98,9 +98,8 @@ async def _vectors(model: Encoder, request: Embed, scope: Scope) -> tuple[Delta,
     size, width = request.dimensions, rows.shape[1]
     if size is None or size == width or not request.texts:
         return Vectors(rows), used
-    if size > width:
-        message = f"`{request.model}` makes vectors of {width} numbers, and {size} were asked for"
-        raise refused(request.model, message, f"dimensions: {width}", "capability_mismatch")
+    for one in of_length(request, width):
+        raise refused(request.model, one.message, one.hint, one.code)
     return Vectors(model.shortened(rows, size, request.extra)), used
 
 

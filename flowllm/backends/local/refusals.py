@@ -35,6 +35,7 @@ def refusals(request: Request, found: Description) -> Iterator[Refusal]:
     """Why an encoder of the request's task would refuse it."""
     if isinstance(request, Embed):
         yield from of_vectors(request.model, request.extra, found)
+        yield from of_length(request, _length(found))
     elif isinstance(request, Rerank) or found.task == "classify":
         yield from _unread(request, "ranks" if isinstance(request, Rerank) else "chooses among labels")
     if isinstance(request, Chat) and found.task == "classify":
@@ -52,6 +53,19 @@ def of_vectors(model: str, extra: Mapping[str, Any], found: Description) -> Iter
     if not (found.pooled or said.pooling or found.pooling):
         message = f"the files of `{model}` do not say how vectors of tokens become one"
         yield Refusal("missing_field", message, f"extra: {{pooling: mean}}, one of {', '.join(POOLINGS)}", (_EXTRA,))
+
+
+def of_length(request: Embed, length: int | None) -> Iterator[Refusal]:
+    """That longer vectors are asked for than the model makes; nothing where their length is not known."""
+    if length is not None and request.dimensions is not None and request.dimensions > length:
+        message = f"`{request.model}` makes vectors of {length} numbers, and {request.dimensions} were asked for"
+        yield Refusal("capability_mismatch", message, f"dimensions: {length}", ("dimensions",))
+
+
+def _length(found: Description) -> int | None:
+    """How many numbers a vector has, where the graph says it."""
+    name = found.pooled or found.tokens
+    return next((size for port in found.outputs if port.name == name for size in port.shape[-1:]), None)
 
 
 def _unread(request: Request, does: str) -> Iterator[Refusal]:

@@ -90,6 +90,7 @@ REFUSED = [
     ("embed", {"extra": {"poling": "cls"}}, "a.extra.poling", Embed("local/tiny", ("t",), extra={"poling": "cls"})),
     ("embed", {"extra": {"normalize": 1}}, "a.extra.normalize", Embed("local/tiny", ("t",), extra={"normalize": 1})),
     ("embed", {"model": "local/bare"}, "a.extra", Embed("local/bare", ("t",))),
+    ("embed", {"dimensions": 17}, "a.dimensions", Embed("local/tiny", ("t",), dimensions=17)),
     ("rerank", {"extra": {"pooling": "cls"}}, "a.extra.pooling",
      Rerank("local/cross", "q", ("d",), extra={"pooling": "cls"})),
 ]  # fmt: skip
@@ -111,6 +112,7 @@ async def test_a_check_tells_what_a_run_would_refuse(environment, kind, more, wh
         ("call", {"model": "local/mood", "choices": ["Good", "bad"], "prompt": "word " * 200}),
         ("embed", {"extra": {"pooling": "cls", "normalize": False, "prompt": "query: "}}),
         ("embed", {"model": "local/bare", "extra": {"pooling": "mean"}}),
+        ("embed", {"dimensions": 16}),
         ("rerank", {}),
         ("call", {"model": "mock/echo", "extra": {"beams": 2}}),
     ],
