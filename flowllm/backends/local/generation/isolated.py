@@ -87,7 +87,7 @@ class IsolatedWriter:
     def kept(self) -> int:
         """Bytes that its process keeps beside the model; one that ended keeps none."""
         process, kept = self._told
-        return kept if process is self._process and process.alive else 0
+        return kept if process.alive else 0
 
     def forget(self) -> None:
         """Have the process let go of these; they count no more from here on."""

@@ -45,7 +45,7 @@ class Prefixes:
         self.most = most
         self.size = 0
         self.changed: Callable[[], object] = _unheard
-        """Called behind each change of ``size``, by whoever made it."""
+        """Called whenever ``size`` may have changed, by whoever had that done."""
         self._kept: list[Kept] = []
         self._lock = threading.Lock()
 
@@ -65,15 +65,14 @@ class Prefixes:
                 break
             room -= old.size
             found.append(old)
-        if self._put(held, found, self.most - room):
-            self.changed()
+        self._put(held, found, self.most - room)
+        self.changed()
 
     def forget(self) -> None:
         """Keep nothing of all that."""
         with self._lock:
-            some, self._kept, self.size = bool(self._kept), [], 0
-        if some:
-            self.changed()
+            self._kept, self.size = [], 0
+        self.changed()
 
     def longest(self, prompt: Sequence[int]) -> tuple[int, Kept | None]:
         """The one that has most of the first tokens of ``prompt``, and how many; it counts as used."""
@@ -85,13 +84,11 @@ class Prefixes:
         self._put(held, [found, *held[:place], *held[place + 1 :]], self.size)
         return length, found
 
-    def _put(self, before: list[Kept], kept: list[Kept], size: int) -> bool:
+    def _put(self, before: list[Kept], kept: list[Kept], size: int) -> None:
         """Replace what was there ``before``; not where that was forgotten since."""
         with self._lock:
-            same = self._kept is before
-            if same:
+            if self._kept is before:
                 self._kept, self.size = kept, size
-        return same
 
 
 def _unheard() -> None:

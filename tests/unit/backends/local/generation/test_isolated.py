@@ -334,7 +334,7 @@ async def test_a_process_that_ended_keeps_nothing_and_so_does_the_next(keeping):
 async def test_a_process_that_says_nonsense_of_what_it_keeps_is_ended(keeping, told):
     before = keeping._process
     keeping._hear(before, {"keeps": told})
-    assert (before._child.wait(), before.last_words) == (-9, "sent what is no answer and was ended")
+    assert (before._child.wait(30), before.last_words) == (-9, "sent what is no answer and was ended")
     await reply_of(keeping, asked(count=2))
 
 

@@ -305,7 +305,6 @@ def test_who_keeps_account_is_told_of_each_change():
         held.keep(kept([number] * 4))
     held.longest([2] * 4)
     held.forget()
-    held.forget()
     assert sizes == [10, 20, 20, 0]
 
 
