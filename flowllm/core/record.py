@@ -4,11 +4,11 @@
 refuses an assignment to a field; with ``frozen=False`` what ``dataclass(slots=True)`` gives. A record costs a tenth
 of that to make, and a command makes more than a hundred before its first step. Comparing, hashing and printing are
 functions that all records share. The constructor of a record is compiled when fifty of it were made, for that
-costs as much as a hundred calls of the one that stands in its place until then. Nothing watches assignments
-while a program runs.
+costs as much as a hundred calls of the one that stands in its place until then; both take the same and refuse the
+same. Nothing watches assignments while a program runs.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields
 from functools import cache
 from operator import attrgetter
@@ -29,13 +29,16 @@ def record(*, kw_only: bool = False, frozen: bool = True, eq: bool = True) -> Ca
 def record(cls: type[Any] | None = None, /, *, kw_only: bool = False, frozen: bool = True, eq: bool = True) -> Any:
     """Make a class a record. Methods that it writes itself stay; `dataclasses.replace` and ``fields`` work.
 
-    One that is not ``frozen`` has no hash; without ``eq`` each is equal to itself alone.
+    One that is not ``frozen`` has no hash; without ``eq`` each is equal to itself alone. Raises `TypeError` for
+    fields that no constructor can have, and for parameters that are no fields (`InitVar`).
     """
 
     def make(cls: type[Any]) -> type[Any]:
         cls.__doc__ = cls.__doc__ or cls.__name__  # else a dataclass makes one up, and looks long for it
         made: type[Any] = dataclass(slots=True, init=False, eq=False, repr=False, kw_only=kw_only)(cls)
-        made.__init__ = _Constructor(made)
+        _check(made)
+        if "__init__" not in vars(cls):
+            made.__init__ = _Constructor(made)
         compared = {"__eq__": _equals, "__hash__": _hash if frozen else None} if eq else {}
         for name, method in {"__repr__": _shown, **compared}.items():
             if name not in vars(cls):
@@ -43,6 +46,35 @@ def record(cls: type[Any] | None = None, /, *, kw_only: bool = False, frozen: bo
         return made
 
     return make if cls is None else make(cls)
+
+
+def _check(cls: type[Any]) -> None:
+    """What a dataclass refuses where its constructor is compiled, and what the shared one has no place for."""
+    known, every = fields(cls), cls.__dataclass_fields__
+    wrong = _out_of_order(known)
+    if "self" in every:
+        wrong = "no field can be called `self`"
+    elif len(known) < len(every):
+        wrong = wrong or _parameter_alone(every.values())
+    if wrong:
+        message = f"{cls.__qualname__}: {wrong}"
+        raise TypeError(message)
+
+
+def _out_of_order(known: "Sequence[Field[Any]]") -> str:
+    before = ""
+    for found in known:
+        if found.init and not found.kw_only:
+            if found.default is not MISSING or found.default_factory is not MISSING:
+                before = found.name
+            elif before:
+                return f"`{found.name}` has no default and follows `{before}`, which has one"
+    return ""
+
+
+def _parameter_alone(every: "Iterable[Field[Any]]") -> str:
+    names = [found.name for found in every if "InitVar" in str(found.type)]
+    return f"`{names[0]}` would be a parameter and no field, which a record has not" if names else ""
 
 
 class _Constructor:
@@ -69,14 +101,14 @@ class _Constructor:
 def _compiled(cls: type[Any]) -> Any:
     """The constructor that a dataclass of these fields has."""
     names = {name: getattr(cls, name) for name in ("__module__", "__qualname__", "__doc__")}
-    made: Any = dataclass(eq=False, repr=False)(type(cls.__name__, (cls,), names))
+    made: Any = dataclass(slots=True, eq=False, repr=False)(type(cls.__name__, (cls,), names))
     return made.__init__
 
 
 def _with_parameters(cls: type[Any]) -> FunctionType:
     """The constructor of any record with the parameters of this one: Python binds, and refuses, as it ever does."""
-    placed = [found for found in fields(cls) if not found.kw_only]
-    named = [found for found in fields(cls) if found.kw_only]
+    placed = [found for found in fields(cls) if found.init and not found.kw_only]
+    named = [found for found in fields(cls) if found.init and found.kw_only]
     names = ("self", *(found.name for found in (*placed, *named)))
     code = _of_any.__code__.replace(
         co_argcount=1 + len(placed),
@@ -116,10 +148,16 @@ def _of_any(self: Any) -> None:
 
 def _assign(given: dict[str, Any]) -> None:
     made = given.pop("self")
-    for name, value in given.items():
+    for name, value in (*given.items(), *_not_given(made.__class__)):
         setattr(made, name, value.make() if value.__class__ is _Fresh else value)
     if hasattr(made, "__post_init__"):
         made.__post_init__()
+
+
+@cache
+def _not_given(cls: Any) -> tuple[tuple[str, Any], ...]:
+    """The fields that no parameter sets, with what they begin with."""
+    return tuple(_defaults([found for found in fields(cls) if not found.init]).items())
 
 
 @cache

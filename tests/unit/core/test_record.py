@@ -3,8 +3,8 @@
 import copy
 import inspect
 import pickle
-from dataclasses import FrozenInstanceError, dataclass, field, fields, replace
-from typing import Any
+from dataclasses import FrozenInstanceError, InitVar, dataclass, field, fields, replace
+from typing import Any, ClassVar
 
 import pytest
 
@@ -53,7 +53,7 @@ class Named:
 
 
 NAN = float("nan")
-PAIRS = [((1,), (1,)), ((1,), (2,)), ((1, 2), (1, 3)), ((1, 2, "a"), (1, 2, "b")), ((NAN,), (NAN,)), ((1,), (1.0,))]
+PAIRS = [((1,), (1,)), ((1,), (2,)), ((1, 2), (1, 3)), ((1, 2, "a"), (1, 2, "b")), ((1,), (1.0,)), ((NAN,), (1,))]
 
 
 @pytest.mark.parametrize(("left", "right"), PAIRS)
@@ -135,6 +135,9 @@ def fresh(**options):
         size: int
         names: list[str] = field(default_factory=list)
         note: str = ""
+        count: int = field(default=7, init=False)
+        kept: list[int] = field(default_factory=list, init=False)
+        told: str = field(init=False, repr=False, compare=False)
 
         def __post_init__(self) -> None:
             if self.size < 0:
@@ -158,6 +161,8 @@ CALLS = [
     ((), {}),
     ((-1,), {}),
     ((1, 2, 3, 4), {}),
+    ((1,), {"count": 3}),
+    ((1,), {"kept": []}),
     ((1,), {"size": 1}),
     ((1,), {"other": 1}),
     ((), {"size": -1}),
@@ -177,7 +182,8 @@ def test_the_first_objects_are_made_as_all_others(options, given, named):
 
 def test_each_object_has_its_own_fresh_values():
     cls = fresh()
-    made = [cls(1).names for _ in range(FEW + 2)]
+    records = [cls(1) for _ in range(FEW + 2)]
+    made = [names for record in records for names in (record.names, record.kept)]
     assert all(names == [] for names in made)
     assert len({id(names) for names in made}) == len(made)
 
@@ -215,7 +221,85 @@ def test_without_comparing_each_is_equal_to_itself_alone():
 def test_a_record_that_holds_itself_can_be_shown():
     one = fresh(frozen=False)(1)
     one.names.append(one)
-    assert repr(one).endswith("(size=1, names=[...], note='')")
+    assert repr(one).endswith("(size=1, names=[...], note='', count=7, kept=[])")
+
+
+def unordered():
+    @record
+    class Unordered:
+        size: int = 1
+        names: list[str] = field()
+
+
+def unordered_heir():
+    @record
+    class Heir(Point):
+        depth: int
+
+
+def with_a_parameter_that_is_no_field():
+    @record
+    class WithParameter:
+        size: int
+        scale: InitVar[int] = 1
+
+
+def with_a_parameter_told_as_text():
+    @record
+    class WithParameter:
+        size: int
+        scale: "InitVar[int]" = 1
+
+
+def with_a_field_called_self():
+    @record(kw_only=True)
+    class Selfish:
+        self: int
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (unordered, "`names` has no default and follows `size`, which has one"),
+        (unordered_heir, "`depth` has no default and follows `note`, which has one"),
+        (with_a_parameter_that_is_no_field, "`scale` would be a parameter and no field"),
+        (with_a_parameter_told_as_text, "`scale` would be a parameter and no field"),
+        (with_a_field_called_self, "no field can be called `self`"),
+    ],
+)
+def test_what_a_constructor_cannot_be_made_of_is_refused_when_the_class_is_made(make, words):
+    with pytest.raises(TypeError, match=words):
+        make()
+
+
+@record
+class Mixed:
+    """What may stand behind a default: what is not given, what is given by its name, what is no field."""
+
+    size: int = 1
+    kept: int = field(init=False)
+    most: ClassVar[int]
+    name: str = field(kw_only=True)
+    told: ClassVar[str] = ""
+
+
+def test_what_is_not_given_in_turn_may_follow_a_default():
+    assert str(inspect.signature(Mixed)) == "(size: int = 1, *, name: str) -> None"
+    assert Mixed(name="a").size == 1
+
+
+@record
+class Counted:
+    """Has a constructor of its own."""
+
+    size: int
+
+    def __init__(self) -> None:
+        self.size = 7
+
+
+def test_a_constructor_of_its_own_stays():
+    assert [Counted().size for _ in range(FEW + 2)] == [7] * (FEW + 2)
 
 
 def test_a_record_says_what_it_is_for():
