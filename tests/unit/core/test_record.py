@@ -227,7 +227,8 @@ def test_a_record_that_holds_itself_can_be_shown():
 def unordered():
     @record
     class Unordered:
-        size: int = 1
+        most: ClassVar[int]
+        size: list[int] = field(default_factory=list)
         names: list[str] = field()
 
 
