@@ -1,6 +1,6 @@
 """Providers and models of this machine that a pipeline names and that are not here: where they are sought."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,29 +12,44 @@ from flowllm.core.errors import FlowError, PipelineInvalid, Problem
 
 if TYPE_CHECKING:
     from flowllm.api.environment import Environment
+    from flowllm.core.origin import Origin
     from flowllm.core.plan import Plan
 
 
 def absent_models(environment: "Environment", plan: "Plan") -> Iterator[Problem]:
-    """A note for each node that may ask a model of this machine which is not there or cannot be used."""
+    """A note for each node that may ask a model of this machine which is not there or cannot be used.
+
+    That nothing can run here is told once, and mistakes in the device's file are the errors that they are.
+    """
+    from flowllm.api.local import require_device, shelf_of
+
+    local = list(_local_models(plan))
+    here = list(_faults(lambda: require_device(environment))) if local else []
+    for number, (node, origin, name) in enumerate(local):
+        own = _faults(lambda name=name: shelf_of(environment).describe(name))  # type: ignore[misc]
+        for problem in ([] if number else here) + [one for one in own if one not in here]:
+            yield problem if problem.where else replace(problem, where=node, origin=origin)
+
+
+def _local_models(plan: "Plan") -> Iterator[tuple[str, "Origin", str]]:
+    """Nodes, their places and the names of models of this machine that they may ask."""
     from flowllm.compiler.candidates import asked
     from flowllm.compiler.estimate import asking
 
     for node, step, _, groups in asking(plan):
         for provider, _, name in (model.partition("/") for model in asked(step, groups)):
-            if provider == PROVIDER and (error := _unusable(environment, name)) is not None:
-                yield Problem(error.code, error.message, node, step.origin, error.hint, "note")
+            if provider == PROVIDER:
+                yield node, step.origin, name
 
 
-def _unusable(environment: "Environment", name: str) -> FlowError | None:
-    """Why a model of this machine cannot be asked, as far as its files tell it."""
-    from flowllm.api.local import shelf_of
-
+def _faults(look: Callable[[], object]) -> Iterator[Problem]:
+    """What a look has to say against local models: mistakes that were written are errors, all else is a note."""
     try:
-        shelf_of(environment).describe(name)
+        look()
+    except PipelineInvalid as error:
+        yield from error.problems
     except FlowError as error:
-        return error
-    return None
+        yield Problem(error.code, error.message, hint=error.hint, severity="note")
 
 
 def with_places(error: FlowError, project: Path) -> FlowError:

@@ -6,8 +6,8 @@ from typing import Any
 
 from flowllm.api.environment import Environment
 from flowllm.api.housed import PROVIDER
-from flowllm.backends.local import diagnosing
-from flowllm.backends.local.devices import Device, no_device, parse_device
+from flowllm.backends.local import diagnosing, libraries
+from flowllm.backends.local.devices import Device, no_device, parse_device, settled
 from flowllm.backends.local.diagnosing import Look, Version
 from flowllm.backends.local.layout import Description
 from flowllm.backends.local.settings import Settings, parse_settings, shared_shelf
@@ -17,6 +17,7 @@ from flowllm.core.card import ProviderCard
 from flowllm.core.errors import FlowError, UsageError
 from flowllm.core.origin import Origin
 from flowllm.core.record import record
+from flowllm.text.misfits import Part, Steps
 
 
 @record
@@ -43,8 +44,22 @@ def find_device(environment: Environment, name: str) -> Device:
     if name not in files:
         raise no_device(name, tuple(sorted(files)))
     path = files[name]
-    value, _ = load_yaml(read_text_file(path), str(path))
-    return parse_device(value, name, Origin(str(path)))
+    value, marks = load_yaml(read_text_file(path), str(path))
+
+    def place(steps: Steps, part: Part) -> Origin:
+        found = marks.at(*steps)
+        return found.key if part == "key" else found.text
+
+    return parse_device(value, name, place)
+
+
+def require_device(environment: Environment) -> None:
+    """`FlowError` where no model can be loaded here, as far as that shows without loading onnxruntime for ``auto``."""
+    libraries.require()
+    settings = _settings(environment, environment.catalog.providers[PROVIDER])
+    device = find_device(environment, settings.device)
+    if device.provider != "auto":
+        settled(device)
 
 
 def local_models(environment: Environment) -> list[LocalModel]:
@@ -103,7 +118,7 @@ def diagnosis(environment: Environment, version: Version) -> Iterator[Look]:
     settings = _settings(environment, environment.catalog.providers[PROVIDER])
     if any(map(version, diagnosing.WHEELS)):
         yield from diagnosing.devices()
-        yield diagnosing.running(lambda: find_device(environment, settings.device), settings.device)
+        yield from diagnosing.running(lambda: find_device(environment, settings.device), settings.device)
     there = [folder for folder in settings.folders if folder.is_dir()]
     yield Look("folders", ", ".join(map(str, there)) or f"none yet; {settings.folders[-1]} is yours")
 

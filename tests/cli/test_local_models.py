@@ -52,6 +52,36 @@ def test_a_check_tells_of_models_that_are_not_there_or_broken(flowllm, folder, n
     assert (done.status, "note[" in done.err, (note or "rows.yaml: ok") in done.err) == (0, note is not None, True)
 
 
+@pytest.mark.usefixtures("tiny")
+@pytest.mark.parametrize(
+    ("device", "status", "told"),
+    [
+        ("provider: cuda\nfallback: cpu", 0, []),
+        ("provider: cuda", 0, [("device_unavailable", "note", "rows.yaml", 3)]),
+        (None, 0, [("device_unavailable", "note", "rows.yaml", 3)]),
+        (
+            "provider: cdua\nmemory: lots",
+            2,
+            [("bad_value", "error", "conf/device/mine.yaml", 1), ("bad_value", "error", "conf/device/mine.yaml", 2)],
+        ),
+    ],
+)
+def test_a_check_tells_once_that_no_model_can_run_here(flowllm, folder, monkeypatch, device, status, told):
+    monkeypatch.setenv("FLOWLLM_DEVICE", "mine")
+    (folder / "conf" / "device").mkdir(parents=True)
+    if device:
+        (folder / "conf" / "device" / "mine.yaml").write_text(device)
+    (folder / "rows.yaml").write_text(
+        "inputs: {}\nnodes:\n"
+        + "".join(f"  {name}: {{kind: embed, in: {{text: {{const: a}}}}, model: local/tiny}}\n" for name in "ab")
+        + "outputs: {a: a.vector, b: b.vector}\n"
+    )
+    done = flowllm("check", "rows.yaml", "--json")
+    found = done.data["files"][0]["problems"]
+    assert [(one["code"], one["severity"], one["file"], one["line"]) for one in found] == told
+    assert done.status == status
+
+
 def test_no_local_models(flowllm, folder, monkeypatch):
     monkeypatch.setenv("XDG_DATA_HOME", str(folder / "data"))
     shown = flowllm("models", "list", "--local")

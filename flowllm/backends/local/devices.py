@@ -18,7 +18,7 @@ from flowllm.backends.local import libraries
 from flowllm.core.errors import PipelineInvalid, Problem, SetupError
 from flowllm.core.nearest import did_you_mean
 from flowllm.core.origin import UNKNOWN, Origin
-from flowllm.text.misfits import misfits
+from flowllm.text.misfits import Part, Steps, misfits
 
 Kind = Literal["auto", "cpu", "cuda", "tensorrt", "migraphx", "rocm", "coreml", "directml"]
 
@@ -90,7 +90,11 @@ class Device(BaseModel):
         return PROVIDERS.get(self.provider, PROVIDERS["cpu"])
 
 
-def parse_device(data: Any, name: str, origin: Origin = UNKNOWN) -> Device:
+Place = Callable[[Steps, Part], Origin]
+"""Where the key or the value stands that steps lead to."""
+
+
+def parse_device(data: Any, name: str, place: Place = lambda steps, part: UNKNOWN) -> Device:
     """A device file to a `Device`; `PipelineInvalid` with every mistake in it."""
     value = {} if data is None else data
     try:
@@ -99,7 +103,14 @@ def parse_device(data: Any, name: str, origin: Origin = UNKNOWN) -> Device:
         found = misfits(error, value, Device, "a device file", {"provider": "cuda", "memory": "8GB"})
         where = f"device/{name}"
         raise PipelineInvalid(
-            Problem(one.code, one.message, ".".join((where, *map(str, one.steps))), origin, one.hint) for one in found
+            Problem(
+                one.code,
+                one.message,
+                ".".join((where, *map(str, one.steps))),
+                place(one.steps, one.part),
+                one.hint,
+            )
+            for one in found
         ) from None
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from flowllm.backends.local import libraries
 from flowllm.backends.local.devices import PROVIDERS, Device, lacking
 from flowllm.backends.local.sessions import probe
-from flowllm.core.errors import FlowError
+from flowllm.core.errors import FlowError, found_by
 from flowllm.core.record import record
 
 WHEELS = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-directml")
@@ -47,9 +47,10 @@ def devices() -> Iterator[Look]:
         yield Look("onnxruntime", error.message, ok=False, hint=error.hint)
 
 
-def running(device: Callable[[], Device], name: str) -> Look:
-    """What really runs a graph on the device that is set."""
+def running(device: Callable[[], Device], name: str) -> Iterator[Look]:
+    """What really runs a graph on the device that is set, or all that speaks against it."""
     try:
-        return Look("device", f"{name}, which runs on {probe(device())}")
+        yield Look("device", f"{name}, which runs on {probe(device())}")
     except FlowError as error:
-        return Look("device", f"{name}: {error.message}", ok=False, hint=error.hint)
+        for one in found_by(error):
+            yield Look("device", f"{str(one.origin) or name}: {one.message}", ok=False, hint=one.hint)

@@ -213,7 +213,8 @@ def test_a_device_of_the_project(environment, tmp_path):
     assert api.describe_local(found, "tiny")["provider"] == "CPUExecutionProvider"
     with pytest.raises(PipelineInvalid) as caught:
         api.find_device(found, "bad")
-    assert caught.value.problems[0].hint == "did you mean `threads`?"
+    (problem,) = caught.value.problems
+    assert (problem.hint, problem.origin.line, problem.origin.column) == ("did you mean `threads`?", 1, 17)
 
 
 def test_every_shipped_device_can_be_read(environment):

@@ -1,9 +1,10 @@
 import pytest
 
 from flowllm.backends.local import diagnosing, libraries
-from flowllm.backends.local.devices import Device
+from flowllm.backends.local.devices import Device, parse_device
 from flowllm.backends.local.diagnosing import devices, running, wheels
 from flowllm.core.errors import SetupError
+from flowllm.core.origin import Origin
 
 WHEELS = [
     ({}, "not installed (extras: local, gpu)", True, ""),
@@ -52,7 +53,19 @@ def test_a_broken_package_is_one_finding(monkeypatch):
 
 
 def test_what_really_runs():
-    assert running(Device, "auto").value.startswith("auto, which runs on ")
-    refused = running(lambda: Device(provider="cuda"), "mine")
+    (look,) = running(Device, "auto")
+    assert look.value.startswith("auto, which runs on ")
+    (refused,) = running(lambda: Device(provider="cuda"), "mine")
     assert not refused.ok
     assert refused.value.startswith("mine: models cannot run on cuda here")
+
+
+def test_every_mistake_in_a_device_file_is_a_finding():
+    def place(steps, part):
+        return Origin("bad.yaml", 1, len(steps[0]))
+
+    looks = list(running(lambda: parse_device({"provider": "cdua", "memory": "lots"}, "bad", place), "bad"))
+    assert [(look.value.partition(" ")[0], look.hint, look.ok) for look in looks] == [
+        ("bad.yaml:1:8:", "did you mean `cuda`?", False),
+        ("bad.yaml:1:6:", "memory: 8GB", False),
+    ]
