@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from datetime import date
 from decimal import Decimal, InvalidOperation
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -17,6 +17,9 @@ from pydantic_core import CoreSchema, core_schema
 from flowllm.core.nearest import did_you_mean
 from flowllm.core.prices import TIME_OF_DAY, TOKENS, UNITS
 from flowllm.text.misfits import Unfit
+
+if TYPE_CHECKING:
+    from pydantic import GetJsonSchemaHandler
 
 _NAME = r"^[a-z0-9][a-z0-9_.-]*$"
 SETTING = r"^[a-z][a-z0-9_]*$"
@@ -154,8 +157,10 @@ class _Apart:
     def __get_pydantic_core_schema__(self, part: type[BaseModel], handler: object) -> CoreSchema:
         return core_schema.no_info_plain_validator_function(part.model_validate)
 
-    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: object) -> dict[str, Any]:
-        return {"type": "object"}
+    def __get_pydantic_json_schema__(self, schema: Any, handler: "GetJsonSchemaHandler") -> dict[str, Any]:
+        part: type[BaseModel] = schema["function"]["function"].__self__
+        part.model_rebuild()
+        return handler(part.__pydantic_core_schema__)
 
 
 APART = _Apart()

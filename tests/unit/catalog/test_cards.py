@@ -3,10 +3,12 @@ from decimal import Decimal
 import orjson
 import pytest
 import yaml
+from jsonschema import Draft202012Validator
 
 from flowllm.backends.addresses import require_place
 from flowllm.backends.wire import check_quirks, find_wire
 from flowllm.catalog import card_of, load_catalog, packaged_providers
+from flowllm.catalog.entries import ProviderEntry
 from flowllm.core.delta import Usage
 from flowllm.core.errors import PipelineInvalid, SetupError
 from flowllm.core.origin import Origin
@@ -38,6 +40,23 @@ def test_every_shipped_provider_loads():
         assert provider.name == name
         for model in provider.models.values():
             assert provider.free or model.prices is None or model.checked
+
+
+@pytest.mark.parametrize(
+    ("part", "fits"),
+    [
+        ({"models": {"m": {"price": {"input": 1}}, "n": None}, "auth": {"scheme": "bearer"}}, True),
+        ({"models": {"m": {"price": {"input": []}}}}, False),
+        ({"models": {"m": {"windw": 1}}}, False),
+        ({"versions": {"v1": {"wires": {}}}}, False),
+        ({"settings": {"region": {"defalt": "eu"}}}, False),
+        ({"auth": {"scheme": "baerer"}}, False),
+        ({"limits": {"images": {"value": 0, "source": ""}}}, False),
+    ],
+)
+def test_the_schema_of_a_provider_file_tells_of_its_parts(part, fits):
+    schema = Draft202012Validator(ProviderEntry.model_json_schema())
+    assert schema.is_valid(ACME | part) is fits
 
 
 def test_prices_are_exact():
