@@ -73,7 +73,7 @@ class Rehearsal:
     def _tokens(self, request: Request) -> int:
         """What a model of this machine would read of a chat; of all else a count of its texts."""
         card = self._card(request.model)
-        whole = card.foresight.tokens(request) if card and card.foresight and isinstance(request, Chat) else None
+        whole = card.foresight.tokens(request) if card and card.foresight else None
         return _sent(request, best_counter(card, request.model)) if whole is None else whole
 
     def _is_local(self, model: str) -> bool:

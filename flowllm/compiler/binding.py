@@ -40,10 +40,10 @@ class Binding:
             self._fixed(unit, asked)
         if "fallback" in unit.policies:
             self._fallback(unit, asked)
-        asked_models = (unit.model, *unit.models, *fallbacks(unit.policies))
-        cards = self._models.cards(asked_models)
+        own = self._models.cards((unit.model, *unit.models))
+        cards = {**own, **self._models.cards(fallbacks(unit.policies))}
         check_lengths(unit, cards, self._findings)
-        check_refusals(unit, cards, self._findings)
+        check_refusals(unit, cards, self._findings, fallbacks=cards.keys() - own.keys())
 
     def _fixed(self, unit: Unit, asked: Asked) -> None:
         name = unit.node.model

@@ -8,7 +8,8 @@ from datetime import date, timedelta
 
 from flowllm.backends.calling import LOGPROBS, ONE_CALL
 from flowllm.compiler.findings import Findings
-from flowllm.compiler.foreseen import fixed_text, tokens_of
+from flowllm.compiler.fixed_text import fixed_text
+from flowllm.compiler.foreseen import tokens_of
 from flowllm.compiler.frames import Unit
 from flowllm.core.card import ModelCard
 from flowllm.core.record import record
@@ -16,9 +17,6 @@ from flowllm.core.slot import ImageOf, PromptTemplate
 
 MARGIN = 2
 """How far an estimated prompt may be from what a model's own tokenizer says."""
-
-DENSE = 3
-"""No character is estimated to have so many tokens."""
 
 SOON = timedelta(days=90)
 """How long before its last day a model is spoken of."""
@@ -81,12 +79,13 @@ class _Counted:
 def _counted(unit: Unit, text: str, name: str, card: ModelCard, answer: int) -> _Counted | None:
     """None where it is surely not too long."""
     from flowllm.text.token_files import best_counter
+    from flowllm.text.tokens import most_tokens
 
     room = min(card.longest_prompt or 0, (card.window or 0) - answer)
     whole = tokens_of(unit, name, card, room)
     if whole is not None:
         return _Counted(whole, f"{whole:,} tokens with the model's chat template")
-    if _too_little(card, DENSE * len(text), answer) is None:
+    if _too_little(card, most_tokens(text), answer) is None:
         return None
     counter = best_counter(card, name)
     tokens = counter.count(text)

@@ -14,7 +14,7 @@ from typing import Any
 
 from flowllm.compiler.candidates import asked
 from flowllm.compiler.explain import alternatives, certain, possible
-from flowllm.compiler.foreseen import fixed_text_of
+from flowllm.compiler.fixed_text import fixed_text_of
 from flowllm.core.card import Catalog, ModelCard
 from flowllm.core.delta import Usage
 from flowllm.core.plan import Plan, Step

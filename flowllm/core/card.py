@@ -10,7 +10,7 @@ from flowllm.core.prices import Prices
 from flowllm.core.record import record
 
 if TYPE_CHECKING:
-    from flowllm.core.request import Chat, Request
+    from flowllm.core.request import Request
 
 
 @record
@@ -56,14 +56,18 @@ class Refusal:
 
 
 class Foresight(Protocol):
-    """What a model of this machine says of a request before it is asked: by its small files, without being loaded."""
+    """What a model's backend says of a request before it is sent."""
 
     def refusals(self, request: "Request") -> Iterator[Refusal]:
         """What of a request it would refuse, whatever its texts say."""
         ...
 
-    def tokens(self, request: "Chat", beyond: int = -1) -> int | None:
-        """The tokens of the whole prompt; None where that cannot be told, or is surely no more than ``beyond``."""
+    def tokens(self, request: "Request") -> int | None:
+        """The tokens that the model reads of it, with all that is written around its texts; None is unknown."""
+        ...
+
+    def most_tokens(self, request: "Request") -> int | None:
+        """What these surely do not exceed, which costs less to know than they do; None is unknown."""
         ...
 
 
@@ -78,7 +82,7 @@ class ModelCard:
     made for (chat, embed, rerank, image, ...), ``modalities`` what it reads and ``output_modalities`` what it writes,
     empty where that is unknown. ``released`` and ``deprecated`` are days (YYYY-MM-DD), ``source`` a page,
     ``checked`` the day when somebody last looked. ``tokenizer`` is a file that counts its tokens, and ``foresight``
-    tells more where the model is of this machine.
+    tells more, where the model's backend can.
     """
 
     id: str

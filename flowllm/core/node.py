@@ -35,7 +35,7 @@ from flowllm.core.record import record
 from flowllm.core.spec import Schema
 
 if TYPE_CHECKING:
-    from flowllm.core.request import Message, Request
+    from flowllm.core.request import Request
 
 
 class Holds(Enum):
@@ -113,9 +113,12 @@ class Node(BaseModel):
         """
         return dict(_output_ports(type(self)))
 
-    def foreseen(self, model: str, messages: "Sequence[Message]") -> "Request | None":
-        """What a node that asks surely sends, of a conversation these ``messages``; None where that cannot be told."""
-        return None
+    def foreseen(self, model: str, known: Mapping[str, Any]) -> "Sequence[Request]":
+        """The requests that a node surely sends to a model, as far as they are known before it runs.
+
+        ``known`` are arguments of ``run`` that hold what is known of them: a prompt its messages with their fixed text.
+        """
+        return ()
 
 
 @cache

@@ -164,9 +164,9 @@ class Call(Node):
             ports["logprobs"] = _LOGPROBS
         return ports
 
-    def foreseen(self, model: str, messages: Sequence[Message]) -> Chat:
-        """The request with these messages, and with no image."""
-        return self._request(model, messages, ())
+    def foreseen(self, model: str, known: Mapping[str, Any]) -> tuple[Chat]:
+        """One request, with what is known of its messages, and with no image."""
+        return (self._request(model, _conversation(known.get("prompt"), known.get("messages")), ()),)
 
     async def run(
         self,
@@ -177,7 +177,10 @@ class Call(Node):
         images: Any = None,
     ) -> CallPorts:
         """Ask and wait for the whole answer; raises `BadOutput` where it is not what was asked for."""
-        request = self._request(model, _conversation(prompt, messages), _images(images))
+        conversation = _conversation(prompt, messages)
+        if not conversation:
+            raise NodeFailure("node_failed", "there is no message to send: every message is blank", hint="prompt: ...")
+        request = self._request(model, conversation, _images(images))
         reply = await _answer(request, scope)
         ports = _ports(request, reply)
         if self.shape is not None and not (self.tools and reply.tool_calls):
@@ -283,10 +286,7 @@ def _conversation(prompt: list[Data] | None, messages: list[Data] | None) -> lis
     """The system messages of the prompt, then ``messages``, then the rest of the prompt."""
     written = [message_from_data(data) for data in prompt or ()]
     start = next((i for i, message in enumerate(written) if message.role != "system"), len(written))
-    found = [*written[:start], *map(message_from_data, messages or ()), *written[start:]]
-    if not found:
-        raise NodeFailure("node_failed", "there is no message to send: every message is blank", hint="prompt: ...")
-    return found
+    return [*written[:start], *map(message_from_data, messages or ()), *written[start:]]
 
 
 def _instructed(messages: Sequence[Message], words: str) -> list[Message]:

@@ -1,7 +1,7 @@
 """``kind: embed``: texts to vectors."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NotRequired, TypedDict
 
@@ -11,7 +11,6 @@ from flowllm.core.delta import Fold, Reply
 from flowllm.core.errors import NodeFailure, ProviderFailure
 from flowllm.core.node import Node
 from flowllm.core.request import Embed as Request
-from flowllm.core.request import Message
 from flowllm.core.scope import Scope
 from flowllm.core.spec import Schema
 
@@ -50,9 +49,9 @@ class Embed(Node):
         absent = {"string": "vectors", "array": "vector"}.get(kind) if isinstance(kind, str) else None
         return {name: schema for name, schema in ports.items() if name != absent}
 
-    def foreseen(self, model: str, messages: Sequence[Message]) -> Request:
-        """A request of no texts."""
-        return Request(model, (), self.dimensions, self.extra)
+    def foreseen(self, model: str, known: Mapping[str, Any]) -> tuple[Request]:
+        """One request, of no texts."""
+        return (Request(model, (), self.dimensions, self.extra),)
 
     async def run(self, scope: Scope, text: str | list[str], model: str = "") -> Embedded:
         """Ask; the rows are in the order of the texts."""

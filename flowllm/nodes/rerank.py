@@ -9,7 +9,6 @@ from pydantic import Field
 from flowllm.core.delta import Fold, Scores
 from flowllm.core.errors import NodeFailure, ProviderFailure
 from flowllm.core.node import Node
-from flowllm.core.request import Message
 from flowllm.core.request import Rerank as Request
 from flowllm.core.scope import Scope
 from flowllm.core.spec import Schema
@@ -37,9 +36,9 @@ class Rerank(Node):
         known = inputs.get("items", {}).get("items", {})
         return {**super().output_ports(inputs, schemas), "items": {"type": "array", "items": known}}
 
-    def foreseen(self, model: str, messages: Sequence[Message]) -> Request:
-        """A request of no documents."""
-        return Request(model, "", (), self.k, self.extra)
+    def foreseen(self, model: str, known: Mapping[str, Any]) -> tuple[Request]:
+        """One request, of no documents."""
+        return (Request(model, "", (), self.k, self.extra),)
 
     async def run(
         self, scope: Scope, query: str, items: list[Any], text: list[str] | None = None, model: str = ""

@@ -8,6 +8,7 @@ their maker's rule (`image_tokens`). `count` and `ESTIMATE` are the estimate for
 """
 
 import json
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -19,7 +20,7 @@ from flowllm.text.token_families import GENERAL, Family, family_of
 
 __all__ = [
     "ESTIMATE", "IMAGE", "LARGE", "MESSAGE", "REPLY", "Count", "Counter", "Estimate", "compact_json", "count",
-    "count_message", "count_request", "count_tokens", "counter_for", "length",
+    "count_message", "count_request", "count_tokens", "counter_for", "length", "most_tokens",
 ]  # fmt: skip
 
 MESSAGE: Final = GENERAL.message
@@ -48,6 +49,15 @@ class Counter(Protocol):
     def count(self, text: str) -> int:
         """The tokens of a text, 0 for an empty one."""
         ...
+
+
+_BYTES: Final = 4
+"""The most bytes of a character, each of which is at most one token."""
+
+
+def most_tokens(text: str) -> int:
+    """What no `Counter` exceeds: tokenizers count bytes at the finest, of a text spelled out at the longest."""
+    return _BYTES * len(unicodedata.normalize("NFKD", text))
 
 
 ESTIMATE: Final = estimate_for(GENERAL.vocabulary, GENERAL.factor)

@@ -1,4 +1,4 @@
-"""What a model of this machine says of a request before it is asked: by its small files, without being loaded."""
+"""What a model of this machine says of a request before it is sent: by its small files, without being loaded."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -10,14 +10,13 @@ from flowllm.backends.local.refusals import ASKS, refusals
 from flowllm.core.card import Refusal
 from flowllm.core.errors import FlowError
 from flowllm.core.request import Chat, Request, Sampling
+from flowllm.text.tokens import most_tokens
 
 if TYPE_CHECKING:
     from flowllm.backends.local.generation.fencing import Fence
     from flowllm.backends.local.generation.prompting import Prompting
     from flowllm.backends.local.tokenizing import Tokenizer
 
-_DENSE = 4
-"""No character has so many tokens: it has no more bytes."""
 _A_DAY = 1_800_000_000.0
 """A time for templates that write the date, which is as long on one day as on another."""
 
@@ -40,15 +39,21 @@ class LocalForesight:
         else:
             yield from refusals(request, self._description)
 
-    def tokens(self, request: Chat, beyond: int = -1) -> int | None:
+    def tokens(self, request: Request) -> int | None:
         """As a writer counts them; None for an encoder, and where the template or the tokenizer fails."""
-        if self._description.task != "chat" or self._endless:
+        return self._counted(
+            request, lambda chat: len(self._prompting.prompt(chat, _A_DAY, self._fence, self._tokenizer).tokens)
+        )
+
+    def most_tokens(self, request: Request) -> int | None:
+        """By the text alone, so that no tokenizer is read for a short one."""
+        return self._counted(request, lambda chat: most_tokens(self._prompting.text(chat, _A_DAY)))
+
+    def _counted(self, request: Request, count: Callable[[Chat], int]) -> int | None:
+        if self._description.task != "chat" or not isinstance(request, Chat) or self._endless:
             return None
         try:
-            text = self._prompting.text(request, _A_DAY)
-            if _DENSE * len(text) <= beyond:
-                return None
-            return len(self._prompting.prompt(request, _A_DAY, self._fence, self._tokenizer).tokens)
+            return count(request)
         except FlowError as error:
             self._endless = error.code == "template_limit"
             return None

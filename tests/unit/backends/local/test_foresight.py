@@ -1,17 +1,20 @@
 """What is told of local models before anything runs: by checks, plans and rehearsals, with no model loaded."""
 
 import pytest
+from tokenizers import normalizers
 
 from flowllm.api import Environment, Flow, RunOptions
 from flowllm.api import local as api
 from flowllm.api.counting import count
 from flowllm.backends.local.generation.chat_templates import ChatTemplate
+from flowllm.backends.local.tokenizing import Tokenizer
 from flowllm.core.delta import Usage
 from flowllm.core.errors import FlowError, PipelineInvalid
 from flowllm.core.request import Chat, Embed, Message, Rerank, Sampling, Text, Tool
 from flowllm.core.scope import Scope
 from tests.local_models.encoders import Encoder, write_classifier, write_embedder, write_folder
 from tests.unit.backends.local.generation.folders_made import folder
+from tests.unit.backends.local.generation.tokenizers_made import byte_level
 
 WINDOW = 96
 NO_TOOLS = {"eos_token": "<|end|>", "chat_template": "{{ messages[0].content }}"}
@@ -24,6 +27,9 @@ def project(tmp_path_factory):
     folder(models / "writer")
     folder(models / "toolless", tokenizer_config=NO_TOOLS)
     folder(models / "strict", tokenizer_config={**NO_TOOLS, "chat_template": STRICT})
+    spelled = byte_level()
+    spelled.normalizer = normalizers.NFKC()
+    spelled.save(str(folder(models / "spelled") / "tokenizer.json"))
     write_embedder(models / "tiny")
     write_folder(models / "bare", Encoder())
     write_classifier(models / "cross", Encoder(labels=1), ["LABEL_0"])
@@ -187,6 +193,46 @@ def test_a_prompt_that_is_too_long_with_its_template_is_told(environment, more, 
     )
     found = [(code, where, message) for code, where, message, _ in problems(environment, "call", prompt=text)]
     assert found == ([("context_too_long", "a.prompt", expected)] if long else [])
+
+
+def test_a_character_that_a_tokenizer_spells_out_counts_as_long_as_it_gets(environment):
+    """Of U+FDFA a tokenizer that normalizes makes 18 letters: 33 bytes of one character."""
+    request = Chat("local/spelled", (Message("user", (Text("\ufdfa" * 4),)),))
+    tokens = environment.catalog.model("local/spelled").foresight.tokens(request)
+    assert tokens > 4 * 33
+    ((code, _, message, _),) = problems(environment, "call", model="local/spelled", prompt="\ufdfa" * 4)
+    assert (code, f"has {tokens} tokens" in message) == ("context_too_long", True)
+
+
+def test_of_a_short_prompt_no_tokenizer_is_read(environment, monkeypatch):
+    monkeypatch.setattr(Tokenizer, "__init__", lambda *said: pytest.fail("a tokenizer was read"))
+    assert problems(environment, "call", model="local/toolless", prompt="a" * (WINDOW // 4 - 1)) == []
+
+
+def test_a_word_of_extra_is_not_blamed_for_what_the_call_says(environment):
+    found = problems(environment, "call", seed=1 << 70, extra={"top_k": 4, "beams": 2})
+    assert [(code, where) for code, where, *_ in found] == [("bad_value", "a"), ("unknown_field", "a.extra.beams")]
+
+
+HOSTED_FIRST = {"model": "mock/echo", "fallback": ["local/writer"], "extra": {"service_tier": "flex"}}
+
+
+def test_extra_of_a_hosted_model_with_a_local_fallback_runs_with_a_warning(environment):
+    flow = {"nodes": {"a": {"kind": "call", "prompt": "hi", **HOSTED_FIRST}}, "outputs": {"o": "a.text"}}
+    message = "`local/writer` knows no `service_tier`, so that as a fallback it would not answer"
+    found = [(code, where, message) for code, where, message, _ in problems(environment, "call", **HOSTED_FIRST)]
+    assert found == [("unknown_field", "a.extra.service_tier", message)]
+    assert Flow.of(flow, environment=environment).run({}).outputs["o"] == "hi"
+
+
+def test_each_of_two_models_that_refuse_is_named(environment):
+    found = problems(environment, "call", extra={"beams": 2}, fallback=["local/strict"])
+    assert [message for _, _, message, _ in found] == ["`local/writer` knows no `beams`"]
+    found = problems(environment, "call", seed=1 << 70, fallback=["local/strict"])
+    assert sorted(message.split("` of `")[1].split("`")[0] for _, _, message, _ in found) == [
+        "local/strict",
+        "local/writer",
+    ]
 
 
 def test_choices_and_tools_stand_in_the_prompt(environment):

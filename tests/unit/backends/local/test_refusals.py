@@ -32,6 +32,7 @@ MEANT = [
     ("Us", ["us", "US"], None),
     ("so so", ["so-so", "so_so"], None),
     ("so_so", ["so-so", "so_so"], "so_so"),
+    ("SO-SO", ["so-so", "so_so"], "so-so"),
     ("yes", ["yes", "yes"], None),
     ("***", ["*", "**"], None),
     ("", ["", "a"], ""),
