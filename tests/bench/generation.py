@@ -1,10 +1,11 @@
-"""What the loop that writes costs beside the model's own runs: `python -m tests.bench.generation [--smoke] [--peers]`.
+"""What the loop that writes costs beside the model's own runs: `python -m tests.bench.generation`.
 
 Each run of the session is timed inside of the loop, so that every step is measured against its own bare run: what is
 left of a step is ours, with everything around a token: buffers, drawing, text, and the way to the event loop. Times
 are of the processor, all threads: the session has one, which is the worker's. The floor is the same cache with the
 best token as the next one and a wake-up of the event loop for each step: no texts, no ends, nobody who comes or goes.
-`--peers` adds what `tests.bench.generation_peers` measures.
+`--peers` adds what `tests.bench.generation_peers` measures, ``--parts`` measures `tests.bench.generation_parts` and
+nothing else; ``--smoke`` is to see that it works.
 """
 
 import asyncio
@@ -29,10 +30,11 @@ from tests.unit.backends.local.generation.engine_made import decoder, engine, wr
 MODEL = Shape(layers=6, heads=8, kv_heads=2, head=64, inner=1408, vocabulary=4096, window=512)
 """19 million parameters, as large as the one that the design was measured with."""
 PROMPT, TOKENS = 64, 48
+NUCLEUS = Drawing(0.8, top_p=0.9, seed=1)
 WAYS = (
     ("one answer", "shared", 1, Drawing()),
     ("eight answers", "shared", 8, Drawing()),
-    ("eight answers, drawn from a nucleus", "shared", 8, Drawing(0.8, top_p=0.9, seed=1)),
+    ("eight answers, drawn from a nucleus", "shared", 8, NUCLEUS),
     ("one answer, growing past", "concat", 1, Drawing()),
 )
 
@@ -127,7 +129,12 @@ def main() -> None:
     """Measure and print."""
     pin(0)
     size = SMOKE if "--smoke" in sys.argv else FULL
-    rows = measure(size)
+    if "--parts" in sys.argv:
+        from tests.bench import generation_parts
+
+        rows = generation_parts.measure(size, MODEL, NUCLEUS)
+    else:
+        rows = measure(size)
     if "--peers" in sys.argv:
         from tests.bench import generation_peers
 
