@@ -163,7 +163,7 @@ SPOILT = {
     "weights out of memory": (lambda f: external(f, "*/_ORT_MEM_ADDR_/*"), 3, "", ""),
     "weights that are absent": (lambda f: external(f, "w"), 3, "missing_model_file", "lacks its file w"),
     "weights that are too short": (
-        lambda f: outside(f) or cut(f / "w"), 3, "bad_model_file", "cannot be opened",
+        lambda f: outside(f) or cut(f / "w"), 3, "bad_model_file", "bytes, and model.onnx reads",
     ),
     "more memory than there is": (huge, 1, "node_failed", "the model in m failed"),
 }  # fmt: skip

@@ -8,6 +8,7 @@ and wherever ONNX Runtime would find the name of a file, it is found here.
 
 import math
 import mmap
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from pathlib import Path
 from flowllm.core.errors import SetupError
 from flowllm.core.record import record
 
+AGAIN = "get the file again; a download that was cut off is shorter than it should be"
 _DEPTH = 16
 """Graphs inside of nodes, at most."""
 _DIMENSIONS, _LONGEST = 16, 2**40
@@ -28,6 +30,7 @@ _TYPES = {
     10: "float16", 11: "float64", 12: "uint32", 13: "uint64", 16: "bfloat16", 17: "float8", 18: "float8",
     19: "float8", 20: "float8", 21: "uint4", 22: "int4", 23: "float4",
 }  # fmt: skip
+_NUMBER = re.compile(r"[0-9]{1,18}")
 _VARINT, _WIDE, _BYTES, _NARROW = 0, 1, 2, 5
 
 
@@ -44,6 +47,7 @@ class Port:
 class GraphFile:
     """``weights`` counts elements by type, ``operators`` nodes by operator; ``external`` are places as written.
 
+    ``reach`` tells of each of these how many bytes the graph surely reads from there.
     ``bits`` is the width of weights in blocks (MatMulNBits), 0 where there are none.
     """
 
@@ -53,6 +57,7 @@ class GraphFile:
     operators: dict[str, int]
     external: tuple[str, ...]
     bits: int = 0
+    reach: tuple[int, ...] = ()
 
 
 @dataclass(slots=True)
@@ -61,7 +66,7 @@ class _Found:
     outputs: list[Port] = field(default_factory=list)
     weights: Counter[str] = field(default_factory=Counter)
     operators: Counter[str] = field(default_factory=Counter)
-    external: dict[str, None] = field(default_factory=dict)
+    external: dict[str, int] = field(default_factory=dict)
     named: set[str] = field(default_factory=set)
     bits: int = 0
 
@@ -85,13 +90,13 @@ def _read(path: Path, changed: int, size: int) -> GraphFile:
     # Old files list their weights among the inputs.
     inputs = tuple(port for port in found.inputs if port.name not in found.named)
     weights, operators = dict(found.weights), dict(found.operators)
-    return GraphFile(inputs, tuple(found.outputs), weights, operators, tuple(found.external), found.bits)
+    external, reach = tuple(found.external), tuple(found.external.values())
+    return GraphFile(inputs, tuple(found.outputs), weights, operators, external, found.bits, reach)
 
 
 def broken(path: Path, why: str) -> SetupError:
     """A file that is no model that can be used."""
-    hint = "get the file again; a download that was cut off is shorter than it should be"
-    return SetupError("bad_model_file", f"{path} is no ONNX model that can be read: {why}", hint=hint)
+    return SetupError("bad_model_file", f"{path} is no ONNX model that can be read: {why}", hint=AGAIN)
 
 
 @record
@@ -231,6 +236,7 @@ def _sparse(part: _Bytes, found: _Found) -> None:
 def _tensor(part: _Bytes, found: _Found) -> None:
     dimensions: list[int] = []
     kind, outside = 0, False
+    entries: dict[str, str] = {}
     for number, value in part.fields():
         if number == 1:
             _add_dimensions(dimensions, value.numbers() if isinstance(value, _Bytes) else (value,))
@@ -239,13 +245,23 @@ def _tensor(part: _Bytes, found: _Found) -> None:
         elif number == 8 and isinstance(value, _Bytes):  # noqa: PLR2004  name
             found.named.add(value.text())
         elif number == 13 and isinstance(value, _Bytes):  # noqa: PLR2004  external_data
-            if value.last_text(1) == "location":
-                found.external[value.last_text(2)] = None
+            word, said = value.last_text(1), value.last_text(2)
+            entries[word] = said
+            if word == "location":
+                found.external.setdefault(said, 0)
         elif number == 14 and isinstance(value, int):  # noqa: PLR2004  data_location
             outside = value == 1
     found.weights[_TYPES.get(kind, "other")] += math.prod(dimensions)
     if outside and not found.external:
         raise ValueError("it keeps weights elsewhere and does not say where")
+    if "location" in entries:
+        place, end = entries["location"], sum(map(_number, (entries.get("offset"), entries.get("length"))))
+        found.external[place] = max(found.external[place], end)
+
+
+def _number(text: str | None) -> int:
+    """A place or a length that a file gives; 0 for none, and for what is no number."""
+    return int(text) if text is not None and _NUMBER.fullmatch(text) else 0
 
 
 def _add_dimensions(known: list[int], more: Iterable[int]) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from flowllm.backends.local import manifest, words
-from flowllm.backends.local.graph_file import GraphFile, Port, read_graph
+from flowllm.backends.local.graph_file import AGAIN, GraphFile, Port, read_graph
 from flowllm.backends.local.json_files import read_json, read_object
 from flowllm.backends.local.safety import require_own_file
 from flowllm.core.errors import SetupError
@@ -99,6 +99,8 @@ def describe(folder: Path, precision: str = "") -> Description:
     file, layout = _genai_file(folder, genai) if genai else _chosen_file(folder, precision)
     graph = read_graph(require_own_file(file, folder))
     external = tuple(require_own_file(file.parent / place, folder) for place in graph.external)
+    for weights, reach in zip(external, graph.reach, strict=True):
+        _require_whole(weights, reach, file)
     plain = Description(
         folder,
         layout,
@@ -133,6 +135,14 @@ def _labels(plain: Description) -> tuple[str, ...]:
         return found
     message = f"the head of {plain.file} is {width or 'any number'} wide, and config.json names labels for {len(found)}"
     raise SetupError("bad_model_file", message, hint='"id2label": {"0": "no", "1": "yes"}')
+
+
+def _require_whole(weights: Path, reach: int, graph: Path) -> None:
+    """`SetupError` where a file of weights ends before what the graph reads from it."""
+    there = weights.stat().st_size
+    if there < reach:
+        message = f"{weights} has {there:,} bytes, and {graph.name} reads {reach:,} of it"
+        raise SetupError("bad_model_file", message, hint=AGAIN)
 
 
 def _genai_file(folder: Path, genai: Mapping[str, Any]) -> tuple[Path, Layout]:

@@ -142,6 +142,23 @@ def test_places_are_those_that_onnx_reads(tmp_path, entry):
     assert read_graph(path).external == (known["location"],) == ("true.bin",)
 
 
+PLACES = [
+    ({"location": "w", "offset": "8", "length": "16"}, 24),
+    ({"length": "16", "offset": "8", "location": "w"}, 24),
+    ({"location": "w", "offset": "8"}, 8),
+    ({"location": "w", "offset": "-8", "length": "x"}, 0),
+    ({"location": "w"}, 0),
+    ({"location": "w", "length": "9" * 5000}, 0),
+]
+
+
+@pytest.mark.parametrize(("entries", "reach"), PLACES)
+def test_how_far_a_graph_reads(tmp_path, entries, reach):
+    said = b"".join(field(13, field(1, word.encode()) + field(2, text.encode())) for word, text in entries.items())
+    path = with_tensor(tmp_path / "m.onnx", field(1, 4) + field(2, 1) + field(8, b"w") + said + field(14, 1))
+    assert (read_graph(path).external, read_graph(path).reach) == (("w",), (reach,))
+
+
 def nested(depth):
     """A file with graphs inside of nodes, ``depth`` deep."""
     graph = field(1, field(4, b"Identity"))

@@ -199,6 +199,22 @@ def test_folders_that_cannot_be_used(tmp_path, spoil, code, words):
     assert words in caught.value.message
 
 
+@pytest.mark.parametrize(("by", "whole"), [(0, True), (1, False), (1000, False)])
+def test_weights_that_end_too_early_are_told_before_they_are_opened(tmp_path, by, whole):
+    folder = write_embedder(tmp_path / "m")
+    model = onnx.load(folder / "model.onnx")
+    onnx.save_model(model, folder / "model.onnx", save_as_external_data=True, location="w", size_threshold=0)
+    size = (folder / "w").stat().st_size
+    os.truncate(folder / "w", size - by)
+    if whole:
+        assert describe(folder).external == (folder / "w",)
+        return
+    with pytest.raises(SetupError) as caught:
+        describe(folder)
+    assert caught.value.code == "bad_model_file"
+    assert caught.value.message == f"{folder / 'w'} has {size - by:,} bytes, and model.onnx reads {size:,} of it"
+
+
 def symbolic(path, outside):
     path.unlink(missing_ok=True)
     path.symlink_to(outside)
