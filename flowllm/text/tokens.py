@@ -56,7 +56,7 @@ _BYTES: Final = 4
 
 
 def most_tokens(text: str) -> int:
-    """What no `Counter` exceeds: tokenizers count bytes at the finest, of a text spelled out at the longest."""
+    """What no tokenizer counts more than: bytes at the finest, of a text that is spelled out at the longest."""
     return _BYTES * len(unicodedata.normalize("NFKD", text))
 
 

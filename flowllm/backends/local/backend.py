@@ -6,6 +6,7 @@ is held while it answers and shared by all who ask it.
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any, Protocol
 
 from flowllm.backends.local.encoders import Encoder
@@ -36,7 +37,7 @@ class LocalBackend:
         self._shelf = shelf
 
     def __call__(self, request: Request, scope: Scope) -> AsyncGenerator[Delta, None]:
-        """The deltas of one answer."""
+        """The deltas of one answer; a failure of the provider names the model as it was asked for."""
         return self._answer(request, scope)
 
     def check(self, model: str) -> None:
@@ -48,18 +49,19 @@ class LocalBackend:
         return self._shelf.identity(_name(model))
 
     async def _answer(self, request: Request, scope: Scope) -> AsyncGenerator[Delta, None]:
-        async with self._shelf.held(_name(request.model)) as model:
-            if isinstance(model, Encoder):
-                deltas = await _encoded(model, request, scope)
-            else:
+        try:
+            async with self._shelf.held(_name(request.model)) as model:
+                if isinstance(model, Encoder):
+                    for delta in await _encoded(model, request, scope):
+                        yield delta
+                    return
                 writer: Any = model
-                chat = _chat(request, model.description)
-                async with aclosing(writer.generate(chat, scope)) as written:
+                async with aclosing(writer.generate(_chat(request, model.description), scope)) as written:
                     async for delta in written:
                         yield delta
-                return
-        for delta in deltas:
-            yield delta
+        except ProviderFailure as failure:
+            failure.facts = replace(failure.facts, provider="local", model=request.model)
+            raise
 
 
 def _name(model: str) -> str:

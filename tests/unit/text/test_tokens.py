@@ -17,7 +17,7 @@ from flowllm.text.token_estimate import BOUND, PIECE, UNIT, Estimate
 from flowllm.text.token_families import FAMILIES, family_of
 from flowllm.text.token_tables import COSTS, FREQUENT
 from flowllm.text.token_words import frequent_words
-from flowllm.text.tokens import ESTIMATE, count, count_message, count_request, count_tokens, counter_for
+from flowllm.text.tokens import ESTIMATE, count, count_message, count_request, count_tokens, counter_for, most_tokens
 
 WORDS = [word.decode() for word in sorted(frequent_words(), key=len)[-3000::10]]
 PROSE = st.lists(st.sampled_from([*WORDS, "a", " ", "  ", "\n", ".", "(", "1", "é", "水"]), max_size=20).map("".join)
@@ -241,3 +241,17 @@ def test_other_requests_are_counted_by_the_model_s_family():
     assert sum(map(of_model, texts)) != sum(map(general, texts))
     schema = {"type": "object", "properties": {"n": {"type": "integer"}}}
     assert count_request(Chat(MODEL, (turn(),), schema=schema)) > count_request(Chat(MODEL, (turn(),))) + 10
+
+
+LARGEST = "\U0010ffff\ufdfa\u0130\uac01 a\u0301\u1e69\n"
+
+
+@pytest.mark.parametrize("form", [None, "NFC", "NFD", "NFKC", "NFKD", "Lowercase"])
+@given(text=ANY_TEXT)
+@example(text=LARGEST)
+def test_no_tokenizer_of_bytes_exceeds_the_most_tokens(form, text):
+    from tokenizers import normalizers
+
+    spelled = "".join(character for character in text if not "\ud800" <= character <= "\udfff")
+    told = spelled if form is None else getattr(normalizers, form)().normalize_str(spelled)
+    assert len(told.encode()) <= most_tokens(spelled)

@@ -9,8 +9,8 @@ from flowllm.api.counting import count
 from flowllm.backends.local.generation.chat_templates import ChatTemplate
 from flowllm.backends.local.tokenizing import Tokenizer
 from flowllm.core.delta import Usage
-from flowllm.core.errors import FlowError, PipelineInvalid
-from flowllm.core.request import Chat, Embed, Message, Rerank, Sampling, Text, Tool
+from flowllm.core.errors import FlowError, PipelineInvalid, ProviderFailure
+from flowllm.core.request import Chat, Embed, Image, Message, Rerank, Sampling, Text, Tool
 from flowllm.core.scope import Scope
 from tests.local_models.encoders import Encoder, write_classifier, write_embedder, write_folder
 from tests.unit.backends.local.generation.folders_made import folder
@@ -146,6 +146,23 @@ def test_a_picture_is_told_before_a_run(environment):
     assert [(code, message) for code, _, message, _ in found] == [
         ("capability_mismatch", "`local/writer` takes no images")
     ]
+
+
+UNNAMED = [
+    Chat("local/writer", (Message("user", (Image(url="https://x.example/a.png"),)),)),  # told by its template
+    Chat("local/writer", TURN, extra={"beams": 2}),
+    Chat("local/mood", TURN),
+    Embed("local/bare", ("t",)),
+    Embed("local/writer", ("t",)),
+]
+
+
+@pytest.mark.parametrize("request_", UNNAMED)
+async def test_a_failure_names_the_model_as_it_was_asked_for(environment, request_):
+    with pytest.raises(ProviderFailure) as caught:
+        [delta async for delta in environment.connect()(request_, Scope())]
+    assert (caught.value.facts.provider, caught.value.facts.model) == ("local", request_.model)
+    api.unload(environment)
 
 
 def written(environment, text, **more):
