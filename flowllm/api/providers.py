@@ -14,6 +14,7 @@ from flowllm.core.card import ProviderCard
 from flowllm.core.errors import FlowError, UsageError
 from flowllm.core.nearest import did_you_mean
 from flowllm.core.record import record
+from flowllm.core.shell_line import shell_line
 
 TASKS: tuple[str, ...] = get_args(Task)
 FEATURES: tuple[str, ...] = get_args(Feature)
@@ -76,7 +77,9 @@ def find_provider(environment: Environment, name: str) -> ProviderCard:
     if name not in providers:
         provider, slash, _ = name.partition("/")
         if slash and provider in providers:
-            hint = f"flowllm providers show {provider}, or for the model: flowllm models show {name}"
+            hint = (
+                f"flowllm providers show {provider}, or for the model: {shell_line('flowllm', 'models', 'show', name)}"
+            )
         else:
             hint = did_you_mean(provider, providers, "flowllm providers list")
         raise UsageError("unknown_provider", f"the provider `{name}` is not installed", hint=hint)

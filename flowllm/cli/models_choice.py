@@ -182,10 +182,11 @@ class CompareModels(Command):
         from flowllm.api.model_bill import usage_of_words
         from flowllm.cli.opening import here
         from flowllm.core.errors import UsageError
+        from flowllm.core.shell_line import shell_line
 
         usage = usage_of_words(self.usage.split(","))[0] if self.usage is not None else None
         if len(set(self.models)) == 1:
-            hint = f"flowllm models compare {self.models[0]} MODEL"
+            hint = shell_line("flowllm", "models", "compare", self.models[0], "MODEL")
             raise UsageError("bad_usage", "there is one model alone, and nothing to compare it with", hint=hint)
         found = models.compare(self.models, usage, environment=here())
         rows = list(_compared(found))

@@ -31,9 +31,10 @@ class CountTokens(Command):
         from flowllm.cli.opening import here
         from flowllm.config import read_source_text
         from flowllm.core.errors import UsageError
+        from flowllm.core.shell_line import shell_line
 
         if (self.text is None) == (self.file is None):
-            hint = f"flowllm models count {self.model} --file prompt.txt"
+            hint = shell_line("flowllm", "models", "count", self.model, "--file", "prompt.txt")
             raise UsageError("bad_usage", "a text is given as a word or by --file FILE", hint=hint)
         environment = here()
         model = model_named(environment, self.model).name

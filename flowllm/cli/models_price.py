@@ -46,10 +46,11 @@ class PriceModel(Command):
         from flowllm.api.model_bill import bill
         from flowllm.cli.opening import here
         from flowllm.core.errors import UsageError
+        from flowllm.core.shell_line import shell_line
 
         environment = here()
         if bool(self.words) == (self.usage is not None):
-            hint = f"flowllm models price {self.model} input=300000 output=1000"
+            hint = shell_line("flowllm", "models", "price", self.model, "input=300000", "output=1000")
             raise UsageError("bad_usage", "a usage is told in words or by --usage FILE", hint=hint)
         usage, at, rules = self._usage()
         found = bill(environment, self.model, usage, at)

@@ -25,6 +25,7 @@ from flowllm.backends.local.parts import alone
 from flowllm.backends.local.surroundings import known_variables
 from flowllm.core.errors import SetupError
 from flowllm.core.record import record
+from flowllm.core.shell_line import shell_line
 
 PRECISIONS = ("fp32", "fp16", "int8", "int4")
 _SEEN = frozenset({".json", ".safetensors", ".txt", ".model", ".jinja", ".tiktoken"})
@@ -85,7 +86,9 @@ def export(order: Order, begin: Callable[[], None] = lambda: None) -> Exported:
     job = _job(order)
     if order.target.exists():
         message = f"{order.target} is there already"
-        raise SetupError("bad_model_file", message, hint=f"flowllm export {order.source} --name OTHER")
+        raise SetupError(
+            "bad_model_file", message, hint=shell_line("flowllm", "export", order.source, "--name", "OTHER")
+        )
     if order.python == sys.executable and not any(map(importlib.util.find_spec, _EXPORTERS[job["task"] == "chat"])):
         raise _absent(job["task"], "none is installed")
     begin()

@@ -17,6 +17,7 @@ from flowllm.backends.local.json_files import read_json, read_object
 from flowllm.backends.local.safety import require_own_file
 from flowllm.core.errors import SetupError
 from flowllm.core.record import record
+from flowllm.core.shell_line import shell_line
 
 Layout = Literal["optimum", "onnx-community", "genai"]
 Task = Literal["embed", "rerank", "classify", "chat"]
@@ -188,7 +189,9 @@ def _no_file(folder: Path) -> SetupError:
         return SetupError("capability_mismatch", f"{folder} holds an encoder with a decoder, which does not run here")
     if (folder / "model.safetensors").is_file() or (folder / "pytorch_model.bin").is_file():
         message = f"{folder} holds weights for PyTorch and no ONNX file"
-        return SetupError("missing_model_file", message, hint=f"flowllm export {folder} --name OTHER")
+        return SetupError(
+            "missing_model_file", message, hint=shell_line("flowllm", "export", folder, "--name", "OTHER")
+        )
     return SetupError("missing_model_file", f"{folder} holds no model.onnx, nor onnx/model.onnx")
 
 

@@ -15,6 +15,7 @@ import orjson
 from flowllm.backends.local.json_files import bad, read_object
 from flowllm.backends.local.safety import require_own_file, safe_name
 from flowllm.core.errors import SetupError
+from flowllm.core.shell_line import shell_line
 
 NAME = "manifest.json"
 CODE = frozenset({".py", ".pyc", ".pyd", ".so", ".dll", ".dylib", ".pkl", ".pickle", ".sh"})
@@ -92,7 +93,7 @@ def _is_entry(entry: Any) -> bool:
 
 def _changed(folder: Path, name: str, why: str) -> SetupError:
     message = f"the file {name} of the model in {folder} {why}"
-    hint = f"remove the folder {folder}, then get the model again"
+    hint = f"remove the folder {shell_line(folder)}, then get the model again"
     return SetupError("bad_model_file", message, hint=hint)
 
 

@@ -14,6 +14,7 @@ from flowllm.core.errors import SetupError
 from flowllm.core.nearest import nearest
 from flowllm.core.on_disk import is_folder
 from flowllm.core.record import record
+from flowllm.core.shell_line import shell_line
 
 _STEPS = 2
 _MARKS = ("config.json", "genai_config.json", "tokenizer.json", "modules.json")
@@ -66,8 +67,8 @@ class Places:
 
     def _absent(self, name: str) -> SetupError:
         near = nearest(name, (one for one, _ in self.listed()))
-        repository = name if "/" in name else f"OWNER/{name}"
-        others = f"flowllm pull {repository} fetches one, flowllm models list --local shows those that are there"
+        pull = shell_line("flowllm", "pull", name if "/" in name else f"OWNER/{name}")
+        others = f"{pull} fetches one, flowllm models list --local shows those that are there"
         hint = f"did you mean `local/{near}`?" if near else others
         return SetupError("missing_model_file", f"there is no model `local/{name}` on this machine", hint=hint)
 

@@ -9,6 +9,7 @@ import stat
 from pathlib import Path, PurePosixPath
 
 from flowllm.core.errors import SetupError
+from flowllm.core.shell_line import shell_line
 
 
 def require_own_file(path: Path, folder: Path) -> Path:
@@ -22,11 +23,13 @@ def require_own_file(path: Path, folder: Path) -> Path:
         except (FileNotFoundError, NotADirectoryError):
             raise SetupError("missing_model_file", f"the model in {folder} lacks its file {inside}") from None
         if stat.S_ISLNK(found.st_mode):
-            raise _unsafe(folder, inside, "is a symbolic link", f"cp -rL {folder} COPY")
+            raise _unsafe(folder, inside, "is a symbolic link", shell_line("cp", "-rL", folder, "COPY"))
     if not stat.S_ISREG(found.st_mode):
         raise _unsafe(folder, inside, "is no plain file")
     if found.st_nlink > 1:
-        raise _unsafe(folder, inside, "has a second name elsewhere (a hard link)", f"cp -r {folder} COPY")
+        raise _unsafe(
+            folder, inside, "has a second name elsewhere (a hard link)", shell_line("cp", "-r", folder, "COPY")
+        )
     return path
 
 

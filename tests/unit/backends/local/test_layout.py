@@ -1,5 +1,6 @@
 import json
 import os
+import shlex
 
 import onnx
 import pytest
@@ -397,3 +398,33 @@ def test_labels_are_named_where_the_graph_does_not_say_how_many(tmp_path):
     onnx.save(model, folder / "model.onnx")
     with pytest.raises(SetupError, match=r"is any number wide, and config\.json names labels for 0"):
         describe(folder)
+
+
+def symbolic_graph(folder):
+    (folder.parent / "graph").write_bytes((folder / "model.onnx").read_bytes())
+    (folder / "model.onnx").unlink()
+    (folder / "model.onnx").symlink_to(folder.parent / "graph")
+
+
+def doubled_graph(folder):
+    os.link(folder / "model.onnx", folder.parent / "graph")
+
+
+def weights_alone(folder):
+    (folder / "model.onnx").rename(folder / "model.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (symbolic_graph, ["cp", "-rL", "FOLDER", "COPY"]),
+        (doubled_graph, ["cp", "-r", "FOLDER", "COPY"]),
+        (weights_alone, ["flowllm", "export", "FOLDER", "--name", "OTHER"]),
+    ],
+)
+def test_hints_can_be_pasted_whatever_a_folder_is_called(tmp_path, spoil, words):
+    folder = write_embedder(tmp_path / "my own's" / "m")
+    spoil(folder)
+    with pytest.raises(SetupError) as caught:
+        describe(folder)
+    assert shlex.split(caught.value.hint) == [str(folder) if word == "FOLDER" else word for word in words]
