@@ -10,10 +10,13 @@ ALIKE = 0.61
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """The known word nearest to ``word``, or an empty text where none is near."""
+    """The known word nearest to ``word``, one that differs by case alone before all; empty where none is near."""
     from difflib import get_close_matches
 
     names = sorted(known)
+    same = next((name for name in names if name.casefold() == word.casefold()), "")
+    if same:
+        return same
     if len(names) > MANY:
         names = [name for name in names if name[:1] == word[:1]][:MANY]
     near = get_close_matches(word, names, 1, ALIKE) or get_close_matches(word.lower(), names, 1, ALIKE)

@@ -10,6 +10,8 @@ from flowllm.core.nearest import MANY, did_you_mean, nearest
         ("zebra", {"temperature", "top_p"}, ""),
         ("a", (), ""),
         ("OpenAI", {"openai", "azure-openai"}, "openai"),
+        ("Minilm", {"MiniC", "MiniLM", "Milm"}, "MiniLM"),
+        ("A99", ["a99", *(f"A{n}" for n in range(98)), *(f"b{n}" for n in range(MANY))], "a99"),
         ("nope", {"openai", "ollama"}, ""),
         ("xa99", [f"a{n}" for n in range(MANY + 1)], ""),
         ("xa99", [f"a{n}" for n in range(MANY)] + ["xa98"], "xa98"),
