@@ -15,6 +15,7 @@ from flowllm.backends.local.shelf import Held, Shelf
 from flowllm.config import load_yaml, packaged, read_text_file
 from flowllm.core.card import ProviderCard
 from flowllm.core.errors import FlowError, UsageError
+from flowllm.core.on_disk import is_folder, lies_there
 from flowllm.core.origin import Origin
 from flowllm.core.record import record
 from flowllm.text.misfits import Part, Steps
@@ -119,8 +120,17 @@ def diagnosis(environment: Environment, version: Version) -> Iterator[Look]:
     if any(map(version, diagnosing.WHEELS)):
         yield from diagnosing.devices()
         yield from diagnosing.running(lambda: find_device(environment, settings.device), settings.device)
-    there = [folder for folder in settings.folders if folder.is_dir()]
+    there = [folder for folder in settings.folders if is_folder(folder)]
     yield Look("folders", ", ".join(map(str, there)) or f"none yet; {settings.folders[-1]} is yours")
+    for folder, why in settings.unlike():
+        broken = lies_there(folder)
+        yield Look("FLOWLLM_MODELS", f"{folder} {why}", ok=not broken, hint="FLOWLLM_MODELS=FOLDER" * broken)
+
+
+def missing_folders(environment: Environment) -> list[str]:
+    """What is wrong with the folder that the setting ``models`` names, in a sentence; empty where nothing is."""
+    settings = _settings(environment, environment.catalog.providers[PROVIDER])
+    return [f"FLOWLLM_MODELS names {folder}, which {why}" for folder, why in settings.unlike()]
 
 
 def _on_shelf(name: object) -> str:

@@ -110,7 +110,7 @@ def packages() -> Iterator[Finding]:
 def extras() -> Iterator[Finding]:
     """What can be added."""
     for name, extra in _required():
-        if extra:
+        if extra and name != DISTRIBUTION:  # an extra that has all of another one
             yield Finding("extras", f"{name} ({extra})", _version(name) or "not installed")
 
 
@@ -201,7 +201,7 @@ LOOKS: tuple[Callable[[], Iterator[Finding]], ...] = (
 
 
 def _required() -> Iterator[tuple[str, str]]:
-    """Names of the distributions that ours asks for, with their extra."""
+    """Names of the distributions that ours asks for on this system, with their extra."""
     import re
     from importlib import metadata
 
@@ -210,6 +210,9 @@ def _required() -> Iterator[tuple[str, str]]:
     except metadata.PackageNotFoundError:
         lines = _declared()
     for line in lines:
+        systems = re.findall(r"sys_platform\s*(==|!=)\s*['\"](\w+)", line)
+        if any((sign == "==") != (system == sys.platform) for sign, system in systems):
+            continue
         extra = re.search(r"extra\s*==\s*['\"]([\w-]+)", line)
         yield re.split(r"[\s<>=!~;\[(]", line, maxsplit=1)[0], extra[1] if extra else ""
 

@@ -18,7 +18,7 @@ HEAD = ("model", "task", "precision", "window", "size", "layout")
 
 def list_local(environment: "Environment", words: Sequence[str], screen: "Screen", *, as_json: bool) -> int:
     """One row a model; those that cannot be used say why."""
-    from flowllm.api.local import local_models
+    from flowllm.api.local import local_models, missing_folders
 
     found = [one for one in local_models(environment) if all(said.lower() in one.name.lower() for said in words)]
     if as_json:
@@ -29,6 +29,8 @@ def list_local(environment: "Environment", words: Sequence[str], screen: "Screen
     else:
         screen.table([HEAD, *map(_cells, found)], right=frozenset({3, 4}))
         screen.problems([_problem(one.name, one.error) for one in found if one.error])
+    for fault in missing_folders(environment):
+        screen.note(fault)
     return 0
 
 

@@ -194,6 +194,15 @@ def test_doctor_reports_and_breaks_on_a_clash(flowllm, monkeypatch):
     assert "another project" in broken.out
 
 
+@pytest.mark.parametrize(("system", "runtime"), [("linux", "onnxruntime-gpu"), ("darwin", "onnxruntime")])
+def test_doctor_names_what_extras_bring_on_this_system(flowllm, monkeypatch, system, runtime):
+    monkeypatch.setattr("flowllm.cli.doctor.sys.platform", system)
+    rows = [row["name"] for row in flowllm("doctor", "--json").data["findings"] if row["topic"] == "extras"]
+    assert [name for name in rows if "onnxruntime" in name and "(gpu)" in name] == [f"{runtime} (gpu)"]
+    assert {"onnxruntime-genai (genai)", "onnxruntime-genai-cuda (genai-gpu)"} <= {*rows}
+    assert not any(name.startswith("flowllm") for name in rows)
+
+
 def test_doctor_finds_a_cache_of_another_version(flowllm, tmp_path):
     (tmp_path / "cache/answers").mkdir(parents=True)
     (tmp_path / "cache/answers/VERSION").write_text("flowllm cache 99")

@@ -99,6 +99,21 @@ def test_a_local_model_says_what_really_runs_it(flowllm):
     assert (lost.status, "did you mean `local/tiny`?" in lost.err) == (3, True)
 
 
+@pytest.mark.parametrize(
+    ("lay", "said", "status"),
+    [(lambda path: None, "is not there", 0), (Path.touch, "is no folder", 3), (Path.mkdir, None, 0)],
+)
+def test_a_folder_of_models_that_is_none_is_told(flowllm, folder, monkeypatch, lay, said, status):
+    named = folder / "shelf"
+    lay(named)
+    monkeypatch.setenv("FLOWLLM_MODELS", str(named))
+    shown, report = flowllm("models", "list", "--local"), flowllm("doctor", "--json")
+    assert (f"FLOWLLM_MODELS names {named}, which {said}" in " ".join(shown.err.split())) == (said is not None)
+    told = [(row["value"], row["ok"]) for row in report.data["findings"] if row["name"] == "FLOWLLM_MODELS"]
+    assert told == ([] if said is None else [(f"{named} {said}", status == 0)])
+    assert (shown.status, report.status) == (0, status)
+
+
 def test_doctor_says_what_runs_local_models(flowllm):
     found = {row["name"]: row for row in flowllm("doctor", "--json").data["findings"] if row["topic"] == "local models"}
     assert found["cpu"]["value"] == "can be used"

@@ -3,7 +3,7 @@
 import atexit
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from flowllm.backends.local.shapes import LENGTHS, profiles
 from flowllm.backends.local.shelf import Loaded, Shelf
 from flowllm.core.durations import seconds
 from flowllm.core.errors import SetupError
+from flowllm.core.on_disk import is_folder, lies_there
 from flowllm.core.record import record
 
 MEMORY = 8 * 10**9
@@ -49,6 +50,12 @@ class Settings:
     budget: int | None = None
     isolation: str = "none"
     patience: float = PATIENCE
+
+    def unlike(self) -> Iterator[tuple[Path, str]]:
+        """The folder that a setting names, where it is none, and in words what it is."""
+        for folder in self.folders[1:-1]:
+            if not is_folder(folder):
+                yield folder, "is no folder" if lies_there(folder) else "is not there"
 
 
 _LOCK = threading.Lock()
