@@ -16,6 +16,7 @@ from flowllm.pricing.cost import pricing_of
 from flowllm.runtime import Engine
 from flowllm.runtime.budget import Budget, dollars
 from flowllm.runtime.bus import Reader
+from flowllm.text.wording import shortened
 
 
 @record
@@ -44,6 +45,16 @@ class RunOptions:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "max_cost", dollars(self.max_cost, "max_cost"))
+
+
+def run_options(given: object) -> RunOptions:
+    """What was given as options, the usual ones for None; `UsageError` for anything else."""
+    if given is None:
+        return RunOptions()
+    if not isinstance(given, RunOptions):
+        message = f"options of a run are RunOptions, not `{shortened(repr(given))}`"
+        raise UsageError("bad_value", message, hint="RunOptions(timeout=3)")
+    return given
 
 
 def time_limit(options: RunOptions) -> float | None:

@@ -80,8 +80,15 @@ def preload(environment: Environment, *names: str) -> None:
 
 
 def unload(environment: Environment, name: str | None = None) -> list[str]:
-    """Give back the memory of a model, or of all that nobody uses; their names are returned."""
-    return shelf_of(environment).unload(None if name is None else _on_shelf(name))
+    """Give back the memory of a model, or of all that nobody uses; their names are returned.
+
+    Raises `SetupError` for a name that is neither in memory nor on the shelf.
+    """
+    shelf, asked = shelf_of(environment), None if name is None else _on_shelf(name)
+    known = {one.name for one in shelf.loaded()}
+    if asked is not None and asked not in known:
+        shelf.places.find(asked)
+    return shelf.unload(asked)
 
 
 def describe_local(environment: Environment, name: str) -> dict[str, Any]:

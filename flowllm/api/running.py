@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-from flowllm.api.engine import RunOptions, build_engine, time_limit
+from flowllm.api.engine import RunOptions, build_engine, run_options, time_limit
 from flowllm.api.result import FlowResult, shown_output
 from flowllm.runtime import Bound, BoundFrame, Engine, Options, RunStream
 from flowllm.sinks.ledger import Ledger
@@ -22,7 +22,7 @@ class Running:
         self._flow = flow
         self._kept = kept
         self._ledger = Ledger()
-        options = self._asked = options or RunOptions()
+        options = self._asked = run_options(options)
         self._options = Options((self._ledger, *options.readers), options.refresh, time_limit(options))
 
     async def result(self, inputs: Mapping[str, Any]) -> FlowResult:

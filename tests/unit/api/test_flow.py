@@ -288,6 +288,8 @@ def test_a_stream_that_is_not_begun_starts_nothing():
         (lambda flow: Flow.of([]), "a pipeline is a mapping, not `[]`", "a file is loaded by Flow.load(FILE)"),
         (lambda flow: flow.run("hello"), "from names to values, not `'hello'`", 'run({"n": ...})'),
         (lambda flow: flow.stream(["x"]), "from names to values, not", 'run({"n": ...})'),
+        (lambda flow: flow.run({"n": 1}, {"timeout": 3}), "RunOptions, not `{'timeout': 3}`", "RunOptions(timeout=3)"),
+        (lambda flow: list(flow.stream({"n": 1}, "5s")), "RunOptions, not `'5s'`", "RunOptions(timeout=3)"),
         (lambda flow: flow.run({"n": 1}, RunOptions(timeout="5 parsecs")), "no length of time", 'timeout="90s"'),
         (lambda flow: flow.run({3: "hello"}), "an input's name is a text, not `3`", 'run({"n": ...})'),
         (lambda flow: Flow.load(3), "by its file's name, not `3`", 'Flow.load("pipeline.yaml")'),

@@ -127,6 +127,7 @@ def test_a_model_is_loaded_and_let_go_by_either_name(environment, name):
     assert {"tiny", "cross"} <= {held.name for held in api.loaded_models(environment)}
     assert api.describe_local(environment, name)["task"] == "embed"
     assert api.unload(environment, name) == ["tiny"]
+    assert api.unload(environment, name) == []
     assert "tiny" not in {held.name for held in api.loaded_models(environment)}
 
 
@@ -202,6 +203,12 @@ def test_settings_are_told_by_the_run(project, tmp_path, settings, code):
     with pytest.raises(SetupError) as caught:
         flow(environment).run({"docs": DOCS})
     assert caught.value.code == code
+
+
+def test_a_model_that_is_nowhere_cannot_be_unloaded(environment):
+    with pytest.raises(SetupError) as caught:
+        api.unload(environment, "local/tinny")
+    assert (caught.value.code, caught.value.hint) == ("missing_model_file", "did you mean `local/tiny`?")
 
 
 def test_a_device_of_the_project(environment, tmp_path):
