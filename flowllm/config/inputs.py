@@ -213,7 +213,7 @@ def _fitting(spec: InputSpec, value: Any, shown: str) -> Any:
     errors = _errors(spec.schema, value)
     if errors:
         why = errors[0].removeprefix("$: ")
-        message = f"input `{spec.name}` is not valid: {why}, not `{_short(shown)}`"
+        message = f"input `{spec.name}` is not valid: {why}, not {_held(shown)}"
         raise UsageError("bad_value", message, hint=_example(spec))
     return value
 
@@ -230,8 +230,14 @@ def _errors(schema: Schema, value: Any) -> list[str]:
 def _mistyped(spec: InputSpec, shown: str, why: str = "") -> UsageError:
     wanted = " or ".join(_types(spec.schema)) or "JSON"
     reason = f" ({why})" if why and not why.startswith("Expecting value") else ""
-    message = f"input `{spec.name}` is {wanted}, not `{_short(shown)}`{reason}"
+    message = f"input `{spec.name}` is {wanted}, not {_held(shown)}{reason}"
     return UsageError("bad_value", message, hint=_example(spec))
+
+
+def _held(shown: str) -> str:
+    """What was given, as it was typed; of a file that it was read."""
+    is_file = shown.startswith("@") and not shown.startswith("@@")
+    return f"what {_shown(shown[1:])} holds" if is_file else f"`{_short(shown)}`"
 
 
 def _example(spec: InputSpec) -> str:

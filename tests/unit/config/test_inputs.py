@@ -271,3 +271,19 @@ def test_every_fault_of_inputs_is_told_at_once(tmp_path):
     assert told[:3] == [("bad_value", "words"), ("unknown_input", "foo"), ("bad_usage", "tone")]
     assert [code for code, _ in told[3:]] == ["bad_value", "unknown_input"]
     assert all(place.startswith(row[:20]) for _, place in told[3:])
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("rows", '{"a": 1}', "input `rows` is array, not what `given.json` holds"),
+        ("rows", "[1", "input `rows` is array, not what `given.json` holds ("),
+        ("words", "5", "input `words` is not valid: expected at least 10, not what `given.json` holds"),
+    ],
+)
+def test_a_file_that_was_read_is_not_taken_for_its_name(tmp_path, monkeypatch, name, text, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "given.json").write_text(text)
+    with pytest.raises(UsageError) as caught:
+        parse_inputs(RANGED, [f"{name}=@given.json"])
+    assert caught.value.message.startswith(message)
