@@ -1,9 +1,9 @@
 """How a command starts soon, and ends soon: what it says before it imports anything, and when all is done.
 
-A start makes some hundred thousand objects and hardly any garbage. To look through them for garbage takes a tenth
-of the time, while they are made and once more when the process ends. So the collector waits until the work begins,
-and what stands there by then is not looked through any more. In the end it is, where modules of others are there:
-what those hold open is closed by that.
+A start makes some hundred thousand objects and hardly any garbage. To look through them for garbage while they are
+made, and once more when the process ends, takes more than a tenth of a short run. So the collector waits until the
+work begins, and what stands there by then is not looked through any more. In the end it is, where modules of others
+are there: what those hold open is closed by that.
 """
 
 import gc
