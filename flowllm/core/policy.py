@@ -30,6 +30,10 @@ def _unknown_price(model: str, usage: Usage | None) -> Cost:
     return Cost(None)
 
 
+_MOST_KEPT = 10_000
+"""How many identities are kept: a pipeline may make names while it runs."""
+
+
 @record
 class Services:
     """What policies share within one engine. ``flights`` are the calls under way, by key.
@@ -50,17 +54,29 @@ class Services:
     read_cache: bool = True
     write_cache: bool = True
     local_identity: Callable[[str], str] = lambda model: ""
+    kept: dict[tuple[str, str], str] = field(default_factory=dict, init=False, compare=False)
+    """Identities that were worked out, by what they are of."""
 
     def identity(self, model: str) -> str:
         """What stands behind ``provider/model`` here, as a digest: its address, wire, headers and quirks.
 
         Empty where nothing is known of it.
         """
-        known = self.catalog.facts(model), self.local_identity(model)
-        if not any(known):
-            return ""
-        option = orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS
-        return hashlib.sha256(orjson.dumps(known, default=str, option=option)).hexdigest()
+        of = model, self.local_identity(model)
+        found = self.kept.get(of)
+        if found is None:
+            if len(self.kept) >= _MOST_KEPT:
+                self.kept.clear()
+            found = self.kept[of] = _digest(self.catalog.facts(model), of[1])
+        return found
+
+
+def _digest(facts: dict[str, Any] | None, local: str) -> str:
+    known = facts, local
+    if not any(known):
+        return ""
+    option = orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS
+    return hashlib.sha256(orjson.dumps(known, default=str, option=option)).hexdigest()
 
 
 class Policy(BaseModel):

@@ -125,6 +125,17 @@ async def test_no_answer_is_kept_of_calls_in_flight_while_their_model_is_replace
     assert ([one.text for one in got], script.models.count(model) - asked) == (["by new"] * 3, 3)
 
 
+def test_an_identity_is_of_what_stands_there_now():
+    behind = {"acme/m": "old"}
+    cards = [ProviderCard("acme", base_url=f"https://{name}.example") for name in "ab"]
+    first = Services(catalog=Catalog({"acme": cards[0]}), local_identity=behind.get)
+    second = replace(first, catalog=Catalog({"acme": cards[1]}))
+    found = [services.identity("acme/m") for services in (first, second, first)]
+    behind["acme/m"] = "new"
+    found += [services.identity("acme/m") for services in (first, second)]
+    assert (found[0] == found[2], len(set(found))) == (True, 4)
+
+
 async def test_who_calls_after_a_model_was_replaced_joins_no_call_from_before(world):
     behind, services = replaceable(world, "a/x")
     script = world.script((Text("by old"), Finish("stop")), (Text("by new"), Finish("stop")))
