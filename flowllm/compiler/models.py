@@ -14,6 +14,7 @@ from flowllm.core.card import Catalog, ModelCard, ProviderCard
 from flowllm.core.errors import PipelineInvalid, Problem
 from flowllm.core.origin import Origin
 from flowllm.core.record import record
+from flowllm.core.request import Chat, Embed, Request, Rerank
 from flowllm.core.spec import PipelineSpec
 
 
@@ -179,12 +180,14 @@ class Models:
     def _others(self, own: ProviderCard, asked: Asked) -> str:
         """A model that can do what is asked, as far as that is known: one of the same provider before others.
 
-        Providers with broken files are passed over, and so are those that make their answers up.
+        Providers with broken files are passed over, and so are, unless one of theirs was asked, those of this process:
+        their models make answers up, or lie on this machine.
         """
         for provider in (own.name, *self.catalog.providers):
             with suppress(PipelineInvalid):
                 card = self.catalog.providers[provider]
-                if (card.local and card.open_models) or _unsaid(card, asked):
+                made_up = card.local and card.open_models and provider != own.name
+                if made_up or _unsaid(card, asked):
                     continue
                 able = (one for one in card.models.values() if asked.task in one.tasks and _can(card, one, asked))
                 found = next(able, None)
@@ -198,6 +201,8 @@ _WIRES = {
     "embed": "wire: {embed: openai_embeddings}",
     "rerank": "wire: {rerank: rerank}",
 }
+_PLAIN: Mapping[str, Request] = {"chat": Chat("", ()), "embed": Embed("", ()), "rerank": Rerank("", "", ())}
+"""Requests that ask for nothing but their task."""
 _WORDS = {"json_schema": "`schema`", "reasoning": "`reasoning`"}
 """Capabilities in the words of a pipeline, where those are others."""
 
@@ -220,8 +225,10 @@ def _told(card: ProviderCard, entry: ModelCard) -> frozenset[str]:
 
 
 def _can(card: ProviderCard, entry: ModelCard, asked: Asked) -> bool:
-    """Whether a model is known to be able to do what is asked."""
-    return all(entry.can(need) for need in asked.needs - _told(card, entry))
+    """Whether a model is known to be able to do what is asked, and refuses nothing of a request without more."""
+    plain = _PLAIN[asked.task]
+    refused = entry.foresight is not None and any(entry.foresight.refusals(plain))
+    return not refused and all(entry.can(need) for need in asked.needs - _told(card, entry))
 
 
 def entries(names: set[str], catalog: Catalog) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 """What is told of local models before anything runs: by checks, plans and rehearsals, with no model loaded."""
 
+import re
+
 import pytest
 from tokenizers import normalizers
 
@@ -125,6 +127,20 @@ async def test_a_check_tells_what_a_run_would_refuse(environment, kind, more, wh
 )
 def test_what_a_run_takes_is_not_told(environment, kind, more):
     assert problems(environment, kind, **more) == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "model", "other"),
+    [
+        ("rerank", "local/mood", "model: local/cross"),
+        ("rerank", "local/tiny", "model: local/cross"),
+        ("embed", "local/writer", "model: local/tiny"),
+        ("call", "local/cross", "model: local/(?!mood|cross|tiny|bare)[a-z]+"),
+    ],
+)
+def test_a_model_for_another_task_is_told_with_one_of_this_machine_for_it(environment, kind, model, other):
+    (hint,) = (hint for code, _, _, hint in problems(environment, kind, model=model) if code == "capability_mismatch")
+    assert re.fullmatch(other, hint)
 
 
 def test_every_wrong_word_is_told_at_its_place(environment, tmp_path):
