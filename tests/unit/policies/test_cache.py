@@ -136,18 +136,21 @@ def test_an_identity_is_of_what_stands_there_now():
     assert (found[0] == found[2], len(set(found))) == (True, 4)
 
 
-async def test_who_calls_after_a_model_was_replaced_joins_no_call_from_before(world):
-    behind, services = replaceable(world, "a/x")
-    script = world.script((Text("by old"), Finish("stop")), (Text("by new"), Finish("stop")))
+@pytest.mark.parametrize("more", [{}, {"fallback": ["b/x"]}])
+async def test_who_calls_after_a_model_was_replaced_joins_no_call_from_before(world, more):
+    model = "b/x" if more else "a/x"
+    behind, services = replaceable(world, "a/x", "b/x")
+    answers = iter([(Text(f"by {name}"), Finish("stop")) for name in ("old", "new")])
+    script = world.script(lambda r: [ProviderFailure("auth", "no")] if r.model != model else next(answers))
     script.gate = asyncio.Event()
-    call = chain({"cache": True}, script, services)
+    call = chain({"cache": True, **more}, script, services)
     tasks = await begun(*(reply(call, chat(model="a/x"), world.scope()) for _ in range(2)))
-    behind["a/x"] = "new"
+    behind[model] = "new"
     tasks += await begun(*(reply(call, chat(model="a/x"), world.scope()) for _ in range(2)))
     script.gate.set()
     assert [got.text for got in await asyncio.gather(*tasks)] == ["by old", "by old", "by new", "by new"]
     assert (await reply(call, chat(model="a/x"), world.scope())).text == "by new"
-    assert len(script.requests) == 2
+    assert script.models.count(model) == 2
 
 
 async def test_vectors_of_a_model_that_was_replaced_meanwhile_are_not_kept(world):
