@@ -190,7 +190,7 @@ class Call(Node):
         if self.logprobs is not None:
             ports["logprobs"] = _likelihoods(reply)
         if reply.finish == "length":
-            scope.emit(Warned(scope.address, scope.clock.now(), "answer_cut", CUT.format(_cut(reply)[1])))
+            scope.emit(Warned(scope.address, scope.clock.now(), "answer_cut", CUT.format(_cut(reply, self.max_output_tokens)[1])))
         return ports
 
     def _request(self, model: str, messages: Sequence[Message], images: tuple[Image, ...]) -> Chat:
@@ -215,7 +215,7 @@ class Call(Node):
 
     async def _value(self, reply: Reply, scope: Scope) -> Any:
         if reply.finish == "length":
-            place, hint = _cut(reply)
+            place, hint = _cut(reply, self.max_output_tokens)
             raise BadOutput(f"the answer was cut at {place} before its JSON ended", value=reply.text, hint=hint)
         work = partial(_checked_value, reply.text, self.shape)
         return await scope.run_in_thread(work) if len(reply.text) > LARGE else work()
@@ -226,7 +226,7 @@ class Call(Node):
             if _plain(choice) == said:
                 return choice
         if reply.finish == "length":
-            place, hint = _cut(reply)
+            place, hint = _cut(reply, self.max_output_tokens)
             raise BadOutput(f"the answer was cut at {place} before a choice ended", value=reply.text, hint=hint)
         message = f"the answer is none of the choices {', '.join(self.choices)}"
         raise BadOutput(message, value=reply.text)
@@ -260,10 +260,10 @@ def _ports(request: Chat, reply: Reply) -> CallPorts:
     }
 
 
-def _cut(reply: Reply) -> tuple[str, str]:
-    """Where an answer was cut that ended by its length, and what lets it be longer."""
+def _cut(reply: Reply, longest: int | None) -> tuple[str, str]:
+    """Where an answer was cut that ended by its length, at ``longest`` where the node says so; what lets it be longer."""
     if "window" not in (reply.finish_raw or ""):
-        return "max_output_tokens", "max_output_tokens: 8192"
+        return "max_output_tokens", f"max_output_tokens: {2 * longest if longest else 8192}"
     used = reply.usage or Usage()
     size = f" of {used.input + used.output:,} tokens" if used.input is not None and used.output is not None else ""
     return f"the end of the model's window{size}", "a shorter prompt or a model with a larger window"

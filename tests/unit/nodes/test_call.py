@@ -253,6 +253,12 @@ async def test_what_a_cut_answer_lacked(deltas, place, hint, params, what):
     assert (caught.value.hint, caught.value.value) == (hint, "comp")
 
 
+async def test_an_answer_that_was_cut_where_the_node_says_may_be_twice_as_long():
+    with pytest.raises(BadOutput) as caught:
+        await ask([Text("comp"), Finish("length")], {"schema": SCHEMA, "max_output_tokens": 20})
+    assert caught.value.hint == "max_output_tokens: 40"
+
+
 async def test_a_choice_that_came_whole_is_one_though_the_answer_was_cut():
     ports, _ = await ask([Text("complaint"), Finish("length")], {"choices": ["invoice", "complaint"]})
     assert ports["choice"] == "complaint"
