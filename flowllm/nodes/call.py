@@ -190,7 +190,8 @@ class Call(Node):
         if self.logprobs is not None:
             ports["logprobs"] = _likelihoods(reply)
         if reply.finish == "length":
-            scope.emit(Warned(scope.address, scope.clock.now(), "answer_cut", CUT.format(_cut(reply, self.max_output_tokens)[1])))
+            remedy = _cut(reply, self.max_output_tokens)[1]
+            scope.emit(Warned(scope.address, scope.clock.now(), "answer_cut", CUT.format(remedy)))
         return ports
 
     def _request(self, model: str, messages: Sequence[Message], images: tuple[Image, ...]) -> Chat:
@@ -261,7 +262,7 @@ def _ports(request: Chat, reply: Reply) -> CallPorts:
 
 
 def _cut(reply: Reply, longest: int | None) -> tuple[str, str]:
-    """Where an answer was cut that ended by its length, at ``longest`` where the node says so; what lets it be longer."""
+    """Where an answer was cut that ended by its length, ``longest`` if the node says so; what lets it be longer."""
     if "window" not in (reply.finish_raw or ""):
         return "max_output_tokens", f"max_output_tokens: {2 * longest if longest else 8192}"
     used = reply.usage or Usage()
