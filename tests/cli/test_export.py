@@ -9,11 +9,13 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.cli.command import start_apart
 from tests.local_models.encoders import SENTENCES, Encoder, write_classifier, write_embedder
 from tests.local_models.exporter import fake
+from tests.local_models.safetensors import write_safetensors
 from tests.unit.backends.local.generation.folders_made import folder as write_decoder
 
 PATIENCE = 60
@@ -30,7 +32,8 @@ def shelf(folder, monkeypatch):
 def source(folder):
     """A model of sentence-transformers, with what no exporter may see."""
     made = write_embedder(folder / "tiny")
-    (made / "model.onnx").rename(made / "weights.safetensors")
+    (made / "model.onnx").unlink()
+    write_safetensors(made / "model.safetensors", {"x": np.zeros(3)})
     for name in ("pytorch_model.bin", "evil.py", "training_args.bin", "README.md"):
         (made / name).write_text("no")
     (made / "vocab.txt").write_text("a")
@@ -64,7 +67,7 @@ def test_a_folder_becomes_a_model_of_the_shelf(flowllm, shelf, source, exporter)
     assert [path.name for path in shelf.iterdir()] == ["tiny"]
     job = json.loads((here / "job.json").read_text())
     assert (job["task"], job["type"], job["precision"], job["offline"]) == ("embed", "bert", "fp32", "1")
-    assert [name for name in job["seen"] if not name.endswith(".json")] == ["vocab.txt", "weights.safetensors"]
+    assert [name for name in job["seen"] if not name.endswith(".json")] == ["model.safetensors", "vocab.txt"]
     told = json.loads((shelf / "tiny" / "manifest.json").read_text())
     assert told["source"] == {"exported": "tiny", "precision": "fp32", "exporter": "optimum", "optimum-onnx": "0.1"}
     assert told["files"].keys() == made - {"manifest.json"}
@@ -133,7 +136,8 @@ def write_built(folder):
 def decoder(folder):
     """A decoder of transformers; its genai_config.json speaks of another graph."""
     made = write_decoder(folder / "writer")
-    (made / "model.onnx").rename(made / "model.safetensors")
+    (made / "model.onnx").unlink()
+    write_safetensors(made / "model.safetensors", {"x": np.zeros(3)})
     told = json.loads((made / "config.json").read_text())
     (made / "config.json").write_text(json.dumps(told | {"architectures": ["LlamaForCausalLM"]}))
     (made / "genai_config.json").write_text('{"model": {"decoder": {"filename": "../other.onnx"}}}')
@@ -192,7 +196,7 @@ def test_one_label_makes_it_a_ranker(flowllm, shelf, source, exporter):
 
 
 def only_a_pickle(source):
-    (source / "weights.safetensors").unlink()
+    (source / "model.safetensors").unlink()
 
 
 def no_weights(source):
@@ -210,12 +214,69 @@ def odd_module(source):
 
 
 def adapter(source):
+    """As peft writes one."""
+    (source / "model.safetensors").rename(source / "adapter_model.safetensors")
+    (source / "config.json").unlink()
     (source / "adapter_config.json").write_text('{"base_model_name_or_path": "../elsewhere"}')
+
+
+def merged_adapter(source):
+    (source / "adapter_config.json").write_text("{}")
+
+
+def cut(source):
+    path = source / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def cut_header(source):
+    path = source / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:20])
+
+
+def no_header(source):
+    (source / "model.safetensors").write_text('{"x": 1}')
+
+
+def odd_header(source):
+    (source / "model.safetensors").write_bytes(b"\x02" + bytes(7) + b"[]")
+
+
+def other_name(source):
+    (source / "model.safetensors").rename(source / "weights.safetensors")
+
+
+def indexed(source, *names):
+    (source / "model.safetensors").rename(source / "model-1.safetensors")
+    told = json.dumps({"weight_map": {str(at): name for at, name in enumerate(names)}})
+    (source / "model.safetensors.index.json").write_text(told)
+
+
+def no_shard(source):
+    indexed(source, "model-1.safetensors", "model-2.safetensors")
+
+
+def cut_shard(source):
+    cut(source)
+    indexed(source, "model-1.safetensors")
+
+
+def shard_elsewhere(source):
+    indexed(source, "../x.safetensors")
 
 
 @pytest.mark.parametrize(
     ("spoil", "code", "said"),
     [
+        (merged_adapter, "capability_mismatch", "an adapter to another model"),
+        (cut, "bad_model_file", "tiny/model.safetensors has 115 bytes, and its header tells of 116"),
+        (cut_header, "bad_model_file", "tiny/model.safetensors has 20 bytes and no whole header"),
+        (no_header, "bad_model_file", "tiny/model.safetensors has 8 bytes and no whole header"),
+        (odd_header, "bad_model_file", "tiny/model.safetensors has 10 bytes and no whole header"),
+        (other_name, "missing_model_file", "tiny holds no model.safetensors, and no model.safetensors.index.json"),
+        (no_shard, "missing_model_file", "names the weights model-2.safetensors, and tiny holds no such file"),
+        (cut_shard, "bad_model_file", "hf download OWNER/NAME model-1.safetensors --local-dir tiny"),
+        (shard_elsewhere, "bad_model_file", "names what is no file of safetensors beside it"),
         (only_a_pickle, "bad_model_file", "a pickle alone"),
         (no_weights, "missing_model_file", "no file ends in .safetensors"),
         (no_config, "missing_model_file", "holds no config.json"),
@@ -264,6 +325,10 @@ def test_words_that_cannot_be(flowllm, shelf, source, exporter, words, status, s
         ("list", [], "bad_model_file", "no JSON object"),
         ("hint", [], "capability_mismatch", "try that"),
         ("fail", [], "capability_mismatch", "no models of the type `odd`"),
+        ("full", [], "missing_model_file", "the model cannot be kept in SHELF: the disk is full hint: --to FOLDER"),
+        ("speaks", [], "bad_model_file", "no tiny/x.json"),
+        ("unfilled", [], "bad_model_file", "do not fill a XModel for `embed`: layers.2.a, layers.2.b, layers.2.c and"),
+        ("unfilled", ["--task", "chat"], "bad_model_file", "c and 2 more would be invented hint: --task embed"),
         ("lack", [], "missing_extra", "pip install 'flowllm-pipelines[export]'"),
         ("no tokenizer", [], "capability_mismatch", "no form as tokenizer.json"),
         ("", ["--task", "chat"], "capability_mismatch", "makes a model for `embed`, not for `chat`"),
@@ -276,7 +341,9 @@ def test_an_export_that_fails_leaves_nothing(flowllm, shelf, exporter, does, wor
     if does == "no tokenizer":
         (Path("tiny") / "tokenizer.json").unlink()
     refused = flowllm("export", "tiny", *words)
-    text = " ".join(refused.err.split())
+    text, said = " ".join(refused.err.split()), said.replace("SHELF", str(shelf))
+    assert ("exporting" in text) == (does != "lack")
+    assert ".part" not in text
     assert (refused.status, code in text, said in text) == (3, True, True), refused.err
     assert list(shelf.iterdir()) == []
 
@@ -296,6 +363,54 @@ def test_without_the_extra(flowllm, shelf, source, monkeypatch, tmp_path):
     monkeypatch.setenv("FLOWLLM_EXPORTER", str(tmp_path / "nowhere"))
     refused = flowllm("export", "tiny")
     assert (refused.status, "missing_extra" in refused.err) == (3, True), refused.err
+
+
+@pytest.mark.parametrize(
+    ("python", "said"),
+    [
+        ("#!/bin/sh\nexec cat -P 2>&1 >/dev/null", "cat"),
+        ("#!/bin/sh\necho no Python >&2; echo Try --help >&2; exec <&-", "of 3.11 or later (no Python)"),
+        ("#!/bin/sh\necho hello", "does not run as a Python of 3.11 or later"),
+        ("#!/bin/sh\nprintf 'Traceback\\nSyntaxError: x\\n' >&2", "(SyntaxError: x)"),
+    ],
+)
+@pytest.mark.usefixtures("source")
+def test_what_is_no_python_exports_nothing(flowllm, shelf, monkeypatch, tmp_path, python, said):
+    other = tmp_path / "python"
+    other.write_text(python + "\n")
+    other.chmod(0o755)
+    monkeypatch.setenv("FLOWLLM_EXPORTER", str(other))
+    refused = flowllm("export", "tiny")
+    text = " ".join(refused.err.split())
+    assert (refused.status, "error[missing_extra]" in text, f"{other} does not run" in text) == (3, True, True), text
+    assert (said in text, "exporting" in text, list(shelf.iterdir())) == (True, False, []), text
+
+
+HEADS = [
+    ("BertModel", {}, "classify", "a BertModel, which has no head for `classify`", "embed"),
+    ("BertModel", {}, "rerank", "a BertModel, which has no head for `rerank`", "embed"),
+    ("Qwen2ForCausalLM", {}, "classify", "its weights would be invented", "chat"),
+    ("BertForTokenClassification", {}, "classify", "has no head for `classify`", ""),
+    (
+        "BertForSequenceClassification",
+        {"num_labels": 1},
+        "classify",
+        "a model for `rerank` (labels: LABEL_0)",
+        "rerank",
+    ),
+    ("BertForSequenceClassification", {}, "rerank", "(labels: LABEL_0, LABEL_1), not for `rerank`", "classify"),
+]
+
+
+@pytest.mark.parametrize(("architecture", "more", "task", "said", "hint"), HEADS)
+@pytest.mark.usefixtures("shelf")
+def test_a_head_that_the_class_lacks_is_told_at_once(flowllm, source, architecture, more, task, said, hint):
+    (source / "modules.json").unlink()
+    (source / "config.json").write_text(json.dumps({"model_type": "x", "architectures": [architecture], **more}))
+    refused = flowllm("export", "tiny", "--task", task)
+    text = " ".join(refused.err.split())
+    assert (refused.status, said in text, "exporting" in text) == (3, True, False), text
+    assert text.partition("hint: ")[2] == (f"--task {hint}" if hint else "")
 
 
 @pytest.mark.parametrize("typed", ["./exporter", "../beside/exporter", "~/exporter", "exporter"])

@@ -17,6 +17,10 @@ here = pathlib.Path({here!r})
 seen = sorted(path.name for path in pathlib.Path(job["source"]).iterdir() if path.read_bytes())
 told = {{"seen": seen, "offline": os.environ["HF_HUB_OFFLINE"], "environment": sorted(os.environ)}}
 (here / "job.json").write_text(json.dumps(job | told))
+if does == "lack":
+    print(json.dumps({{"code": "missing_extra", "error": "No module named 'optimum'"}}))
+    sys.exit()
+print('{{"begun": true}}', flush=True)
 if does in ("die", "die late", "killed"):
     sys.stderr.write("some words\\nRuntimeError: out of memory\\n")
     sys.stderr.flush()
@@ -47,7 +51,9 @@ answers = {{
     "garbage": "no json", "list": "[]",
     "hint": json.dumps({{"code": "capability_mismatch", "error": "not this", "hint": "try that"}}),
     "fail": json.dumps({{"code": "capability_mismatch", "error": "optimum exports no models of the type `odd`"}}),
-    "lack": json.dumps({{"code": "missing_extra", "error": "No module named 'optimum'"}}),
+    "full": json.dumps({{"full": True}}),
+    "unfilled": json.dumps({{"class": "XModel", "lacking": [f"layers.2.{{one}}" for one in "abcde"]}}),
+    "speaks": json.dumps({{"code": "bad_model_file", "error": "no " + job["source"] + "/x.json"}}),
     "doubt": json.dumps({{"by": {{}}, "doubts": ["a difference of 0.1"]}}),
     "build": json.dumps({{"exporter": "builder", "by": {{"onnxruntime-genai": "0.18"}}, "doubts": []}}),
 }}

@@ -3,17 +3,20 @@
 Decoders are written by the builder of onnxruntime-genai where that Python has it, all else by optimum. The two want
 different versions of transformers, so that what is installed decides.
 It is the exporter's own process: torch stays in it, and the packages may be older than ours, so nothing of flowllm
-is imported. The first line of stdin is the job, stdout gets one line with the outcome, both JSON. The process ends
-when stdin does, and so with the one that started it. Weights are read from safetensors alone; code that lies beside
-a model is never run.
+is imported. The first line of stdin is the job. stdout gets one line when the job is taken (``BEGUN``), and one with
+the outcome; all are JSON. The process ends when stdin does, and so with the one that started it. Weights are read
+from safetensors alone; code that lies beside a model is never run.
 """
 
+import errno
+import importlib.util
 import json
 import logging
 import os
 import sys
 import threading
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +27,17 @@ TASKS = {
     "chat": "text-generation-with-past",
 }
 """Our words for what a model does, and optimum's."""
+DOES_NOT_START = "the exporter does not start: "
+BEGUN = '{"begun": true}'
 GRAPH = "model.onnx"
+_LOADED = {
+    "embed": "AutoModel",
+    "rerank": "AutoModelForSequenceClassification",
+    "classify": "AutoModelForSequenceClassification",
+    "chat": "AutoModelForCausalLM",
+}
+"""And those of transformers, which both exporters load by."""
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _BLOCK = 32
 Outcome = dict[str, Any]
 _OPTIONS = ("hf_token=false", "hf_remote=false", "windowed_kv_cache=false", "fuse_qk_norm_gqa=false")
@@ -58,7 +71,14 @@ class _Doubts(logging.Handler):
             self.said.append(" ".join(said.removeprefix(_DOUBT).rpartition("The exported model")[0].split()))
 
 
-def converted(job: dict[str, str]) -> Outcome:
+def unready(job: dict[str, Any]) -> str:
+    """Why this Python has no exporter for a job, empty where it has; nothing is imported."""
+    names = ("onnxruntime_genai", "optimum") if job["task"] == "chat" else ("optimum",)
+    absent = [f"No module named '{name}'" for name in names if importlib.util.find_spec(name) is None]
+    return "; ".join(absent) if len(absent) == len(names) else ""
+
+
+def converted(job: dict[str, Any]) -> Outcome:
     """Write the graph of ``job["source"]`` into ``job["target"]``; what went wrong has a ``code`` of `SetupError`."""
     absent = ""
     if job["task"] == "chat":
@@ -72,11 +92,11 @@ def converted(job: dict[str, str]) -> Outcome:
         from optimum.exporters.onnx import main_export
         from optimum.exporters.tasks import TasksManager
     except ImportError as error:
-        return _failed("missing_extra", f"the exporter does not start: {absent}{error}")
+        return _failed("missing_extra", f"{DOES_NOT_START}{absent}{error}")
     return _exported(job, main_export, TasksManager)
 
 
-def _built(job: dict[str, str], builder: Any) -> Outcome:
+def _built(job: dict[str, Any], builder: Any) -> Outcome:
     """A decoder whose past is written in place, by the builder of onnxruntime-genai."""
     source, target = job["source"], Path(job["target"])
     device = "cuda" if job["precision"] == "fp16" else "cpu"  # whose operators there are in that precision
@@ -87,8 +107,12 @@ def _built(job: dict[str, str], builder: Any) -> Outcome:
         _tell_apart(config)
         if unproven := _unproven(config):
             return _unwritten(f"no builder's model of {unproven} was seen to write what it should")
+        if lacking := _unfilled(job):
+            return lacking
         builder.create_model(*places, **options)
     except (AttributeError, KeyError, RuntimeError) as error:
+        if _is_full(error):
+            raise
         why = f"{type(error).__name__}: {error}".replace(source, "this")
         return _unwritten(f"the builder does not write a model like this `{job['type']}` ({why})")
     return {"exporter": "builder", "by": _versions("onnxruntime-genai", "transformers", "torch"), "doubts": []}
@@ -114,7 +138,48 @@ def _unproven(config: Any) -> str:
     return "" if turned in known else f"the class {name}" + (f" with {turned} positions" if known else "")
 
 
-def _exported(job: dict[str, str], export: Callable[..., None], tasks: Any) -> Outcome:
+def _unfilled(job: dict[str, Any]) -> Outcome:
+    """What of the model the files do not hold, empty where they fill it: transformers would draw it at random.
+
+    It is asked to load weights of the shapes that the files tell, each a view of one zero: none is read or kept.
+    """
+    torch, transformers = import_module("torch"), import_module("transformers")
+    config = transformers.AutoConfig.from_pretrained(job["source"], local_files_only=True, trust_remote_code=False)
+    if getattr(config, "quantization_config", None):  # packed weights have names and shapes of their own
+        return {}
+    with torch.device("meta"):
+        kind = type(getattr(transformers, _LOADED[job["task"]]).from_config(config))
+    model, found = kind.from_pretrained(
+        None,
+        config=config,
+        state_dict=_held(job, torch),
+        torch_dtype=torch.float32,
+        output_loading_info=True,
+        ignore_mismatched_sizes=True,
+    )
+    trained = {name for name, _ in model.named_parameters(remove_duplicate=False)}
+    lacking = [name for name in sorted(found["missing_keys"]) if name in trained and not _unread(name, job["task"])]
+    lacking += [f"{one[0]} (of another shape)" for one in sorted(found["mismatched_keys"])]
+    return {"class": kind.__name__, "lacking": lacking} if lacking else {}
+
+
+def _held(job: dict[str, Any], torch: Any) -> dict[str, Any]:
+    """Every weight that the files name, as a view of one zero."""
+    safe_open = import_module("safetensors").safe_open
+    held: dict[str, Any] = {}
+    for name in job["weights"]:
+        with safe_open(Path(job["source"]) / name, "pt") as file:
+            shapes = {key: file.get_slice(key).get_shape() for key in list(file.keys())}
+        held |= {key: torch.zeros(()).expand(shape) for key, shape in shapes.items()}
+    return held
+
+
+def _unread(name: str, task: str) -> bool:
+    """Whether a weight is of a pooler that a graph of token vectors ends before."""
+    return task == "embed" and "pooler" in name.split(".")
+
+
+def _exported(job: dict[str, Any], export: Callable[..., None], tasks: Any) -> Outcome:
     """Any model that optimum knows, by its own export; ``tasks`` is what it knows of types."""
     task = TASKS[job["task"]]
     try:
@@ -123,6 +188,8 @@ def _exported(job: dict[str, str], export: Callable[..., None], tasks: Any) -> O
         return _failed("capability_mismatch", f"optimum exports no models of the type `{job['type']}`")
     if task not in known:
         return _failed("capability_mismatch", f"optimum exports a `{job['type']}` only for {', '.join(known)}")
+    if lacking := _unfilled(job):
+        return lacking
     doubts = _Doubts()
     logging.getLogger("optimum.exporters.onnx").addHandler(doubts)
     export(
@@ -230,13 +297,21 @@ def _failed(code: str, error: str) -> Outcome:
     return {"code": code, "error": error}
 
 
-def _told(work: Callable[[], Outcome]) -> Outcome:
-    """The outcome; whatever the exporter raises is one of a model that it cannot read."""
+def _told(job: dict[str, Any], work: Callable[[], Outcome]) -> Outcome:
+    """The outcome; whatever the exporter raises is one of a model that it cannot read, or of a disk that is full."""
     try:
         return work()
     except Exception as error:  # noqa: BLE001  optimum, transformers and torch have no common class
+        if _is_full(error):
+            return {"full": True}
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        return _failed("bad_model_file", f"{type(error).__name__}: {' '.join(lines)[:400]}")
+        text = " ".join(lines).replace(job["source"], job["named"])[:400]
+        return _failed("bad_model_file", f"the exporter cannot read {job['named']}: {type(error).__name__}: {text}")
+
+
+def _is_full(error: Exception) -> bool:
+    """Libraries write in C++ too, and tell by the system's words alone."""
+    return getattr(error, "errno", None) in _FULL or os.strerror(errno.ENOSPC) in str(error)
 
 
 def _end_with_parent() -> None:
@@ -250,7 +325,12 @@ def main() -> None:
     os.dup2(2, 1)
     job = json.loads(sys.stdin.readline())
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    told.write(json.dumps(_told(lambda: converted(job))) + "\n")
+    absent = unready(job)
+    if not absent:
+        told.write(BEGUN + "\n")
+        told.flush()
+    outcome = _failed("missing_extra", f"{DOES_NOT_START}{absent}") if absent else _told(job, lambda: converted(job))
+    told.write(json.dumps(outcome) + "\n")
     told.flush()
     os._exit(0)  # the thread still reads stdin
 

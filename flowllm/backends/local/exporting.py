@@ -6,9 +6,9 @@ model is, gets the source's own small files and a manifest, and is moved to its 
 hidden, and thrown away by the next export to the same place.
 """
 
+import errno
 import importlib.util
 import json
-import re
 import shutil
 import subprocess
 import sys
@@ -18,8 +18,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
-from flowllm.backends.local import converting, manifest, words
-from flowllm.backends.local.json_files import read_object
+from flowllm.backends.local import converting, manifest
+from flowllm.backends.local.exportable import job_of, task_of
 from flowllm.backends.local.layout import Description, Task, describe, is_small
 from flowllm.backends.local.parts import alone
 from flowllm.backends.local.surroundings import known_variables
@@ -29,21 +29,13 @@ from flowllm.core.shell_line import shell_line
 
 PRECISIONS = ("fp32", "fp16", "int8", "int4")
 _SEEN = frozenset({".json", ".safetensors", ".txt", ".model", ".jinja", ".tiktoken"})
-_PICKLED = frozenset({".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle"})
-_CLASSES = {
-    "ForSequenceClassification": "classify",
-    "ForCausalLM": "chat",
-    "LMHeadModel": "chat",
-    "ForMaskedLM": "embed",
-    "ForPreTraining": "embed",
-    "Model": "embed",
-}
-"""How the names of transformers' classes end, and what such a model is for."""
 _EXPORTERS = (("optimum",), ("onnxruntime_genai", "optimum"))
 """The packages that write encoders, and those that write decoders."""
-_HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
 _BUILT = "genai_config.json"
 _KILLED = -9
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+_NAMED = 3
+"""Weights that an error names."""
 _GRACE = 5.0
 """Seconds until an exporter that closed its output, and so cannot answer, is made to end."""
 _OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
@@ -83,7 +75,7 @@ def export(order: Order, begin: Callable[[], None] = lambda: None) -> Exported:
 
     `SetupError` where that cannot be, and nothing is left then.
     """
-    job = _job(order)
+    job = job_of(order.source, order.task, order.precision)
     if order.target.exists():
         message = f"{order.target} is there already"
         raise SetupError(
@@ -91,62 +83,13 @@ def export(order: Order, begin: Callable[[], None] = lambda: None) -> Exported:
         )
     if order.python == sys.executable and not any(map(importlib.util.find_spec, _EXPORTERS[job["task"] == "chat"])):
         raise _absent(job["task"], "none is installed")
-    begin()
     try:
-        with _part(order.target) as (part, held):
-            return _made(order, job, part, held)
+        with _part(order.target) as (part, held), _in_the_users_words(order, part):
+            return _made(order, _Work(order, job, part, held, begin))
     except OSError as error:
-        message = f"the model cannot be written beside {order.target}: {type(error).__name__}: {error.strerror}"
+        said = "the disk is full" if error.errno in _FULL else f"{type(error).__name__}: {error.strerror}"
+        message = f"the model cannot be kept in {order.target.parent}: {said}"
         raise SetupError("missing_model_file", message, hint="--to FOLDER names another place") from None
-
-
-def _job(order: Order) -> dict[str, str]:
-    """What the exporter is told of a source that it may be able to read."""
-    source = order.source
-    if not source.is_dir():
-        hub = _HUB_NAME.fullmatch(str(source)) is not None
-        hint = f"hf download {source} --local-dir {source.name}; flowllm export {source.name}" if hub else ""
-        raise SetupError("missing_model_file", f"there is no folder {source}", hint=hint)
-    config = read_object(source / "config.json")
-    if not config:
-        raise SetupError("missing_model_file", f"{source} holds no config.json, so that it is no model of transformers")
-    if (source / "adapter_config.json").exists():  # it names a model elsewhere, at whose files nobody has looked
-        message = f"{source} holds an adapter to another model (adapter_config.json)"
-        raise SetupError("capability_mismatch", message, hint="merge both by peft's merge_and_unload, and save that")
-    words.sentence_modules(source)  # a module that does not run here is told before minutes have passed
-    _require_weights(source)
-    task = order.task or _task(source, config)
-    if order.precision == "int4" and task != "chat":
-        message = f"int4 is too rough for a model that is for `{task}`: ranks and vectors do not survive it"
-        raise SetupError("capability_mismatch", message, hint="--precision int8")
-    return {"task": task, "type": str(config.get("model_type", "")), "precision": order.precision}
-
-
-def _require_weights(source: Path) -> None:
-    """`SetupError` where weights are not in safetensors: pickles can run code when they are opened."""
-    suffixes = {path.suffix: path.name for path in source.iterdir()}
-    if ".safetensors" in suffixes:
-        return
-    pickled = next((suffixes[suffix] for suffix in sorted(_PICKLED) if suffix in suffixes), None)
-    if pickled is None:
-        raise SetupError("missing_model_file", f"{source} holds no weights: no file ends in .safetensors")
-    message = f"{source} holds its weights as a pickle alone ({pickled}), which can run code when it is opened"
-    hint = "fetch the model.safetensors of the same model, or ask its owner for one"
-    raise SetupError("bad_model_file", message, hint=hint)
-
-
-def _task(source: Path, config: dict[str, Any]) -> str:
-    """What a model is for, by the files of sentence-transformers, else by its class."""
-    name = str(next(iter(config.get("architectures") or ()), ""))
-    if config.get("is_encoder_decoder"):
-        raise SetupError("capability_mismatch", f"{source} is an encoder with a decoder, which does not run here")
-    if (source / "modules.json").is_file():
-        return "embed"
-    found = next((task for end, task in _CLASSES.items() if name.endswith(end)), None)
-    if found is None:
-        message = f"{source / 'config.json'} does not say what the model is for (architectures: {name or 'none'})"
-        raise SetupError("capability_mismatch", message, hint="--task embed, rerank, classify or chat")
-    return found
 
 
 @contextmanager
@@ -167,16 +110,38 @@ def _emptied(folder: Path) -> None:
         shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
 
 
-def _made(order: Order, job: dict[str, str], part: Path, held: int | None) -> Exported:
-    seen, made = part / "source", part / "made"
+@contextmanager
+def _in_the_users_words(order: Order, part: Path) -> Iterator[None]:
+    """Name folders as the user knows them: nobody has seen the hidden one, and it is gone afterwards."""
+    try:
+        yield
+    except SetupError as error:
+        message = error.message.replace(str(part / "made"), str(order.target))
+        message = message.replace(str(part / "source"), str(order.source))
+        raise SetupError(error.code, message, hint=error.hint) from None
+
+
+@record
+class _Work:
+    """One export that holds its hidden folder."""
+
+    order: Order
+    job: dict[str, Any]
+    part: Path
+    held: int | None
+    begin: Callable[[], None]
+
+
+def _made(order: Order, work: _Work) -> Exported:
+    seen, made = work.part / "source", work.part / "made"
     seen.mkdir()
     for path in order.source.iterdir():
         if path.suffix in _SEEN and path.is_file():
             (seen / path.name).symlink_to(path.resolve())
-    with (part / "said").open("w+b") as said:
-        outcome = _converted(order.python, job | {"source": str(seen), "target": str(made)}, said, held)
+    with (work.part / "said").open("w+b") as said:
+        outcome = _converted(work, work.job | {"source": str(seen), "target": str(made)}, said)
     _take_over(order.source, made)
-    found = _checked(order, made, job["task"])
+    found = _checked(order, made, work.job["task"])
     by = {name: str(version) for name, version in outcome.get("by", {}).items()}
     exporter = str(outcome.get("exporter", ""))
     told = {"exported": order.source.resolve().name, "precision": order.precision, "exporter": exporter}
@@ -187,40 +152,49 @@ def _made(order: Order, job: dict[str, str], part: Path, held: int | None) -> Ex
     return Exported(order.target, found.task, found.precision, found.size, exporter, tuple(outcome.get("doubts", ())))
 
 
-def _converted(python: str, job: dict[str, str], said: IO[bytes], held: int | None) -> dict[str, Any]:
+def _converted(work: _Work, job: dict[str, Any], said: IO[bytes]) -> dict[str, Any]:
     """Let the exporter work, and wait for it; it ends with this process, however this one ends."""
-    command = [python, "-P", str(Path(converting.__file__))]
+    python = work.order.python
     try:
         process = subprocess.Popen(  # noqa: S603  the interpreter that the user names, and a file of ours
-            command,
+            [python, "-P", str(Path(converting.__file__))],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=said,
             cwd=tempfile.gettempdir(),
             env={**known_variables(), **_OFFLINE},
-            pass_fds=() if held is None else (held,),
+            pass_fds=() if work.held is None else (work.held,),
         )
     except OSError as error:
         raise _absent(job["task"], f"{python} does not run: {error.strerror}") from None
     with process:
         try:
-            answer = _answer(process, job)
+            if (first := _asked(process, job)) != converting.BEGUN.encode() + b"\n":
+                _own_end(process)
+                raise _unbegun(work, first, said)
+            work.begin()
+            answer = _line(process)
             status = None if answer else _own_end(process)
         finally:
             process.kill()
-    return _outcome(answer, status, said, job["task"])
+    return _outcome(answer, status, said, work)
 
 
-def _answer(process: "subprocess.Popen[bytes]", job: dict[str, str]) -> bytes:
-    """The line that it answers the job with, empty where it ends before."""
+def _asked(process: "subprocess.Popen[bytes]", job: dict[str, Any]) -> bytes:
+    """The first line that it answers the job with, empty where it ends before."""
     assert process.stdin is not None
-    assert process.stdout is not None
     try:
         process.stdin.write(json.dumps(job).encode() + b"\n")
         process.stdin.flush()
-        return process.stdout.readline()
     except BrokenPipeError:
-        return b""
+        with suppress(BrokenPipeError):  # what was not taken would be sent again
+            process.stdin.close()
+    return _line(process)
+
+
+def _line(process: "subprocess.Popen[bytes]") -> bytes:
+    assert process.stdout is not None
+    return process.stdout.readline()
 
 
 def _own_end(process: "subprocess.Popen[bytes]") -> int | None:
@@ -230,12 +204,27 @@ def _own_end(process: "subprocess.Popen[bytes]") -> int | None:
     return None
 
 
-def _outcome(answer: bytes, status: int | None, said: IO[bytes], task: str) -> dict[str, Any]:
+def _lines(said: IO[bytes]) -> list[str]:
+    """What the process wrote for people."""
+    said.seek(0)
+    return [line.strip() for line in said.read().decode(errors="replace").splitlines() if line.strip()]
+
+
+def _unbegun(work: _Work, answer: bytes, said: IO[bytes]) -> SetupError:
+    """The error for an exporter that has no package, or is no Python: it never took the job."""
+    with suppress(ValueError, KeyError, TypeError):
+        return _absent(work.job["task"], str(json.loads(answer)["error"]))
+    lines = _lines(said) or [""]
+    line = lines[-1] if lines[0].startswith(("Traceback", "File")) else lines[0]
+    why = f"{work.order.python} does not run as a Python of 3.11 or later" + (f" ({line[:300]})" if line else "")
+    return _absent(work.job["task"], why)
+
+
+def _outcome(answer: bytes, status: int | None, said: IO[bytes], work: _Work) -> dict[str, Any]:
     try:
         outcome = json.loads(answer)
     except ValueError:
-        said.seek(0)
-        lines = [line.strip() for line in said.read().decode(errors="replace").splitlines() if line.strip()]
+        lines = _lines(said)
         last = f": {lines[-1][:300]}" if lines else ""
         ended = "sent what is no answer" if status is None else f"ended without an answer ({status})"
         hint = "a system short of memory ends processes so: free some, or export on a larger machine"
@@ -243,11 +232,25 @@ def _outcome(answer: bytes, status: int | None, said: IO[bytes], task: str) -> d
         raise SetupError("bad_model_file", f"the exporter {ended}{last}", hint=hint) from None
     if not isinstance(outcome, dict):
         raise SetupError("bad_model_file", "the exporter answered with no JSON object")
+    if outcome.get("full"):
+        raise OSError(errno.ENOSPC, "the disk is full")
+    if "lacking" in outcome:
+        raise _lacking(work, str(outcome["class"]), [str(name) for name in outcome["lacking"]])
     if outcome.get("code") == "missing_extra":
-        raise _absent(task, str(outcome["error"]))
+        raise _absent(work.job["task"], str(outcome["error"]))
     if "error" in outcome:
         raise SetupError(str(outcome["code"]), str(outcome["error"]), hint=str(outcome.get("hint", "")))
     return outcome
+
+
+def _lacking(work: _Work, kind: str, names: list[str]) -> SetupError:
+    """The error for files that do not fill the model that was asked for."""
+    source, task = work.order.source, work.job["task"]
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    message = f"the weights of {source} do not fill a {kind} for `{task}`: {', '.join(names[:_NAMED])}{more} would be"
+    own = task_of(source)
+    hint = shell_line("hf", "download", "OWNER/NAME", "--local-dir", source)
+    return SetupError("bad_model_file", f"{message} invented", hint=hint if own in ("", task) else f"--task {own}")
 
 
 def _take_over(source: Path, made: Path) -> None:

@@ -7,6 +7,7 @@ import json
 import logging
 import subprocess
 import sys
+from contextlib import nullcontext
 from types import ModuleType, SimpleNamespace
 
 import numpy as np
@@ -132,15 +133,21 @@ spec.loader.exec_module(child)
 def converted(job):
     print("a library prints")
     if job["task"] == "fail":
-        raise ValueError("first\\n\\n second")
+        raise ValueError("first " + job["source"] + "/x\\n\\n second")
+    if job["task"] == "full":
+        raise OSError(28, "No space left on device")
+    if job["task"] == "full in C++":
+        raise RuntimeError("write failed: No space left on device")
     time.sleep(job["seconds"])
     return {"by": {}, "doubts": []}
 child.converted = converted
+child.unready = lambda job: job.get("absent", "")
 child.main()
 """
 
 
 def child(**job):
+    job |= {"source": "/hidden", "named": "tiny"}
     command = [sys.executable, "-P", "-c", CHILD, converting.__file__]
     pipe = subprocess.PIPE
     process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL)
@@ -153,12 +160,26 @@ def child(**job):
     ("task", "outcome"),
     [
         ("embed", {"by": {}, "doubts": []}),
-        ("fail", {"code": "bad_model_file", "error": "ValueError: first second"}),
+        (
+            "fail",
+            {"code": "bad_model_file", "error": "the exporter cannot read tiny: ValueError: first tiny/x second"},
+        ),
+        ("full", {"full": True}),
+        ("full in C++", {"full": True}),
     ],
 )
-def test_the_process_answers_with_one_line(task, outcome):
+def test_the_process_takes_the_job_and_answers_with_one_line(task, outcome):
     with child(task=task, seconds=0) as process:
+        assert process.stdout.readline() == converting.BEGUN.encode() + b"\n"
         assert json.loads(process.stdout.read()) == outcome
+        assert process.wait(PATIENCE) == 0
+
+
+def test_a_process_without_exporter_does_not_take_the_job():
+    with child(task="embed", absent="No module named 'x'") as process:
+        (line,) = process.stdout.read().splitlines()
+        said = "the exporter does not start: No module named 'x'"
+        assert json.loads(line) == {"code": "missing_extra", "error": said}
         assert process.wait(PATIENCE) == 0
 
 
@@ -166,7 +187,7 @@ def test_the_process_ends_with_the_one_that_started_it():
     with child(task="embed", seconds=PATIENCE * 2) as process:
         process.stdin.close()
         assert process.wait(PATIENCE) == 1
-        assert process.stdout.read() == b""
+        assert process.stdout.read() == converting.BEGUN.encode() + b"\n"
 
 
 def test_of_what_optimum_says_doubts_of_its_numbers_alone_are_kept():
@@ -184,7 +205,7 @@ def a_config(name="LlamaForCausalLM", **more):
 @pytest.fixture
 def builder(monkeypatch, tmp_path):
     """The builder of onnxruntime-genai as far as it is asked here; `calls` are what it was told."""
-    made = SimpleNamespace(calls=[], config=a_config(), raises=None)
+    made = SimpleNamespace(calls=[], config=a_config(), raises=None, unfilled={})
 
     def parse_extra_options(name, source, target, precision, device, cache, options):
         made.calls.append((name, source, target, precision, device, cache, tuple(sorted(options))))
@@ -200,6 +221,7 @@ def builder(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "onnxruntime_genai", ModuleType("onnxruntime_genai"))
     monkeypatch.setitem(sys.modules, "onnxruntime_genai.models", module)
     monkeypatch.setattr(converting, "_versions", lambda *names: dict.fromkeys(names, "1"))
+    monkeypatch.setattr(converting, "_unfilled", lambda job: made.unfilled)
     return made
 
 
@@ -236,6 +258,51 @@ def test_what_the_builder_does_not_know_is_told(builder, tmp_path, raised, said)
     assert said in outcome["error"]
     assert str(tmp_path) not in outcome["error"]
     assert outcome["hint"].startswith("FLOWLLM_EXPORTER=")
+
+
+def test_nothing_is_built_of_weights_that_do_not_fill_the_model(builder, tmp_path):
+    builder.unfilled = {"class": "LlamaForCausalLM", "lacking": ["x"]}
+    assert converting.converted(job(tmp_path, precision="fp32")) == builder.unfilled
+    assert len(builder.calls) == 1, "no model was asked for"
+
+
+def test_a_disk_that_is_full_is_no_fault_of_the_model(builder, tmp_path):
+    builder.raises = RuntimeError("cannot write: No space left on device")
+    with pytest.raises(RuntimeError):
+        converting.converted(job(tmp_path, precision="fp32"))
+
+
+class Transformers:
+    """What is asked of transformers and torch: it lists weights as `found` has them, and notes what it was given."""
+
+    def __init__(self, **found):
+        self.found = {"missing_keys": [], "mismatched_keys": []} | found
+        self.AutoConfig = SimpleNamespace(from_pretrained=lambda *_, **__: SimpleNamespace(vocab_size=1))
+        names = ("embed.weight", "pooler.dense.weight", "head.weight")
+        model = SimpleNamespace(named_parameters=lambda remove_duplicate: [(name, 0) for name in names])
+        self.Made = type("Made", (), {"from_pretrained": lambda *_, **given: (model, self.found | {"given": given})})
+        for name in ("AutoModel", "AutoModelForCausalLM", "AutoModelForSequenceClassification"):
+            setattr(self, name, SimpleNamespace(from_config=lambda _config: self.Made()))
+
+
+@pytest.mark.parametrize(
+    ("task", "found", "lacking"),
+    [
+        ("chat", {}, None),
+        ("chat", {"missing_keys": ["head.weight", "embed.weight"]}, ["embed.weight", "head.weight"]),
+        ("chat", {"missing_keys": {"a_buffer"}}, None),
+        ("embed", {"missing_keys": ["pooler.dense.weight"]}, None),
+        ("rerank", {"missing_keys": ["pooler.dense.weight"]}, ["pooler.dense.weight"]),
+        ("chat", {"mismatched_keys": {("embed.weight", (2, 3), (2, 4))}}, ["embed.weight (of another shape)"]),
+    ],
+)
+def test_weights_that_transformers_would_draw_are_told(monkeypatch, task, found, lacking):
+    torch = SimpleNamespace(device=lambda _: nullcontext(), float32=None)
+    known = {"transformers": Transformers(**found), "torch": torch}
+    monkeypatch.setattr(converting, "import_module", known.__getitem__)
+    monkeypatch.setattr(converting, "_held", lambda *_: {})
+    told = converting._unfilled({"source": "x", "task": task})
+    assert told == ({"class": "Made", "lacking": lacking} if lacking else {})
 
 
 LOCAL, GLOBAL = {"rope_theta": 1e4, "rope_type": "default"}, {"rope_theta": 1e6, "rope_type": "default"}
