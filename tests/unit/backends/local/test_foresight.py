@@ -1,6 +1,7 @@
 """What is told of local models before anything runs: by checks, plans and rehearsals, with no model loaded."""
 
 import re
+from copy import deepcopy
 
 import pytest
 from tokenizers import normalizers
@@ -29,7 +30,7 @@ def project(tmp_path_factory):
     folder(models / "writer")
     folder(models / "toolless", tokenizer_config=NO_TOOLS)
     folder(models / "strict", tokenizer_config={**NO_TOOLS, "chat_template": STRICT})
-    spelled = byte_level()
+    spelled = deepcopy(byte_level())
     spelled.normalizer = normalizers.NFKC()
     spelled.save(str(folder(models / "spelled") / "tokenizer.json"))
     write_embedder(models / "tiny")
