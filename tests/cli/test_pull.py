@@ -116,6 +116,25 @@ def test_what_cannot_be_pulled_says_why_and_leaves_nothing(flowllm, hub, folder,
     assert not (folder / "shelf").exists()
 
 
+def test_a_plain_graph_of_another_precision_than_was_asked_for_is_not_kept(flowllm, hub, there, tmp_path):
+    assert flowllm("pull", "acme/tiny@main", "--precision", "fp32", "--name", "whole").status == 0
+    hub.files = files_of(write_embedder(tmp_path / "half", half=True))
+    refused = flowllm("pull", "acme/tiny@main", "--precision", "fp32")
+    said = (
+        "model.onnx of acme/tiny@main is fp16, not fp32, and nothing of it was kept hint: flowllm pull acme/tiny@main"
+    )
+    assert (refused.status, said in " ".join(refused.err.split())) == (3, True), refused.err
+    assert list(there.parent.iterdir()) == []
+    assert flowllm("pull", "acme/tiny@main").status == 0
+
+
+def test_a_folder_of_the_builder_has_no_choice_of_precisions(flowllm, hub, folder):
+    hub.files = {"genai_config.json": b"{}", "model.onnx": b"no"}
+    refused = flowllm("pull", "acme/tiny@main", "--precision", "int4")
+    assert (refused.status, "`int4` cannot be chosen" in " ".join(refused.err.split())) == (3, True), refused.err
+    assert not (folder / "shelf").exists()
+
+
 @pytest.mark.parametrize("words", ["../x", "a/b/c", "acme/tiny@", "-x/y", "http://acme/tiny", "acme/..", ""])
 def test_words_that_are_no_repository(flowllm, hub, words):
     refused = flowllm("pull", "--", words)

@@ -12,6 +12,7 @@ from flowllm.backends.local.layout import PRECISIONS, is_small
 from flowllm.backends.local.safety import safe_name
 from flowllm.core.errors import SetupError
 from flowllm.core.record import record
+from flowllm.core.shell_line import shell_line
 
 _STEMS = ("model", "decoder_model_merged")
 _DATA = re.compile(r"(.+)[._]data(_\d+)?")
@@ -51,6 +52,8 @@ def wanted(files: Mapping[str, HubFile], precision: str, repository: str) -> lis
 
 def _graphs(files: Mapping[str, HubFile], precision: str, repository: str) -> list[str]:
     if "genai_config.json" in files:
+        if precision:
+            raise _built_in_one(repository, precision)
         found = sorted(name for name in files if name.endswith(".onnx") and "/" not in name)
         if not found:
             raise _no_graph(files, repository)
@@ -65,7 +68,15 @@ def _graphs(files: Mapping[str, HubFile], precision: str, repository: str) -> li
         return [known.get("") or next(iter(known.values()))]
     names = ", ".join(sorted({PRECISIONS.get(suffix, suffix) for suffix in known}))
     said = f"no graph of precision {precision}" if precision else "several graphs and no plain model.onnx"
-    raise SetupError("missing_model_file", f"{repository} holds {said}", hint=f"--precision one of {names}")
+    hint = f"--precision one of {names}" if len(known) > 1 else shell_line("flowllm", "pull", repository)
+    raise SetupError("missing_model_file", f"{repository} holds {said} ({names} by the names of files)", hint=hint)
+
+
+def _built_in_one(repository: str, precision: str) -> SetupError:
+    """The error for a choice where there is none: what a builder's graph is held in, no name of a file tells."""
+    message = f"{repository} is a folder of onnxruntime-genai's builder, with a graph in the one precision it was built"
+    hint = shell_line("flowllm", "pull", repository)
+    return SetupError("missing_model_file", f"{message} in: `{precision}` cannot be chosen", hint=hint)
 
 
 def _by_suffix(files: Mapping[str, HubFile]) -> dict[str, str]:

@@ -107,7 +107,7 @@ def describe(folder: Path, precision: str = "") -> Description:
         layout,
         "chat" if genai else _task(file, graph, config),
         file,
-        _precision(graph),
+        precision_of(graph),
         graph.inputs,
         graph.outputs,
         external,
@@ -162,7 +162,7 @@ def _chosen_file(folder: Path, precision: str) -> tuple[Path, Layout]:
     if precision:
         fitting = {suffix: path for suffix, path in files.items() if precision in (suffix, PRECISIONS.get(suffix))}
         # The plain file may be of any precision: what it holds is said by its weights.
-        if not fitting and "" in files and _precision(read_graph(require_own_file(files[""], folder))) == precision:
+        if not fitting and "" in files and precision_of(read_graph(require_own_file(files[""], folder))) == precision:
             fitting = {"": files[""]}
         if not fitting:
             raise _no_precision(folder, precision, files)
@@ -219,7 +219,7 @@ def _task(file: Path, graph: GraphFile, config: Mapping[str, Any]) -> Task:
     raise SetupError("capability_mismatch", message, hint="export it with the task text-generation-with-past")
 
 
-def _precision(graph: GraphFile) -> str:
+def precision_of(graph: GraphFile) -> str:
     """What most of the weights are held in."""
     floats = {name: count for name, count in graph.weights.items() if name in _FLOATS}
     most = _FLOATS[max(floats, key=lambda name: floats[name])] if floats else "fp32"
@@ -277,4 +277,14 @@ def _small_files(folder: Path) -> list[Path]:
     return sorted((*filter(lambda path: is_small(path.name), folder.glob("*")), *folder.glob("*/config.json")))
 
 
-__all__ = ["PRECISIONS", "Description", "Port", "Special", "describe", "files_of", "is_small", "read_json"]
+__all__ = [
+    "PRECISIONS",
+    "Description",
+    "Port",
+    "Special",
+    "describe",
+    "files_of",
+    "is_small",
+    "precision_of",
+    "read_json",
+]

@@ -19,9 +19,11 @@ from flowllm.backends.local.graph_file import read_graph
 from flowllm.backends.local.hub import Hub, Listing, Source
 from flowllm.backends.local.hub_files import HubFile, by_name, wanted
 from flowllm.backends.local.json_files import read_object
+from flowllm.backends.local.layout import precision_of
 from flowllm.backends.local.parts import alone
 from flowllm.core.errors import ProviderFailure, SetupError, UsageError
 from flowllm.core.record import record
+from flowllm.core.shell_line import shell_line
 
 MAX_SIZE = 16 * 10**9
 _TRIES = 5
@@ -186,12 +188,26 @@ class _Fetching:
         fetched = 0
         for file in chosen:
             fetched += await self._file(file)
+        await asyncio.to_thread(self._require_precision, chosen)
         others = await asyncio.to_thread(self._unguessed, files, chosen)
         _require_room(self.wish, self.part, [*chosen, *others])
         for file in others:
             fetched += await self._file(file)
         self._prune({file.name for file in (*chosen, *others)})
         return await self._shelved(fetched)
+
+    def _require_precision(self, chosen: Sequence[HubFile]) -> None:
+        """`SetupError`, and nothing is kept, where a plain name stood for fp32 and its graph is something else.
+
+        The names of other graphs tell their precision; that of the plain one is told by its weights alone.
+        """
+        graphs = [file.name for file in chosen if file.name.endswith(".onnx")]
+        found = precision_of(read_graph(self.part / graphs[0])) if self.wish.precision == "fp32" else "fp32"
+        if found != "fp32":
+            shutil.rmtree(self.part)
+            message = f"{graphs[0]} of {self.wish.source} is {found}, not fp32, and nothing of it was kept"
+            hint = shell_line("flowllm", "pull", str(self.wish.source))
+            raise SetupError("missing_model_file", message, hint=hint)
 
     def _unguessed(self, files: dict[str, HubFile], chosen: Sequence[HubFile]) -> list[HubFile]:
         """Weights that graphs name and whose names did not tell it."""

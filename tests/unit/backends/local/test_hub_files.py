@@ -85,11 +85,26 @@ def test_a_list_of_many_graphs_is_gone_through_no_more_often_than_one_of_few():
         (["cpu/int4/model.onnx"], "", "in cpu/int4"),
         (["onnx/model_q4.onnx", "onnx/model_fp16.onnx"], "", "several graphs"),
         (["onnx/model_q4.onnx"], "fp16", "no graph of precision fp16"),
+        (["genai_config.json", "model.onnx"], "int4", "in the one precision it was built in: `int4` cannot be chosen"),
     ],
 )
 def test_repositories_without_such_a_graph(names, precision, said):
     with pytest.raises(SetupError, match=said):
         chosen(names, precision)
+
+
+@pytest.mark.parametrize(
+    ("names", "hint"),
+    [
+        (["genai_config.json", "model.onnx"], "flowllm pull acme/tiny@main"),
+        (["model.onnx"], "flowllm pull acme/tiny@main"),
+        (["model.onnx", "model_q4.onnx"], "--precision one of fp32, int4"),
+    ],
+)
+def test_a_precision_that_is_not_there_has_a_hint_that_helps(names, hint):
+    with pytest.raises(SetupError) as refused:
+        chosen(names, "fp16")
+    assert refused.value.hint == hint
 
 
 @given(st.lists(STEPS, min_size=1, max_size=4).map("/".join))
