@@ -39,7 +39,7 @@ def _local_models(plan: "Plan") -> Iterator[tuple[str, "Origin", str]]:
     for node, step, _, groups in asking(plan):
         for provider, _, name in (model.partition("/") for model in asked(step, groups)):
             if provider == PROVIDER:
-                yield node, step.origin, name
+                yield node, step.asked_at, name
 
 
 def _faults(look: Callable[[], object]) -> Iterator[Problem]:

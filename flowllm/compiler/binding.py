@@ -55,6 +55,8 @@ class Binding:
                     self._missing(unit, key)
                 return
         unit.model = self._models.resolve(name, asked)
+        if asked.origin.is_typed:
+            unit.typed = asked.origin
 
     def _missing(self, unit: Unit, key: str) -> None:
         message = f"`{unit.id}` needs a model and none is chosen"

@@ -11,7 +11,7 @@ from typing import Any
 
 from flowllm.core.kinds import Kinds
 from flowllm.core.node import Node
-from flowllm.core.origin import Origin
+from flowllm.core.origin import UNKNOWN, Origin
 from flowllm.core.plan import Plan
 from flowllm.core.record import record
 from flowllm.core.slot import Literal, Path, Slot
@@ -66,6 +66,7 @@ class Unit:
     plan: Plan | None = None
     folded: tuple[str, ...] = ()
     unsure: dict[str, Origin] = field(default_factory=dict)
+    typed: Origin = UNKNOWN
 
     @property
     def kind_name(self) -> str:

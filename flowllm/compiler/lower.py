@@ -45,6 +45,7 @@ class Lowering:
             models=unit.models,
             unsure={} if unit.each else unit.unsure,
             origin=node.origin,
+            typed=unit.typed,
         )
 
     def _body(self, unit: Unit) -> Plan | None:

@@ -81,6 +81,8 @@ def _step_to_json(step: Step) -> Json:
         data["unsure"] = {name: place_to_json(origin) for name, origin in step.unsure.items()}
     if step.origin != UNKNOWN:
         data["at"] = place_to_json(step.origin)
+    if step.typed != UNKNOWN:
+        data["typed"] = place_to_json(step.typed)
     return data
 
 
@@ -130,6 +132,7 @@ def _step_from_json(data: Mapping[str, Any]) -> Step:
         models=tuple(data.get("models", ())),
         unsure={name: place_from_json(at) for name, at in data.get("unsure", _NONE).items()},
         origin=place_from_json(data.get("at")),
+        typed=place_from_json(data.get("typed")),
     )
 
 

@@ -40,6 +40,11 @@ class Origin:
             return self.file
         return f"{self.file}:{self.line}:{self.column}"
 
+    @property
+    def is_typed(self) -> bool:
+        """Whether it is a word of the command line."""
+        return self.note.startswith("command line: ")
+
     def moved(self, lines: int, column: int = 0) -> "Origin":
         """The place ``lines`` further down; ``column`` replaces the column when given."""
         return Origin(self.file, self.line + lines, column or self.column, self.note)

@@ -49,7 +49,7 @@ class Step:
     of a map; the inputs of a pipeline); ``of``, ``until``, ``problem`` are outputs of the body.
 
     ``unsure`` are input ports of which only a run can tell whether they are given what they take, with the
-    places where that is written.
+    places where that is written. ``typed`` is the word of the command line that chose the model, where one did.
     """
 
     id: str
@@ -70,6 +70,12 @@ class Step:
     models: tuple[str, ...] = ()
     unsure: Mapping[str, Origin] = field(default_factory=dict)
     origin: Origin = field(default=UNKNOWN, compare=False)
+    typed: Origin = field(default=UNKNOWN, compare=False)
+
+    @property
+    def asked_at(self) -> Origin:
+        """The place of what has to be said of the model that is asked."""
+        return self.origin if self.typed == UNKNOWN else self.typed
 
 
 @record

@@ -247,7 +247,7 @@ class Frame:
                 self._rescue(index, error)
                 return
         elif isinstance(error, SetupError):
-            error.needed_at(bound.step.origin)
+            error.needed_at(bound.step.asked_at)
         progress.state = FAILED
         if self.run.observed:
             self._emit(

@@ -57,7 +57,7 @@ class Bound:
         for bound in unconditional(self.frame):
             if bound.policies and "model" not in bound.step.inputs:
                 for model in models_of(bound, {}):
-                    self._check_model(model, bound.step.origin)
+                    self._check_model(model, bound.step.asked_at)
 
     def _check_model(self, model: str, origin: Origin) -> None:
         try:

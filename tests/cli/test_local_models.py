@@ -159,3 +159,24 @@ def test_shipped_pipelines_run_with_local_models_by_overrides_alone(flowllm, wor
 def test_a_model_for_another_task_is_told_before_anything_runs(flowllm):
     done = flowllm("run", "summarize", "embedder=local/cross")
     assert (done.status, "`local/cross` answers no embed requests" in done.err) == (2, True)
+
+
+TYPED = "model: %s\nnodes: {ask: {kind: call, prompt: hi%s}}\noutputs: {o: ask.text}\n"
+
+
+@pytest.mark.usefixtures("tiny")
+@pytest.mark.parametrize("command", ["check", "run"])
+@pytest.mark.parametrize(
+    ("default", "own", "words", "place"),
+    [
+        ("null", "", ["model=local/lost"], "command line: model=local/lost"),
+        ("null", "", ["nodes.ask.model=local/lost"], "command line: nodes.ask.model=local/lost"),
+        ("local/lost", "", [], "ask.yaml:2:9"),
+        ("null", ", model: local/lost", ["model=mock/echo"], "ask.yaml:2:9"),
+    ],
+)
+def test_a_model_that_was_typed_is_told_where_it_was_typed(flowllm, folder, command, default, own, words, place):
+    (folder / "ask.yaml").write_text(TYPED % (default, own))
+    done = flowllm(command, "ask.yaml", *words)
+    assert "[missing_model_file]" in done.err
+    assert f"--> {place}\n" in done.err

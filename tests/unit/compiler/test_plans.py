@@ -8,6 +8,8 @@ from flowllm.compiler import draw
 from flowllm.compiler.candidates import asked, candidates
 from flowllm.compiler.plan_json import digest, from_json, to_json
 from flowllm.core.errors import UsageError
+from flowllm.core.origin import Origin
+from flowllm.core.plan import Plan, Step
 from flowllm.core.slot import ListOf, Path, Template
 from flowllm.policies.chain import parse_policy
 from tests.spec.harness import compiled as case_plan
@@ -433,3 +435,11 @@ def test_the_digest_holds_integers_of_any_size(value):
         return plan_of({"name": "n", "nodes": {"a": node}, "outputs": {"o": "a.text"}}).digest
 
     assert of(value) == of(value) != of(value - 1)
+
+
+def test_where_a_model_was_typed_travels_with_a_plan_and_changes_nothing_of_it():
+    plain, typed = Step("ask", "call"), Step("ask", "call", typed=Origin(note="command line: model=a/b"))
+    plans = [Plan("p", (step,), (0,)) for step in (plain, typed)]
+    back = from_json(to_json(plans[1]))
+    assert back.steps[0].asked_at == typed.typed
+    assert digest(plans[0]) == digest(plans[1])
