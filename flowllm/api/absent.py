@@ -21,10 +21,12 @@ def absent_models(environment: "Environment", plan: "Plan") -> Iterator[Problem]
 
     That nothing can run here is told once, and mistakes in the device's file are the errors that they are.
     """
+    local = list(_local_models(plan))
+    if not local:
+        return
     from flowllm.api.local import require_device, shelf_of
 
-    local = list(_local_models(plan))
-    here = list(_faults(lambda: require_device(environment))) if local else []
+    here = list(_faults(lambda: require_device(environment)))
     for number, (node, origin, name) in enumerate(local):
         own = _faults(lambda name=name: shelf_of(environment).describe(name))  # type: ignore[misc]
         for problem in ([] if number else here) + [one for one in own if one not in here]:
