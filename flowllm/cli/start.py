@@ -51,7 +51,13 @@ def leave() -> None:
 def _others() -> bool:
     """Whether modules are there that may keep open what only a collection closes."""
     packages = {name.partition(".")[0] for name in sys.modules} - sys.stdlib_module_names - _KNOWN
-    return any(not name.startswith(_MADE) for name in packages) or _started_by_others()
+    return any(not name.startswith(_MADE) and not _of_python(name) for name in packages) or _started_by_others()
+
+
+def _of_python(name: str) -> bool:
+    """Whether a module lies beside Python's own, as the ``sitecustomize`` of a distribution does."""
+    file = getattr(sys.modules.get(name), "__file__", None) or ""
+    return os.path.dirname(file) == os.path.dirname(os.__file__)  # noqa: PTH120  pathlib is imported later
 
 
 def _started_by_others() -> bool:

@@ -3,9 +3,12 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
+from types import ModuleType
 
 import pytest
 
+from flowllm.cli import start
 from tests.cli.command import PATIENCE, ROOT, environment, run_apart
 
 HEAVY = [
@@ -215,6 +218,21 @@ def test_a_file_that_others_keep_open_is_written_in_the_end(tmp_path, files, pip
     )  # fmt: skip
     assert done.stdout == "hi\n"
     assert (tmp_path / "notes.txt").read_text() == "hi"
+
+
+@pytest.mark.parametrize(
+    ("folder", "left"), [(Path(os.__file__).parent, "frozen"), (Path(os.__file__).parent / "others", "unfrozen")]
+)
+def test_what_a_distribution_puts_beside_python_is_python_s(monkeypatch, folder, left):
+    module = ModuleType("sitecustomize")
+    module.__file__ = str(folder / "sitecustomize.py")
+    names = {name: sys.modules[name] for name in ("sys", "flowllm")}
+    done = []
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "modules", {**names, "__main__": ModuleType("__main__"), "sitecustomize": module})
+        patch.setattr("flowllm.cli.start.gc.unfreeze", lambda: done.append("unfrozen"))
+        start.leave()
+    assert (done or ["frozen"]) == [left]
 
 
 def test_what_a_process_prints_is_written_before_it_ends(tmp_path):
