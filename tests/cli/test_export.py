@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import signal as signals
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from flowllm.backends.local import exporting
 from tests.cli.command import start_apart
 from tests.local_models.encoders import SENTENCES, Encoder, write_classifier, write_embedder
 from tests.local_models.exporter import fake
@@ -384,6 +386,13 @@ def test_what_is_no_python_exports_nothing(flowllm, shelf, monkeypatch, tmp_path
     text = " ".join(refused.err.split())
     assert (refused.status, "error[missing_extra]" in text, f"{other} does not run" in text) == (3, True, True), text
     assert (said in text, "exporting" in text, list(shelf.iterdir())) == (True, False, []), text
+
+
+def test_one_that_ended_before_it_was_asked_says_nothing():
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", ""], stdin=pipe, stdout=pipe) as process:
+        process.wait(PATIENCE)
+        assert exporting._asked(process, {"task": "embed"}) == b""
 
 
 HEADS = [
