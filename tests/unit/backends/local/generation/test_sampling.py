@@ -326,7 +326,7 @@ def test_what_cannot_be_is_refused(extra, said, hint):
 def test_the_page_names_the_words_of_extra():
     page = (Path(__file__).parents[5] / "docs/how-to/local-models.md").read_text()
     *most, last = (f"`{name}`" for name in EXTRA)
-    assert f"`extra` takes {', '.join(most)} and {last};" in page
+    assert f"| `extra` | {', '.join(most)} and {last};" in page
 
 
 def test_log_probabilities_are_asked_for_by_the_call():
