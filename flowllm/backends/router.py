@@ -8,6 +8,7 @@ from flowllm.backends.addresses import require_place
 from flowllm.backends.auth.signing import require_credentials
 from flowllm.core.card import Auth, ProviderCard
 from flowllm.core.delta import Delta
+from flowllm.core.errors import FlowError
 from flowllm.core.request import Request
 from flowllm.core.scope import Call, Scope
 
@@ -46,8 +47,14 @@ class Backends:
         return (self._calls.get(name) or self._make(name))(request, scope)
 
     def identity(self, model: str) -> str:
-        """What the model's provider says of itself, where it runs in this process and says anything."""
-        call = self._in_process(model.partition("/")[0])
+        """What the model's provider says of itself, where it runs in this process and says anything.
+
+        Empty where its settings are wrong: who asks the model is told, and a fallback may never be asked.
+        """
+        try:
+            call = self._in_process(model.partition("/")[0])
+        except FlowError:
+            return ""
         found = getattr(call, "identity", "")
         return str(found(model) if callable(found) else found)
 

@@ -50,7 +50,7 @@ def leave() -> None:
 
 def _others() -> bool:
     """Whether modules are there that may keep open what only a collection closes."""
-    packages = {name.partition(".")[0] for name in sys.modules} - sys.stdlib_module_names - _KNOWN
+    packages = {name.partition(".")[0] for name in list(sys.modules)} - sys.stdlib_module_names - _KNOWN
     return any(not name.startswith(_MADE) and not _of_python(name) for name in packages) or _started_by_others()
 
 
@@ -65,4 +65,4 @@ def _started_by_others() -> bool:
     program = sys.modules["__main__"]
     if getattr(program.__spec__, "name", "") == _COMMAND:
         return False
-    return any(getattr(value, "__module__", None) == "__main__" for value in vars(program).values())
+    return any(getattr(value, "__module__", None) == "__main__" for value in list(vars(program).values()))

@@ -82,6 +82,18 @@ def test_a_check_tells_once_that_no_model_can_run_here(flowllm, folder, monkeypa
     assert done.status == status
 
 
+@pytest.mark.parametrize("words", [["--no-cache"], ["--refresh", "say"], ["--dry-run"], []])
+@pytest.mark.parametrize(("name", "value"), [("FLOWLLM_DEVICE", "nope"), ("FLOWLLM_MODEL_MEMORY", "abc")])
+def test_settings_of_a_fallback_that_nobody_asks_stop_no_run(flowllm, folder, monkeypatch, name, value, words):
+    monkeypatch.setenv(name, value)
+    (folder / "say.yaml").write_text(
+        "nodes: {say: {kind: call, prompt: hi, model: mock/echo, fallback: [local/absent], cache: 1h}}\n"
+        "outputs: {said: say.text}\n"
+    )
+    done = flowllm("run", "say.yaml", *words)
+    assert (done.status, "hi" in done.out or "--dry-run" in words) == (0, True), done.err
+
+
 def test_no_local_models(flowllm, folder, monkeypatch):
     monkeypatch.setenv("XDG_DATA_HOME", str(folder / "data"))
     shown = flowllm("models", "list", "--local")

@@ -142,10 +142,10 @@ class Shelf:
         return describe(self.places.find(name), self._precision)
 
     def identity(self, name: str) -> str:
-        """What tells this model from another of its name; empty where there is none."""
-        with self._lock:
-            made_of = self._made_of(name)
-        with suppress(SetupError):
+        """What tells this model from another of its name; empty where none is, or its files are being replaced."""
+        with suppress(SetupError, OSError):
+            with self._lock:
+                made_of = self._made_of(name)
             if made_of is None:
                 made_of = MadeOf(self.describe(name), self._now)
                 self._seen[name] = made_of

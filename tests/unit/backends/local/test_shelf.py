@@ -405,6 +405,14 @@ async def test_a_model_that_never_was_in_memory_has_the_identity_of_its_files(ow
     assert own.identity("m") != before
 
 
+def test_a_model_whose_files_are_being_replaced_has_no_identity(own, monkeypatch):
+    def gone(name):
+        raise FileNotFoundError(2, "No such file or directory", f"{name}/model.onnx")
+
+    monkeypatch.setattr(own, "describe", gone)
+    assert own.identity("m") == ""
+
+
 async def test_a_model_is_loaded_from_the_files_that_lie_there_whatever_was_seen(own, opened, tmp_path):
     before = own.identity("m")
     replaced(tmp_path / "m")
