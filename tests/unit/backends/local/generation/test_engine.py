@@ -359,11 +359,26 @@ class Panic(BaseException):
 
 async def test_a_run_that_panics_leaves_nobody_waiting(shared):
     running, watched = engine(shared)
-    watched.before.append(lambda cache: len(cache.runs) == 1 and panic())
+    both, submitted = [writing([n], 9) for n in (1, 2)], threading.Event()
+
+    def panic_with_both(cache):
+        assert submitted.wait(20)
+        if {row for _, rows in cache.runs for row in rows} == {0, 1}:
+            watched.before.clear()
+            panic()
+
+    watched.before.append(panic_with_both)
+    for made in both:
+        running.submit(made)
+    submitted.set()
     async with asyncio.timeout(20):
-        both = await asyncio.gather(*(written(running, writing([n], 9)) for n in (1, 2)), return_exceptions=True)
-        assert [str(one) for one in both] == ["ONNX Runtime failed: slice index"] * 2
+        found = await asyncio.gather(*(_ended(made) for made in both), return_exceptions=True)
+        assert [str(one) for one in found] == ["ONNX Runtime failed: slice index"] * 2
         assert await written(running, writing(PROMPT, 5)) == greedy(LLAMA, PROMPT, 5)
+
+
+async def _ended(made):
+    return [piece async for piece in pieces_of(made)]
 
 
 def panic(*_):
